@@ -1,0 +1,44 @@
+# Two commands for people: `make run` and `make test`. Everything they need is set up on the way.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: run demo test lint fix bench lock clean
+
+run: $(STAMP)                 ## start the gateway on its embedded default
+	$(BIN)/dicom-gateway serve
+
+demo: $(STAMP)                ## the main job end to end, on bundled images
+	$(BIN)/dicom-gateway demo
+
+test: lint                    ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)                ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP)                 ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)               ## measure against peers, in the same run
+	$(BIN)/python -m tests.bench
+
+lock: $(STAMP)                ## renew the locked versions
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --group dev pyproject.toml -o requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

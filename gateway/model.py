@@ -1,0 +1,126 @@
+"""The vocabulary that all stages share: instances, origins, deliveries, verdicts.
+
+One word per thing. All values are frozen; nothing here does I/O or knows the time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+from gateway.failures import Failure
+
+UID: TypeAlias = str
+"""A unique identifier in its text form, PS3.5 §9, without padding."""
+
+
+class Arrival(Enum):
+    """How an instance came in."""
+
+    C_STORE = "C-STORE"
+    STOW_RS = "STOW-RS"
+    WADO_RS = "WADO-RS"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who handed an instance over, and how.
+
+    ``calling`` and ``called`` are AE titles without padding ("" where there are none),
+    ``address`` is the peer's IP address.
+    """
+
+    arrival: Arrival
+    calling: str = ""
+    called: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """What is known of a SOP Instance before the spool has taken it.
+
+    ``header`` maps DICOM keywords to their text (values separated by a backslash), only those
+    that routes, ledger and logs need. ``size`` is the Part 10 file's size in bytes.
+    """
+
+    sop_instance_uid: UID
+    sop_class_uid: UID
+    transfer_syntax: UID
+    study_uid: UID
+    series_uid: UID
+    origin: Origin
+    size: int
+    received_at: datetime
+    header: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Instance(Arriving):
+    """A SOP Instance held in the spool, as a Part 10 file at ``file``."""
+
+    spool_id: int = 0
+    file: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """That an instance is owed to a destination, and by which route."""
+
+    destination: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One instance owed to one destination. ``attempts`` counts the tries so far."""
+
+    delivery_id: int
+    instance: Instance
+    destination: str
+    route: str
+    attempts: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination has the instance. ``warning`` is the DIMSE warning status, if any."""
+
+    transfer_syntax: UID
+    decoder: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not this time; ``due_at`` says when the next try is."""
+
+    failure: Failure
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Held until a person retries or drops it."""
+
+    failure: Failure
+
+
+Verdict: TypeAlias = Delivered | Deferred | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """What a destination can read beyond the transfer syntax.
+
+    ``color`` "RGB" turns PALETTE COLOR and YBR_* pixels into RGB, "" leaves them as encoded.
+    ``planar`` "interleaved" or "separate" forces Planar Configuration 0 or 1, "" leaves native
+    pixels as they are (decoded ones are interleaved).
+    """
+
+    color: str = ""
+    planar: str = ""

@@ -1,4 +1,4 @@
-"""The transfer syntaxes the gateway knows, by UID and by short name (PS3.5 §10 and Annex A, PS3.6 Annex A)."""
+"""The transfer syntaxes the gateway knows, by UID and by short name (PS3.5 §10, Annex A)."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -16,6 +16,10 @@ from gateway.failures import Failure
 UID: TypeAlias = str
 """A unique identifier in its text form, PS3.5 §9, without padding."""
 
+IMPLEMENTATION_CLASS_UID = "2.25.227558292190063251616292711409550248800"
+IMPLEMENTATION_VERSION = "DICOM_GATEWAY_0"
+"""How the gateway names itself in associations and files (PS3.7 §D.3.3.2, PS3.10 §7.1)."""
+
 
 class Arrival(Enum):
     """How an instance came in."""

@@ -337,7 +337,8 @@ class Association:
     def _parse_control(self, kind: int, length: int) -> Event | None:
         limit = pdu.MAX_ASSOCIATE_LENGTH if kind in (1, 2) else 4
         if not pdu.ASSOCIATE_RQ <= kind <= pdu.ABORT:
-            raise self._invalid(f"unrecognized PDU type 0x{kind:02X}", 1)
+            named = pdu.foreign(bytes(self._view[self._start : self._end]))
+            raise self._invalid(named or f"unrecognized PDU type 0x{kind:02X}", 1)
         if length > limit:
             raise self._invalid(f"PDU type 0x{kind:02X} of {length} bytes, {limit} are allowed")
         if self._end - self._start < 6 + length:

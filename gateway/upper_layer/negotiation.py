@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final
 
 from pynetdicom.service_class import (
-    NonPatientObjectManagementServiceClass,
+    NonPatientObjectStorageServiceClass,
     ServiceClass,
     StorageServiceClass,
 )
@@ -35,7 +35,7 @@ VERIFICATION: Final = "1.2.840.10008.1.1"
 STORABLE: Final = frozenset(syntax.uid for syntax in KNOWN)
 """Transfer syntaxes of instances that can be kept: all whose data set can be read."""
 
-_STORING: Final = (StorageServiceClass, NonPatientObjectManagementServiceClass, ServiceClass)
+_STORING: Final = (StorageServiceClass, NonPatientObjectStorageServiceClass, ServiceClass)
 _COMMANDS_ONLY: Final = frozenset((IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE))
 
 

@@ -106,6 +106,15 @@ def pdv_head(data: memoryview) -> tuple[int, int, int]:
     return length - 2, context_id, control
 
 
+def foreign(first: bytes) -> str:
+    """What speaks on the port when the first bytes are no A-ASSOCIATE-RQ, "" where unknown."""
+    if first[:2] == b"\x16\x03":
+        return "a TLS hello: the peer speaks TLS, this port is plain DICOM"
+    if first[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
+        return "an HTTP request: this port is DICOM"
+    return ""
+
+
 def decode(
     kind: int, body: bytes
 ) -> AssociateRequest | AssociateAccept | AssociateReject | ReleaseRequest | ReleaseReply | Abort:

@@ -1,0 +1,138 @@
+"""The one door: bytes and their origin in, a durable instance with its deliveries owed out.
+
+Whatever way an instance comes in, it is written to a part of the spool while it arrives
+(``begin``), then its header is read, the routes decide to whom it is owed, and both are committed
+together (``admit``). Only after that may anybody be told that the instance is kept.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gateway import telemetry
+from gateway.dataset.header import read_header
+from gateway.dataset.part10 import encode_file_meta
+from gateway.failures import PermanentFailure
+from gateway.model import UID, Arriving, Instance, Origin
+from gateway.route.rules import Rules
+from gateway.spool import Part, Spool
+from gateway.transfer_syntax import BY_UID
+
+_UID: Final = re.compile(r"[0-9.]{1,64}")
+
+_STUDY_UID: Final = 0x0020000D
+_SERIES_UID: Final = 0x0020000E
+LEDGER_TAGS: Final[Mapping[int, str]] = {
+    0x00080005: "SpecificCharacterSet",
+    0x00080060: "Modality",
+    _STUDY_UID: "StudyInstanceUID",
+    _SERIES_UID: "SeriesInstanceUID",
+}
+"""What the ledger keeps of every instance, beside what the routes read."""
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text can be a UID: digits and points, 1 to 64 of them (PS3.5 §9)."""
+    return _UID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What is said of an instance before its data set comes."""
+
+    origin: Origin
+    sop_class_uid: UID
+    sop_instance_uid: UID
+    transfer_syntax: UID
+
+
+class Intake:
+    """Writes arriving instances into the spool and commits them with their deliveries.
+
+    ``wake`` is called with the name of each destination that is owed a new instance.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        rules: Rules,
+        *,
+        wake: Callable[[str], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._spool = spool
+        self._wake = wake
+        self._clock = clock
+        self._rules = rules
+        self._tags = {**LEDGER_TAGS, **rules.tags}
+
+    def begin(self, announced: Announced) -> Part:
+        """A part that already holds the file meta information, ready for the data set.
+
+        Raises ``TemporaryFailure`` when the disk is short or broken, ``PermanentFailure`` for UIDs
+        that are none.
+        """
+        for what, uid in (
+            ("SOP Class", announced.sop_class_uid),
+            ("SOP Instance", announced.sop_instance_uid),
+        ):
+            if not is_uid(uid):
+                raise PermanentFailure(f"the {what} UID {uid[:80]!r} is not a UID")
+        part = self._spool.create()
+        part.write(
+            encode_file_meta(
+                sop_class_uid=announced.sop_class_uid,
+                sop_instance_uid=announced.sop_instance_uid,
+                transfer_syntax=announced.transfer_syntax,
+                source_ae=announced.origin.calling,
+            )
+        )
+        return part
+
+    async def admit(self, part: Part, announced: Announced) -> Instance:
+        """Read the header, route, commit. On return the instance is durable.
+
+        Raises ``PermanentFailure`` where the data set cannot be read, ``TemporaryFailure`` where
+        it could not be kept; the part is gone in both cases.
+        """
+        began = asyncio.get_running_loop().time()
+        try:
+            header = await self._header(part, announced.transfer_syntax)
+            decision = self._rules.route(
+                {
+                    **header,
+                    "TransferSyntaxUID": announced.transfer_syntax,
+                    "SOPClassUID": announced.sop_class_uid,
+                    "SOPInstanceUID": announced.sop_instance_uid,
+                },
+                announced.origin,
+            )
+        except BaseException:
+            part.abort()
+            raise
+        arriving = Arriving(
+            sop_instance_uid=announced.sop_instance_uid,
+            sop_class_uid=announced.sop_class_uid,
+            transfer_syntax=announced.transfer_syntax,
+            study_uid=header.get("StudyInstanceUID", ""),
+            series_uid=header.get("SeriesInstanceUID", ""),
+            origin=announced.origin,
+            size=part.size,
+            received_at=self._clock(),
+            header=header,
+        )
+        instance = await self._spool.commit(part, arriving, decision.owed)
+        destinations = [owed.destination for owed in decision.owed]
+        for destination in destinations:
+            self._wake(destination)
+        took = asyncio.get_running_loop().time() - began
+        telemetry.instance_received(instance, destinations, took * 1000)
+        return instance
+
+    async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
+        if BY_UID[transfer_syntax].deflated:
+            return await asyncio.to_thread(read_header, part.path, self._tags)
+        return read_header(part.path, self._tags)

@@ -1,0 +1,346 @@
+"""Verification and Storage SCP: C-ECHO and C-STORE from modalities and archives (PS3.4 Annex B).
+
+A data set's fragments go from the receive buffer to the spool as they arrive. The response is
+written when the intake has made the instance durable, never before. An instance that cannot be
+taken is read to its end and refused; the association goes on.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gateway import dimse, telemetry
+from gateway.dimse import Command
+from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.intake import Announced, Intake
+from gateway.model import UID, Arrival, Origin
+from gateway.spool import Part
+from gateway.transport import Connection
+from gateway.upper_layer import negotiation
+from gateway.upper_layer.association import Association, Role, State
+from gateway.upper_layer.events import (
+    APPLICATION_CONTEXT,
+    REJECT_APPLICATION_CONTEXT,
+    REJECT_CALLED,
+    REJECT_CALLING,
+    REJECT_LIMIT,
+    Abort,
+    AssociateReject,
+    AssociateRequest,
+    ContextResult,
+    Event,
+    Fragment,
+    ReleaseReply,
+    ReleaseRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScpSettings:
+    """How the SCP behaves. Sizes in bytes, times in seconds; see RELIABILITY in the README."""
+
+    ae_title: str = "GATEWAY"
+    check_called_ae: bool = False
+    accept_from: Collection[str] = ()
+    max_pdu_length: int = 131_072
+    max_associations: int = 100
+    max_associations_per_peer: int = 20
+    artim_seconds: float = 30.0
+    idle_seconds: float = 300.0
+    max_object: int = 8 << 30
+
+
+class StoreScp:
+    """Listens for associations and serves each one."""
+
+    def __init__(self, intake: Intake, settings: ScpSettings) -> None:
+        self.intake = intake
+        self.settings = settings
+        self._peers: dict[_Peer, Connection] = {}
+        self._per_address: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._draining = False
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chose where ``port`` is 0."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, host, port, backlog=256)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self, grace: float) -> None:
+        """Take no new association; abort after ``grace`` seconds those that have not ended."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        connections = list(self._peers.values())
+        if connections:
+            waits = [asyncio.ensure_future(connection.ended()) for connection in connections]
+            await asyncio.wait(waits, timeout=grace)
+        for connection in list(self._peers.values()):
+            connection.abort("the gateway stops")
+
+    def _connect(self) -> Connection:
+        peer = _Peer(self)
+        association = Association(Role.ACCEPTOR, max_pdu_length=self.settings.max_pdu_length)
+        connection = Connection(
+            association,
+            peer,
+            artim_seconds=self.settings.artim_seconds,
+            idle_seconds=self.settings.idle_seconds,
+        )
+        peer.connection = connection
+        self._peers[peer] = connection
+        return connection
+
+    def rejection(self, request: AssociateRequest, address: str) -> AssociateReject | None:
+        """Why an association is not accepted, None where it is."""
+        settings = self.settings
+        if request.application_context != APPLICATION_CONTEXT:
+            return REJECT_APPLICATION_CONTEXT
+        if settings.check_called_ae and request.called != settings.ae_title:
+            return REJECT_CALLED
+        if settings.accept_from and request.calling not in settings.accept_from:
+            return REJECT_CALLING
+        here = self._per_address
+        if self._draining or here.total() >= settings.max_associations:
+            return REJECT_LIMIT
+        if here[address] >= settings.max_associations_per_peer:
+            return REJECT_LIMIT
+        return None
+
+    def associated(self, address: str) -> None:
+        """Count an accepted association."""
+        self._per_address[address] += 1
+
+    def ended(self, peer: "_Peer", address: str, *, was_associated: bool) -> None:
+        """Forget a connection."""
+        self._peers.pop(peer, None)
+        if was_associated:
+            self._per_address[address] -= 1
+            if not self._per_address[address]:
+                del self._per_address[address]
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """A C-STORE whose data set is arriving; without a part it is read and dropped."""
+
+    context_id: int
+    command: Command
+    announced: Announced
+    part: Part | None
+    refusal: Failure | None = None
+
+
+class _Peer:
+    """One association as an SCP sees it."""
+
+    def __init__(self, scp: StoreScp) -> None:
+        self.connection: Connection
+        self._scp = scp
+        self._origin = Origin(Arrival.C_STORE)
+        self._associated = False
+        self._contexts: dict[int, UID] = {}
+        self._command = bytearray()
+        self._incoming: _Incoming | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._release_asked = False
+        self._received = self._refused = 0
+        self._outcome = ""
+        self._began = asyncio.get_running_loop().time()
+
+    @property
+    def awaits_peer(self) -> bool:
+        """Nothing is being committed, so the peer has the next move."""
+        return not self._answering
+
+    def happened(self, event: Event) -> None:
+        """Serve one event."""
+        match event:
+            case Fragment():
+                self._fragment(event)
+            case AssociateRequest():
+                self._associate(event)
+            case ReleaseRequest():
+                self._release_asked = True
+                self._release()
+            case ReleaseReply():
+                self._release()
+            case Abort():
+                self._outcome = str(event)
+            case _:
+                self._outcome = self._outcome or "the peer closed the connection without a release"
+
+    def lost(self, reason: str) -> None:
+        """Drop what was only half received, and say how the association ended."""
+        if self._incoming is not None:
+            self._drop(self._incoming, "the association ended in the middle of the data set")
+        outcome = reason or self._outcome or "released"
+        if self._associated:
+            seconds = asyncio.get_running_loop().time() - self._began
+            telemetry.association_closed(
+                self._origin,
+                received=self._received,
+                refused=self._refused,
+                seconds=seconds,
+                outcome=outcome,
+            )
+        elif reason:
+            telemetry.association_refused(self._origin_now(), reason)
+        self._scp.ended(self, self._origin.address, was_associated=self._associated)
+
+    def _origin_now(self) -> Origin:
+        return (
+            self._origin
+            if self._origin.address
+            else Origin(Arrival.C_STORE, address=self.connection.address)
+        )
+
+    def _associate(self, request: AssociateRequest) -> None:
+        address = self.connection.address
+        self._origin = Origin(Arrival.C_STORE, request.calling, request.called, address)
+        rejection = self._scp.rejection(request, address)
+        if rejection is not None:
+            telemetry.association_refused(self._origin, str(rejection))
+            self.connection.send(rejection)
+            return
+        accept = negotiation.answer(request, max_pdu_length=self._scp.settings.max_pdu_length)
+        self._contexts = {
+            context.context_id: context.transfer_syntax
+            for context in accept.contexts
+            if context.result == ContextResult.ACCEPTED
+        }
+        self._associated = True
+        self._scp.associated(address)
+        self.connection.send(accept)
+
+    def _fragment(self, fragment: Fragment) -> None:
+        if fragment.context_id not in self._contexts:
+            self._broken(f"presentation context {fragment.context_id} was not accepted")
+        elif fragment.is_command:
+            self._command += fragment.data
+            if len(self._command) > dimse.MAX_COMMAND_LENGTH:
+                self._broken(f"a command set of more than {dimse.MAX_COMMAND_LENGTH} bytes")
+            elif fragment.is_last:
+                self._begin(fragment.context_id)
+        elif self._incoming is None:
+            self._broken("a data set without a command")
+        else:
+            self._data(self._incoming, fragment)
+
+    def _broken(self, reason: str) -> None:
+        self.connection.abort(reason)
+
+    def _begin(self, context_id: int) -> None:
+        data, self._command = bytes(self._command), bytearray()
+        if self._incoming is not None:
+            self._broken("a command inside the data set of another")
+            return
+        try:
+            command = dimse.decode_command(data)
+        except dimse.MalformedCommand as error:
+            self._broken(f"malformed command set: {error}")
+            return
+        if command.field == dimse.C_ECHO_RQ:
+            self._reply(context_id, command.answer(dimse.SUCCESS))
+        elif command.field == dimse.C_STORE_RQ and command.has_data_set:
+            self._incoming = self._open(context_id, command)
+        elif command.field != dimse.C_CANCEL_RQ:
+            self._unknown(context_id, command)
+
+    def _unknown(self, context_id: int, command: Command) -> None:
+        if command.has_data_set:
+            self._broken(f"DIMSE operation 0x{command.field:04X} is not offered")
+        else:
+            self._reply(context_id, command.answer(dimse.UNRECOGNIZED_OPERATION))
+
+    def _open(self, context_id: int, command: Command) -> _Incoming:
+        announced = Announced(
+            self._origin, command.sop_class, command.sop_instance, self._contexts[context_id]
+        )
+        incoming = _Incoming(context_id, command, announced, None)
+        try:
+            incoming.part = self._scp.intake.begin(announced)
+        except Failure as failure:
+            incoming.refusal = failure
+        return incoming
+
+    def _data(self, incoming: _Incoming, fragment: Fragment) -> None:
+        part = incoming.part
+        if part is not None:
+            try:
+                part.write(fragment.data)
+                if part.size > self._scp.settings.max_object:
+                    raise PermanentFailure(
+                        f"the object exceeds max_object, {self._scp.settings.max_object} bytes"
+                    )
+            except Failure as failure:
+                part.abort()
+                incoming.part, incoming.refusal = None, failure
+        if fragment.is_last:
+            self._incoming = None
+            task = asyncio.get_running_loop().create_task(self._finish(incoming))
+            self._answering.add(task)
+            task.add_done_callback(self._answered)
+
+    async def _finish(self, incoming: _Incoming) -> None:
+        """Commit and answer; whatever goes wrong, the peer gets an answer that is true."""
+        status, comment = dimse.SUCCESS, ""
+        try:
+            await self._admit(incoming)
+        except Failure as failure:
+            status, comment = self._refuse(incoming, failure), str(failure)
+        except Exception as error:  # noqa: BLE001 - the peer must be told that it is not kept
+            telemetry.bug("an instance could not be admitted", error)
+            status, comment = self._refuse(incoming, TemporaryFailure("internal error")), ""
+        self._reply(incoming.context_id, incoming.command.answer(status, comment))
+
+    async def _admit(self, incoming: _Incoming) -> None:
+        if incoming.part is None:
+            raise incoming.refusal or TemporaryFailure("the instance could not be kept")
+        await self._scp.intake.admit(incoming.part, incoming.announced)
+        self._received += 1
+
+    def _refuse(self, incoming: _Incoming, failure: Failure) -> int:
+        status = _status_for(failure)
+        self._refused += 1
+        telemetry.instance_refused(
+            self._origin, incoming.command.sop_instance, status, str(failure)
+        )
+        return status
+
+    def _drop(self, incoming: _Incoming, reason: str) -> None:
+        if incoming.part is not None:
+            incoming.part.abort()
+        self._refused += 1
+        telemetry.instance_refused(self._origin, incoming.command.sop_instance, 0, reason)
+
+    def _reply(self, context_id: int, response: Command) -> None:
+        if self.connection.association.state in (State.ESTABLISHED, State.RELEASE_ASKED):
+            data = dimse.encode_command(response)
+            self.connection.send(Fragment(context_id, is_command=True, is_last=True, data=data))
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            telemetry.bug("a C-STORE could not be answered", error)
+        if self._release_asked:
+            self._release()
+
+    def _release(self) -> None:
+        """Reply to the release once everything has been answered (PS3.8 §7.2)."""
+        state = self.connection.association.state
+        if not self._answering and state in (
+            State.RELEASE_ASKED,
+            State.COLLISION_REQUESTOR,
+            State.COLLISION_ACCEPTOR_RELEASED,
+        ):
+            self.connection.send(ReleaseReply())
+
+
+def _status_for(failure: Failure) -> int:
+    """The C-STORE status for an instance that was not kept (PS3.4 Table B.2-1)."""
+    if isinstance(failure, PermanentFailure):
+        return dimse.CANNOT_UNDERSTAND
+    return dimse.OUT_OF_RESOURCES

@@ -1,0 +1,41 @@
+"""``make bench``: the gateway against its peers on this machine, in one run, as ratios."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import decompress, forward, receive
+from tests.bench.measure import Measurement, show, write
+
+_PARTS = {
+    "receive": receive.measure,
+    "forward": forward.measure,
+    "decompress": decompress.measure,
+}
+
+
+def main() -> int:
+    """Measure, print one table after the other, keep them all under bench-results."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", choices=sorted(_PARTS), help="one part instead of all")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the objects, one round")
+    parser.add_argument("--rounds", type=int, help="rounds per system (default 3; 1 when quick)")
+    parser.add_argument("--results", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    rounds = options.rounds or (1 if options.quick else 3)
+    options.results.mkdir(exist_ok=True)
+    measurements: list[Measurement] = []
+    with tempfile.TemporaryDirectory(dir=options.results, prefix="work-") as work:
+        for name in [options.only] if options.only else list(_PARTS):
+            part = Path(work).resolve() / name
+            for measurement in _PARTS[name](part, rounds=rounds, quick=options.quick):
+                show(measurement)
+                measurements.append(measurement)
+    page = write(measurements, options.results)
+    sys.stdout.write(f"kept in {page} and {page.with_suffix('.json')}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The value of an element as text, in its Specific Character Set (PS3.5 6.1, 6.2).
+
+Text that is damaged, or in an unknown character set, is read as Latin-1: never an error.
+"""
+
+import re
+from struct import Struct
+from typing import Final
+
+_NUMBERS: Final = {
+    "US": "H",
+    "SS": "h",
+    "UL": "I",
+    "SL": "i",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+}
+_ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
+_BYTES: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
+_UNPRINTABLE: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def text_of(vr: str, value: bytes, little: bool = True, charsets: bytes = b"") -> str:
+    """An element's value as text: values joined by a backslash, padding removed.
+
+    Numbers are decimal, AT is GGGGEEEE in hexadecimal; bytes and sequences are "", and so is UN
+    that is no printable text. ``charsets`` is the value of (0008,0005).
+    """
+    if vr in _NUMBERS:
+        return _numbers(_NUMBERS[vr], value, little)
+    if vr == "AT":
+        words = [
+            word for (word,) in Struct("<H" if little else ">H").iter_unpack(_whole(value, 4))
+        ]
+        pairs = zip(words[::2], words[1::2], strict=True)
+        return "\\".join(f"{group:04X}{number:04X}" for group, number in pairs)
+    value = value.rstrip(b" \0")
+    if vr in _BYTES or (vr in ("", "UN") and _UNPRINTABLE.search(value)):
+        return ""
+    text = value.decode() if value.isascii() and b"\x1b" not in value else _decode(value, charsets)
+    if vr in _ONE_VALUE:
+        return text
+    if "\\" not in text:
+        return text.strip(" \0")
+    return "\\".join(part.strip(" \0") for part in text.split("\\"))
+
+
+def _whole(value: bytes, size: int) -> bytes:
+    return value[: len(value) // size * size]
+
+
+def _numbers(code: str, value: bytes, little: bool) -> str:
+    struct = Struct(("<" if little else ">") + code)
+    numbers = (number for (number,) in struct.iter_unpack(_whole(value, struct.size)))
+    if code == "f":
+        return "\\".join(f"{number:.9g}" if number % 1 else f"{number:.17g}" for number in numbers)
+    return "\\".join(f"{number!r}".removesuffix(".0") for number in numbers)
+
+
+def _decode(value: bytes, charsets: bytes) -> str:
+    """Text outside ASCII, with code extensions where it has escape sequences (6.1.2.5)."""
+    from pydicom.charset import python_encoding
+
+    terms = [term.strip() for term in charsets.decode("latin-1").rstrip("\0").split("\\")]
+    first = python_encoding.get(terms[0], "latin-1")
+    if b"\x1b" not in value:
+        return _lenient(value, first)
+    plain, *escaped = value.split(b"\x1b")
+    return _lenient(plain, first) + "".join(_extension(b"\x1b" + part) for part in escaped)
+
+
+def _extension(fragment: bytes) -> str:
+    """A fragment of text that begins with the escape sequence of its character set."""
+    from pydicom.charset import CODES_TO_ENCODINGS, handled_encodings
+
+    for code, encoding in CODES_TO_ENCODINGS.items():
+        if fragment.startswith(code):
+            keep = encoding.startswith("iso2022") and encoding in handled_encodings
+            return _lenient(fragment if keep else fragment[len(code) :], encoding)
+    return _lenient(fragment, "latin-1")
+
+
+def _lenient(value: bytes, encoding: str) -> str:
+    try:
+        return value.decode(encoding)
+    except (UnicodeDecodeError, LookupError):
+        return value.decode("latin-1")

@@ -160,3 +160,18 @@ def alarm(event: str, **facts: object) -> None:
 def bug(event: str, error: BaseException) -> None:
     """An exception nobody expected; with its traceback."""
     _log.error(event, exc_info=error)
+
+
+def delivery_association_ended(
+    destination: str, *, sent: int, failed: int, seconds: float, outcome: str
+) -> None:
+    """One line per association that was opened to deliver. ``outcome`` is released or lost."""
+    ASSOCIATIONS.labels("requestor", outcome).inc()
+    _log.info(
+        "delivery association ended",
+        destination=destination,
+        sent=sent,
+        failed=failed,
+        seconds=round(seconds, 3),
+        outcome=outcome,
+    )

@@ -1,0 +1,132 @@
+"""Instances in the form that a destination reads, made once for all who want them.
+
+What is made is kept in the spool under (instance, target transfer syntax, rendition). Two
+destinations that want the same share one transcode, also while it runs. Files are made beside
+their name and renamed when they are whole, so what bears the name is complete; they are not
+synced, which is why the spool empties this cache at start.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gateway import telemetry
+from gateway.model import UID, Instance, Rendition
+
+REMEMBERED = 4096
+"""Derived files whose decoder is still known, for the ledger."""
+
+
+class Made(Protocol):
+    """What a transcode says of itself."""
+
+    @property
+    def decoder(self) -> str:
+        """Who decoded the pixels, "" where none were decoded."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        ...
+
+
+class Transcoder(Protocol):
+    """Makes one Part 10 file from another; ``transcode.pool.TranscodePool`` does."""
+
+    async def transcode(
+        self, source: Path, target: UID, out: Path, rendition: Rendition = ...
+    ) -> Made:
+        """Write ``source`` in the target transfer syntax to ``out``."""
+        ...
+
+
+class Shelf(Protocol):
+    """Knows where derived files are kept; ``spool.Spool`` does."""
+
+    def derived_path(self, instance: Instance, key: str) -> Path:
+        """Where the result for (instance, key) belongs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A Part 10 file ready to be sent, in ``transfer_syntax``; ``decoder`` as in ``Made``."""
+
+    file: Path
+    transfer_syntax: UID
+    decoder: str = ""
+
+
+def derived_key(target: UID, rendition: Rendition) -> str:
+    """The name of a form: the transfer syntax, and what else was asked for."""
+    return "+".join(part for part in (target, rendition.color, rendition.planar) if part)
+
+
+class Derivations:
+    """The forms that this process made or is making."""
+
+    def __init__(self, shelf: Shelf, transcoder: Transcoder) -> None:
+        self._shelf = shelf
+        self._transcoder = transcoder
+        self._decoders: OrderedDict[Path, str] = OrderedDict()
+        self._running: dict[Path, asyncio.Task[Derived]] = {}
+
+    async def derive(self, instance: Instance, target: UID, rendition: Rendition) -> Derived:
+        """The instance in that form; whoever stops waiting for it does not stop the others.
+
+        Raises what the transcoder raises: PermanentFailure where the pixels cannot be decoded.
+        """
+        out = self._shelf.derived_path(instance, derived_key(target, rendition))
+        if _is_there(out):
+            return Derived(out, target, self._decoders.get(out, ""))
+        running = self._running.get(out)
+        if running is None:
+            running = asyncio.ensure_future(self._make(instance, target, rendition, out))
+            self._running[out] = running
+            running.add_done_callback(lambda task: self._done(out, task))
+        return await asyncio.shield(running)
+
+    async def aclose(self) -> None:
+        """Stop what is still being made."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _make(
+        self, instance: Instance, target: UID, rendition: Rendition, out: Path
+    ) -> Derived:
+        part = _room_for(out)
+        try:
+            made = await self._transcoder.transcode(instance.file, target, part, rendition)
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
+        telemetry.transcoded(
+            instance.sop_instance_uid,
+            instance.transfer_syntax,
+            target,
+            made.decoder,
+            made.seconds,
+        )
+        return Derived(out, target, made.decoder)
+
+    def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
+        del self._running[out]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._decoders[out] = task.result().decoder
+        while len(self._decoders) > REMEMBERED:
+            self._decoders.popitem(last=False)
+
+
+def _is_there(file: Path) -> bool:
+    return file.is_file()
+
+
+def _room_for(out: Path) -> Path:
+    out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return out.with_name(out.name + ".part")

@@ -1,0 +1,267 @@
+"""What one destination is owed, as far as it is in memory, and the standing of its lane.
+
+The ledger is the queue; here is only a bounded window on it: rows that wait for a courier, those
+under way, and those whose verdict is being written. A delivery leaves memory when the ledger has
+its verdict, so none is taken twice and none is forgotten. Nothing here polls: the ledger is asked
+after a wake, at the next due time, and when the lane's rest is over.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from gateway import telemetry
+from gateway.deliver.lane import Lane
+from gateway.deliver.outcome import outcome
+from gateway.deliver.pace import Pace
+from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.failures import Failure
+from gateway.model import UID, Deferred, Delivered, Delivery, Rejected, Verdict
+
+MOST_PAIRS = 40
+"""(SOP class, transfer syntax) pairs a session asks for: three contexts each, of 128 at most."""
+MOST_SETTLING = 64
+"""Verdicts on their way into the ledger before a courier has to wait for it."""
+MOMENT = timedelta(seconds=1)
+
+
+class Ledger(Protocol):
+    """The queue as the scheduler sees it; ``spool.Spool`` is one."""
+
+    async def due(
+        self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
+    ) -> list[Delivery]:
+        """Deliveries that are due, oldest first, without those in ``exclude``."""
+        ...
+
+    async def next_due_at(
+        self, destination: str, *, exclude: Collection[int] = ()
+    ) -> datetime | None:
+        """When the next one falls due (or fell), None where nothing else is owed."""
+        ...
+
+    async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Make the verdict durable."""
+        ...
+
+
+class Outbox:
+    """The deliveries of one destination between ledger and couriers."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        ledger: Ledger,
+        policies: Mapping[str, RoutePolicy],
+        pace: Pace,
+    ) -> None:
+        self.destination = destination
+        self.pace = pace
+        self.lane = Lane(
+            limit=(pace.ahead + 1) * destination.max_associations, patience=pace.patience
+        )
+        self.draining = asyncio.Event()
+        self.arrived = asyncio.Event()
+        self.couriers: set[object] = set()
+        self.listeners: list[Callable[[], None]] = []
+        self._ledger = ledger
+        self._policies = policies
+        self._waiting: deque[Delivery] = deque()
+        self._running: set[int] = set()
+        self._settling: dict[int, asyncio.Task[None]] = {}
+        self._hungry = asyncio.Event()
+        self._fresh = self._stale = True
+        self._next: datetime | None = None
+
+    def policy(self, delivery: Delivery) -> RoutePolicy:
+        """How the delivery's route wants it made; the defaults where that route is gone."""
+        return self._policies.get(delivery.route) or RoutePolicy()
+
+    @property
+    def waiting(self) -> int:
+        """How many due deliveries wait in memory."""
+        return len(self._waiting)
+
+    def open(self) -> bool:
+        """Whether deliveries may be made now."""
+        return not (self.draining.is_set() or self.lane.closed(self.pace.clock()))
+
+    def peek(self) -> Delivery | None:
+        """The next delivery that may be taken up now, if any."""
+        if self.draining.is_set() or not self._waiting:
+            return None
+        room = self.lane.room(len(self._running), self.pace.clock())
+        return self._waiting[0] if room else None
+
+    def take(self) -> Delivery:
+        """Take up what ``peek`` showed."""
+        delivery = self._waiting.popleft()
+        self._running.add(delivery.delivery_id)
+        if self._fresh:
+            self._hungry.set()
+        return delivery
+
+    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Deliveries that were taken up and not tried: they are next again, in their order."""
+        for delivery in reversed(list(deliveries)):
+            self._running.discard(delivery.delivery_id)
+            self._waiting.appendleft(delivery)
+        self.ring()
+
+    def wanted(self, first: Delivery) -> list[tuple[UID, UID]]:
+        """The (SOP class, stored transfer syntax) pairs of a delivery and those behind it."""
+        batch = [first, *self._waiting]
+        pairs = dict.fromkeys(
+            (each.instance.sop_class_uid, each.instance.transfer_syntax) for each in batch
+        )
+        return list(pairs)[:MOST_PAIRS]
+
+    def ring(self) -> None:
+        """Something changed: open sessions take what fits, and who waits looks again."""
+        for listener in list(self.listeners):
+            listener()
+        self.arrived.set()
+        self.arrived = asyncio.Event()
+        self._hungry.set()
+
+    async def delivered(self, delivery: Delivery, verdict: Delivered) -> None:
+        """The destination confirmed an instance."""
+        self.lane = self.lane.succeeded()
+        await self._conclude(delivery, verdict)
+
+    async def failed(self, delivery: Delivery, failure: Failure) -> None:
+        """A delivery failed; whether its lane suffers is for the caller to say."""
+        now = self.pace.clock()
+        verdict = self.policy(delivery).verdict(delivery, failure, now, self.pace.chance())
+        await self._conclude(delivery, verdict)
+
+    def answered(self) -> None:
+        """The destination refused one instance by name."""
+        self.lane = self.lane.answered()
+
+    def shut(self, delivery: Delivery, failure: Failure, *, at_once: bool = False) -> None:
+        """The destination failed: the window shuts, and the lane may rest."""
+        now = self.pace.clock()
+        tries = self.lane.failures + 1
+        rest = self.policy(delivery).rest(tries, self.pace.chance())
+        self.lane = self.lane.failed(now, rest, at_once=at_once)
+        self._hungry.set()
+        if self.lane.closed(now):
+            telemetry.alarm(
+                "destination rests",
+                destination=self.destination.name,
+                failures=tries,
+                rest_s=round(rest.total_seconds(), 1),
+                reason=str(failure),
+            )
+
+    async def _conclude(self, delivery: Delivery, verdict: Verdict) -> None:
+        """The delivery is no longer under way; its verdict is on its way into the ledger."""
+        self._running.discard(delivery.delivery_id)
+        self._settling[delivery.delivery_id] = asyncio.ensure_future(
+            self._record(delivery, verdict)
+        )
+        self.ring()
+        if len(self._settling) >= MOST_SETTLING:
+            await asyncio.wait(self._settling.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _record(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Write the verdict; while the ledger fails, try again: what was sent is not resent."""
+        name = self.destination.name
+        try:
+            while isinstance(
+                failure := await outcome(self._ledger.settle(delivery, verdict), "settle"),
+                Failure,
+            ):
+                telemetry.alarm("verdict not written", destination=name, reason=str(failure))
+                if self.draining.is_set():
+                    return
+                await self.pace.wait(self.draining, self.pace.clock() + self.pace.mend)
+        finally:
+            del self._settling[delivery.delivery_id]
+            self._stale = self._stale or isinstance(verdict, Deferred)
+            self._hungry.set()
+        _tell(delivery, verdict, self.pace.clock())
+
+    async def settled(self) -> None:
+        """Wait until the ledger has every verdict that was reached."""
+        while self._settling:
+            await asyncio.wait(self._settling.values())
+
+    def drain(self) -> None:
+        """Take nothing up any more."""
+        self.draining.set()
+        self.ring()
+
+    def wake(self, *, reopen: bool = False) -> None:
+        """The ledger has something new for this destination."""
+        self._fresh = True
+        if reopen:
+            self.lane = self.lane.reopened()
+        self._hungry.set()
+
+    async def feed(self) -> None:
+        """Keep due deliveries in memory until draining."""
+        while not self.draining.is_set():
+            self._hungry.clear()
+            until = await self._refill()
+            if not await self.pace.wait(self._hungry, until):
+                self._fresh = self._stale = True
+
+    async def _refill(self) -> datetime | None:
+        """Fetch what is due and wanted; returns when to look again without being asked."""
+        now = self.pace.clock()
+        if self.lane.closed(now):
+            self._waiting.clear()
+            self._fresh = True
+            return self.lane.closed_until
+        if self._fresh and len(self._waiting) <= self.pace.look_ahead // 2:
+            return await self._fetch(now)
+        return None if self._waiting else await self._next_due(now)
+
+    async def _fetch(self, now: datetime) -> datetime | None:
+        self._fresh = False
+        name, limit = self.destination.name, self.pace.look_ahead - len(self._waiting)
+        rows = await outcome(
+            self._ledger.due(name, limit=limit, now=now, exclude=self._known()), "due"
+        )
+        if isinstance(rows, Failure):
+            return self._ledger_failed(rows, now)
+        self._waiting.extend(rows)
+        self._fresh = self._fresh or len(rows) == limit
+        if rows:
+            self.ring()
+        return None if self._waiting else await self._next_due(now)
+
+    async def _next_due(self, now: datetime) -> datetime | None:
+        """When the next row that is not in memory falls due; asked for only when it may move."""
+        if not self._stale:
+            return self._next
+        self._stale = False
+        known, name = self._known(), self.destination.name
+        due_at = await outcome(self._ledger.next_due_at(name, exclude=known), "next due")
+        if isinstance(due_at, Failure):
+            return self._ledger_failed(due_at, now)
+        self._next = None if due_at is None else max(due_at, now + MOMENT)
+        return self._next
+
+    def _known(self) -> set[int]:
+        waiting = {each.delivery_id for each in self._waiting}
+        return waiting | self._running | set(self._settling)
+
+    def _ledger_failed(self, failure: Failure, now: datetime) -> datetime:
+        telemetry.alarm("ledger not read", destination=self.destination.name, reason=str(failure))
+        self._fresh = self._stale = True
+        return now + self.pace.mend
+
+
+def _tell(delivery: Delivery, verdict: Verdict, now: datetime) -> None:
+    match verdict:
+        case Delivered(transfer_syntax, decoder, warning):
+            telemetry.delivered(delivery, transfer_syntax, decoder, warning)
+        case Deferred(failure, due_at):
+            telemetry.deferred(delivery, str(failure), (due_at - now).total_seconds())
+        case Rejected(failure):
+            telemetry.held(delivery, str(failure))

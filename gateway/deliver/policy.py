@@ -1,0 +1,65 @@
+"""What the configuration says about a destination and a route, and the verdict it leads to."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from gateway.deliver import backoff
+from gateway.deliver.session import Sender
+from gateway.failures import Failure, PermanentFailure
+from gateway.model import UID, Deferred, Delivery, Rejected, Rendition
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A downstream node: how to reach it and what it can read.
+
+    ``can_read`` None means every transfer syntax that it accepts. ``max_instance`` is the largest
+    Part 10 file in bytes that may be sent to it, None for any.
+    """
+
+    name: str
+    sender: Sender
+    can_read: frozenset[UID] | None = None
+    rendition: Rendition = field(default_factory=Rendition)
+    max_instance: int | None = None
+    max_associations: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePolicy:
+    """How a route wants its deliveries made.
+
+    ``change`` is never, if-needed or always; ``if_undecodable`` is quarantine,
+    forward-as-stored or reject. ``give_up_after`` None means never.
+    """
+
+    change: str = "if-needed"
+    if_undecodable: str = "quarantine"
+    retry_first: timedelta = timedelta(seconds=30)
+    retry_longest: timedelta = timedelta(minutes=15)
+    give_up_after: timedelta | None = None
+
+    def rest(self, tries: int, chance: float) -> timedelta:
+        """The wait after ``tries`` failures; see ``backoff.rest``."""
+        return backoff.rest(self.retry_first, self.retry_longest, tries, chance)
+
+    def verdict(
+        self, delivery: Delivery, failure: Failure, now: datetime, chance: float
+    ) -> Deferred | Rejected:
+        """What becomes of a delivery that failed: another try, or held for a person."""
+        if isinstance(failure, PermanentFailure):
+            return Rejected(failure)
+        age = now - delivery.instance.received_at
+        if self.give_up_after is not None and age >= self.give_up_after:
+            tries = delivery.attempts + 1
+            text = f"given up {_words(age)} after it was received, at try {tries}: {failure}"
+            return Rejected(PermanentFailure(text))
+        return Deferred(failure, now + self.rest(delivery.attempts + 1, chance))
+
+
+def _words(age: timedelta) -> str:
+    if age >= timedelta(days=2):
+        return f"{age.days} d"
+    if age >= timedelta(hours=2):
+        return f"{age.total_seconds() / 3600:.0f} h"
+    return f"{age.total_seconds():.0f} s"

@@ -1,0 +1,107 @@
+"""Due deliveries over lanes to sessions: one lane per destination, each wholly on its own.
+
+The ledger is the queue, so a restart goes on where the last run stopped: nothing counts as
+delivered that a destination has not confirmed, and only what was tried counts as a try. A
+destination that is down costs one delivery a try each time its lane has rested; one that hangs,
+refuses or breaks off holds up nobody but itself.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from gateway import telemetry
+from gateway.deliver.courier import Courier
+from gateway.deliver.derive import Derivations, Shelf, Transcoder
+from gateway.deliver.lane import Lane
+from gateway.deliver.outbox import Ledger, Outbox
+from gateway.deliver.outcome import outcome
+from gateway.deliver.pace import Pace
+from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.failures import Failure
+
+GRACE = timedelta(seconds=30)
+
+
+class Spool(Ledger, Shelf, Protocol):
+    """What the scheduler needs of the spool."""
+
+
+class Scheduler:
+    """Makes the deliveries of all destinations.
+
+    ``policies`` are looked up by a delivery's route. Deliveries to a destination that is not
+    among ``destinations`` stay in the ledger untouched.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        transcoder: Transcoder,
+        destinations: Iterable[Destination],
+        policies: Mapping[str, RoutePolicy],
+        pace: Pace | None = None,
+    ) -> None:
+        self._pace = pace or Pace()
+        self._derivations = Derivations(spool, transcoder)
+        self._outboxes = {
+            each.name: Outbox(each, spool, policies, self._pace) for each in destinations
+        }
+        self._task: asyncio.Task[None] | None = None
+        self._finished = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until ``aclose``; when cancelled, what was confirmed is still written down."""
+        self._task = asyncio.current_task()
+        try:
+            async with asyncio.TaskGroup() as lanes:
+                for outbox in self._outboxes.values():
+                    lanes.create_task(self._tend(outbox))
+        finally:
+            for outbox in self._outboxes.values():
+                outbox.drain()
+                await outbox.settled()
+            await self._derivations.aclose()
+            self._finished.set()
+
+    def wake(self, destination: str, *, reopen: bool = False) -> None:
+        """Say that something new is owed to a destination; cheap, and never too often.
+
+        ``reopen`` ends the lane's rest: a person asked for a try now.
+        """
+        outbox = self._outboxes.get(destination)
+        if outbox is not None:
+            outbox.wake(reopen=reopen)
+
+    def standing(self) -> dict[str, Lane]:
+        """The present standing of each destination."""
+        return {name: outbox.lane for name, outbox in self._outboxes.items()}
+
+    async def aclose(self, grace: timedelta = GRACE) -> None:
+        """Take nothing up any more, let what is being sent end, cancel it after ``grace``."""
+        for outbox in self._outboxes.values():
+            outbox.drain()
+        if self._task is None:
+            return
+        deadline = self._pace.clock() + grace
+        while not self._finished.is_set() and self._pace.clock() < deadline:
+            await self._pace.wait(self._finished, deadline)
+        if not self._finished.is_set():
+            self._task.cancel()
+            await self._finished.wait()
+
+    async def _tend(self, outbox: Outbox) -> None:
+        """Keep one lane alive, whatever happens in it."""
+        while not outbox.draining.is_set():
+            ended = await outcome(self._work(outbox), f"lane {outbox.destination.name}")
+            if isinstance(ended, Failure):
+                telemetry.alarm("lane restarts", destination=outbox.destination.name)
+                await self._pace.wait(outbox.draining, self._pace.clock() + self._pace.mend)
+
+    async def _work(self, outbox: Outbox) -> None:
+        couriers = range(outbox.destination.max_associations)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.feed())
+            for _ in couriers:
+                tasks.create_task(Courier(outbox, self._derivations).run())

@@ -1,0 +1,119 @@
+"""imagecodecs: libjpeg-turbo 3 (JPEG DCT and lossless), CharLS, OpenJPEG, OpenJPH, PackBits.
+
+JPEG colours are taken as encoded: equal colour spaces on both sides make libjpeg upsample the
+chroma and convert nothing. Refused: 1-bit JPEG-LS, and irreversible HTJ2K, for which OpenJPH
+through this library wraps 255 to 0 instead of clipping.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.transcode.codestream import rle_segments
+from gateway.transcode.form import Coding, FrameFormat
+
+if TYPE_CHECKING:
+    from gateway.transcode.form import Samples
+
+name: Final = "imagecodecs"
+requires: Final = "imagecodecs>=2025.3.30"
+
+
+@cache
+def _library() -> Any:
+    import imagecodecs
+
+    return imagecodecs
+
+
+@cache
+def version() -> str:
+    """The library's version, "" where it is not installed."""
+    try:
+        return str(_library().__version__)
+    except ImportError:
+        return ""
+
+
+def supports(form: FrameFormat) -> bool:
+    """Every coding but native samples and irreversible HTJ2K."""
+    if form.coding is Coding.HTJ2K:
+        return not form.lossy
+    return form.coding in _DECODERS
+
+
+def decode(frame: Any, form: FrameFormat) -> "Samples":
+    """The samples of one codestream."""
+    return _DECODERS[form.coding](frame, form)
+
+
+def _jpeg(frame: Any, form: FrameFormat) -> "Samples":
+    if form.samples_per_pixel == 1:
+        return _library().jpeg8_decode(frame)
+    if form.convert:
+        return _library().jpeg8_decode(frame, colorspace="YCBCR", outcolorspace="RGB")
+    return _library().jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
+
+
+def _jpeg_lossless(frame: Any, form: FrameFormat) -> "Samples":
+    if form.samples_per_pixel == 1:
+        return _library().jpeg8_decode(frame)
+    return _library().jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
+
+
+def _jpeg_ls(frame: Any, form: FrameFormat) -> "Samples":
+    samples = _library().jpegls_decode(frame)
+    return _interleaved(samples, form)
+
+
+def _interleaved(samples: "Samples", form: FrameFormat) -> "Samples":
+    """Planes in front (JPEG-LS, interleave mode none) are moved to the end."""
+    planes = (form.samples_per_pixel, form.rows, form.columns)
+    interleaved = (form.rows, form.columns, form.samples_per_pixel)
+    if samples.shape == planes and planes != interleaved:
+        return samples.transpose(1, 2, 0)
+    return samples
+
+
+def _jpeg_2000(frame: Any, form: FrameFormat) -> "Samples":
+    return _library().jpeg2k_decode(frame)
+
+
+def _htj2k(frame: Any, form: FrameFormat) -> "Samples":
+    return _library().htj2k_decode(frame)
+
+
+def _rle(frame: Any, form: FrameFormat) -> "Samples":
+    """PS3.5 Annex G: one PackBits segment per byte of a sample, most significant first."""
+    import numpy as np
+
+    unpack = _library().packbits_decode
+    if form.bits_allocated == 1:
+        ((start, end),) = rle_segments(frame)
+        packed = np.frombuffer(unpack(frame[start:end]), "u1")
+        bits = np.unpackbits(packed, bitorder="little", count=form.samples)
+        return bits.reshape(form.rows, form.columns)
+    pixels, width = form.rows * form.columns, form.container
+    segments = rle_segments(frame)
+    if len(segments) != form.samples_per_pixel * width:
+        raise ValueError(
+            f"{len(segments)} RLE segments for {form.samples_per_pixel} samples of {width} bytes"
+        )
+    out = np.empty((pixels, form.samples_per_pixel, width), "u1")
+    for index, (start, end) in enumerate(segments):
+        sample, byte = divmod(index, width)
+        plane = np.frombuffer(unpack(frame[start:end]), "u1")
+        out[:, sample, width - 1 - byte] = plane[:pixels]
+    whole = out.view(f"<u{width}")
+    return whole.reshape(form.rows, form.columns, form.samples_per_pixel)
+
+
+_DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {
+    Coding.RLE: _rle,
+    Coding.JPEG_8: _jpeg,
+    Coding.JPEG_12: _jpeg,
+    Coding.JPEG_LOSSLESS: _jpeg_lossless,
+    Coding.JPEG_LS: _jpeg_ls,
+    Coding.JPEG_2000: _jpeg_2000,
+    Coding.HTJ2K: _htj2k,
+}

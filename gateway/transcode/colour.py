@@ -1,0 +1,98 @@
+"""What the decoded samples are, and what the header shall say: the colour decision.
+
+PS3.3 C.7.6.3.1.2 names the interpretations; PS3.5 8.2 ties them to the codings. Evidence in the
+codestream goes before the header, since encoders write the one and people the other:
+
+=================  ==============================  ============================  ============
+coding             evidence                        header                        samples are
+=================  ==============================  ============================  ============
+any                one component                   any                           as the header
+JPEG DCT           Adobe transform 0, no JFIF      any                           RGB
+JPEG DCT           component ids R, G, B           any                           RGB
+JPEG DCT           JFIF, or Adobe transform 1 or 2 any                           YBR_FULL
+JPEG DCT           JFIF and Adobe transform 0      RGB / another                 RGB / YBR_FULL
+JPEG DCT           none, chroma subsampled         any                           YBR_FULL
+JPEG DCT           none                            RGB / another                 RGB / YBR_FULL
+JPEG lossless      Adobe transform 0, ids R, G, B  any                           RGB
+JPEG lossless, LS  none                            RGB / YBR_FULL(_422)          RGB / YBR_FULL
+JPEG 2000          component transform used        any                           RGB
+JPEG 2000          component transform not used    YBR_FULL(_422) / another      YBR_FULL / RGB
+RLE                none                            YBR_FULL(_422) / another      YBR_FULL / as is
+=================  ==============================  ============================  ============
+"""
+
+from dataclasses import dataclass
+
+from gateway.transcode.codestream import Codestream
+from gateway.transcode.form import Coding
+
+RGB = "RGB"
+YBR_FULL = "YBR_FULL"
+_YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
+_RGB_IDS = (0x52, 0x47, 0x42)
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """The decision: ``encoded`` is what the samples are, ``photometric`` what shall come out,
+    ``convert`` that YCbCr has to be undone for it, ``why`` the evidence in words.
+    """
+
+    encoded: str
+    photometric: str
+    convert: bool
+    why: str
+
+
+def decide_colour(header: str, found: Codestream | None, wanted: str = "") -> Colour:
+    """The colour of frames coded as ``found`` under the Photometric Interpretation ``header``.
+
+    ``found`` None stands for RLE. ``wanted`` "RGB" asks for YCbCr to be undone, "" for the
+    samples as encoded.
+    """
+    if found is not None and found.components != 3:
+        return Colour(header, header, False, "not a colour image of three components")
+    encoded, why = _evidence(header, found)
+    if wanted == RGB and encoded == YBR_FULL:
+        return Colour(encoded, RGB, True, why)
+    return Colour(encoded, encoded, False, why)
+
+
+def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
+    if found is None:
+        encoded = YBR_FULL if header in _YBR_FULL else header
+        return encoded, "RLE holds the samples as the header names them"
+    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K):
+        return _jpeg_2000(header, found)
+    if found.coding in (Coding.JPEG_8, Coding.JPEG_12):
+        return _jpeg_dct(header, found)
+    if found.coding is Coding.JPEG_LOSSLESS and (found.adobe == 0 or found.ids == _RGB_IDS):
+        return RGB, "the codestream declares RGB"
+    if header in (RGB, *_YBR_FULL):
+        return RGB if header == RGB else YBR_FULL, "the header; this codec transforms nothing"
+    return header, "the header; this codec transforms nothing"
+
+
+def _jpeg_2000(header: str, found: Codestream) -> tuple[str, str]:
+    if found.transform:
+        return RGB, "the codec undoes the component transform of the codestream"
+    if header in _YBR_FULL:
+        return YBR_FULL, "the header; the codestream has no component transform"
+    return RGB, "the codestream has no component transform"
+
+
+def _jpeg_dct(header: str, found: Codestream) -> tuple[str, str]:
+    if found.ids == _RGB_IDS:
+        return RGB, "component identifiers R, G, B"
+    if found.adobe == 0 and not found.jfif:
+        return RGB, "Adobe marker, transform 0"
+    by_header = RGB if header == RGB else YBR_FULL
+    if found.adobe == 0:
+        return by_header, "the header; JFIF and Adobe transform 0 contradict each other"
+    if found.jfif:
+        return YBR_FULL, "JFIF marker"
+    if found.adobe:
+        return YBR_FULL, f"Adobe marker, transform {found.adobe}"
+    if found.subsampled:
+        return YBR_FULL, "subsampled chroma"
+    return by_header, "the header; no marker in the codestream says otherwise"

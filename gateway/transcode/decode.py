@@ -1,0 +1,102 @@
+"""Frames through one decoder: preflight, decode, check, finish. No file is written here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.failures import PermanentFailure
+from gateway.transcode.codestream import Codestream, read_codestream
+from gateway.transcode.form import Backend, Coding, FrameFormat
+from gateway.transcode.frames import Frame, join
+from gateway.transcode.image_pixel import different
+from gateway.transcode.samples import Finish, conform, finished, pack, spread_422
+
+EXPANSION: Final = 1_000
+SMALL: Final = 16 << 20
+"""Frames up to this size may expand without limit: a blank one does, and does no harm."""
+
+
+class DecoderFailed(Exception):
+    """One decoder could not; the next may. The text names decoder, frame and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """A run of frames of one instance: their form, what is done to them, where they stand.
+
+    ``first`` is the number of the first of them, for messages, from 0.
+    """
+
+    form: FrameFormat
+    finish: Finish
+    frames: Sequence[Frame]
+    first: int = 0
+
+
+def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[Any]:
+    """The native bytes of each frame, in order; single-bit frames as whole bytes of all.
+
+    Raises PermanentFailure for a frame that contradicts the header, DecoderFailed where the
+    decoder gave up.
+    """
+    view = memoryview(data)
+    carry = np.empty(0, bool)
+    for number, frame in enumerate(decoding.frames, decoding.first + 1):
+        samples = _decoded(join(view, frame), decoding.form, backend, number)
+        if decoding.form.bits_allocated == 1:
+            packed, carry = pack(samples, carry)
+            yield packed
+        else:
+            yield finished(samples, decoding.finish)
+    if len(carry):
+        yield np.packbits(carry, bitorder="little").tobytes()
+
+
+def _decoded(frame: Any, form: FrameFormat, backend: Backend, number: int) -> Any:
+    try:
+        frame = _checked(frame, form)
+        if form.photometric == "YBR_FULL_422" and form.coding is Coding.NATIVE:
+            return spread_422(frame, form.rows, form.columns)
+        samples = backend.decode(frame, form)
+        return conform(samples, form)
+    except PermanentFailure as failure:
+        raise PermanentFailure(f"frame {number}: {failure}") from failure
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        text = " ".join(str(error).split())[:200]
+        raise DecoderFailed(
+            f"{backend.name} could not decode frame {number}: {type(error).__name__} {text}"
+        ) from error
+
+
+def _checked(frame: Any, form: FrameFormat) -> Any:
+    """The raw codestream of a frame, after it was held against the form."""
+    if form.coding is Coding.NATIVE:
+        return frame
+    size = form.bits // 8
+    if size > SMALL and size > EXPANSION * len(frame):
+        raise PermanentFailure(
+            f"{len(frame)} bytes would expand to {size}, more than {EXPANSION} times"
+        )
+    if form.coding is Coding.RLE:
+        return frame
+    found = read_codestream(frame)
+    if found is None:
+        raise PermanentFailure("the frame does not start with a codestream")
+    _compare(found, form)
+    return frame[found.start :] if found.start else frame
+
+
+def _compare(found: Codestream, form: FrameFormat) -> None:
+    stated = (form.rows, form.columns, form.samples_per_pixel)
+    if stated != (found.rows, found.columns, found.components):
+        raise PermanentFailure(different(stated, found))
+    kind = (form.coding, form.precision, form.codestream_signed)
+    if kind != (found.coding, found.precision, found.signed):
+        raise PermanentFailure(
+            f"the frame is {found.process} of {found.precision} bits, "
+            f"the first one {form.coding.value} of {form.precision}"
+        )

@@ -1,0 +1,97 @@
+"""The form of one frame: the Image Pixel Module and what the codestream itself declares.
+
+PS3.3 C.7.6.3 for the module's attributes, PS3.5 section 8 and Annex A for the codings.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from gateway.model import UID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples: TypeAlias = NDArray[np.generic]
+
+
+class Coding(Enum):
+    """How the samples of a frame are coded; the codestream says so, whatever the label."""
+
+    NATIVE = "native"
+    RLE = "RLE"
+    JPEG_8 = "JPEG DCT, 8 bit"
+    JPEG_12 = "JPEG DCT, 12 bit"
+    JPEG_LOSSLESS = "JPEG lossless"
+    JPEG_LS = "JPEG-LS"
+    JPEG_2000 = "JPEG 2000"
+    HTJ2K = "High-Throughput JPEG 2000"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFormat:
+    """One frame: its size, its sample's container, and how it is coded.
+
+    ``rows`` and ``columns`` in pixels; ``bits_allocated``, ``bits_stored`` and ``signed`` as the
+    header says (after mending); ``photometric`` is what the decoded samples shall be: as encoded,
+    or "RGB" with ``convert`` where the decoder has to undo YCbCr. ``planar`` is the stored Planar
+    Configuration, of native and RLE frames only. ``precision`` and ``codestream_signed`` are the
+    codestream's own (``precision`` 0: it declares none). ``lossy`` is the process, not the label.
+    """
+
+    transfer_syntax: UID
+    rows: int
+    columns: int
+    samples_per_pixel: int = 1
+    bits_allocated: int = 16
+    bits_stored: int = 16
+    signed: bool = False
+    photometric: str = "MONOCHROME2"
+    planar: int = 0
+    coding: Coding = Coding.NATIVE
+    precision: int = 0
+    codestream_signed: bool = False
+    lossy: bool = False
+    convert: bool = False
+    high_bits: bool = False
+    """Overlays stand in the bits above Bits Stored: they are kept as they are."""
+
+    @property
+    def samples(self) -> int:
+        """Samples in one frame."""
+        return self.rows * self.columns * self.samples_per_pixel
+
+    @property
+    def bits(self) -> int:
+        """Bits of one native frame, without padding."""
+        return self.samples * self.bits_allocated
+
+    @property
+    def container(self) -> int:
+        """Bytes of one native sample (1 for single-bit samples, which are packed later)."""
+        return max(1, self.bits_allocated // 8)
+
+
+class Backend(Protocol):
+    """A decoder library behind one face.
+
+    ``decode`` gets one whole codestream and returns its samples, (rows, columns) or
+    (rows, columns, samples), in the container that the library uses; any exception means that it
+    could not.
+    """
+
+    name: str
+    requires: str
+
+    def version(self) -> str:
+        """The library's version, "" where it is not installed."""
+        ...
+
+    def supports(self, form: FrameFormat) -> bool:
+        """Whether this library decodes such frames."""
+        ...
+
+    def decode(self, frame: Any, form: FrameFormat) -> "Samples":
+        """The samples of one codestream."""
+        ...

@@ -1,0 +1,215 @@
+"""The Image Pixel Module of a data set or of an icon, and what must change in it (C.7.6.3)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from gateway.dataset.elements import Element
+from gateway.dataset.rewrite import NewValue
+from gateway.failures import PermanentFailure
+from gateway.transcode.codestream import Codestream
+from gateway.transcode.form import Coding
+
+SAMPLES: Final = 0x00280002
+PHOTOMETRIC: Final = 0x00280004
+PLANAR: Final = 0x00280006
+FRAMES: Final = 0x00280008
+ROWS: Final = 0x00280010
+COLUMNS: Final = 0x00280011
+ALLOCATED: Final = 0x00280100
+STORED: Final = 0x00280101
+HIGH_BIT: Final = 0x00280102
+REPRESENTATION: Final = 0x00280103
+LOSSY: Final = 0x00282110
+LOSSY_RATIO: Final = 0x00282112
+LOSSY_METHOD: Final = 0x00282114
+EXTENDED_OFFSETS: Final = 0x7FE00001
+EXTENDED_LENGTHS: Final = 0x7FE00002
+PIXEL_DATA: Final = 0x7FE00010
+
+Changes: TypeAlias = dict[int, NewValue | None]
+
+_METHODS: Final = {
+    Coding.JPEG_8: "ISO_10918_1",
+    Coding.JPEG_12: "ISO_10918_1",
+    Coding.JPEG_LOSSLESS: "ISO_10918_1",
+    Coding.JPEG_LS: "ISO_14495_1",
+    Coding.JPEG_2000: "ISO_15444_1",
+    Coding.HTJ2K: "ISO_15444_15",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePixel:
+    """The attributes that say how Pixel Data is read; 0 or "" where one is absent."""
+
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    planar: int
+    allocated: int
+    stored: int
+    high_bit: int
+    representation: int
+    frames: int
+    lossy: str
+    high_bits: bool
+
+
+class Values:
+    """The values of a data set's collected elements, read in its byte order."""
+
+    def __init__(self, data: Any, found: Mapping[int, Element], little_endian: bool) -> None:
+        self.data, self.found = data, found
+        self.order: Any = "little" if little_endian else "big"
+
+    def raw(self, tag: int) -> bytes | None:
+        """The value's bytes as stored, None where the element is absent."""
+        element = self.found.get(tag)
+        return None if element is None else bytes(self.data[element.value : element.end])
+
+    def number(self, tag: int, default: int = 0) -> int:
+        """A US value, the first if there are several."""
+        value = (self.raw(tag) or b"")[:2]
+        return int.from_bytes(value, self.order) if len(value) == 2 else default
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """All values of a US element."""
+        value = self.raw(tag) or b""
+        pairs = (value[i : i + 2] for i in range(0, len(value) - 1, 2))
+        return tuple(int.from_bytes(pair, self.order) for pair in pairs)
+
+    def text(self, tag: int) -> str:
+        """A string value without padding."""
+        return (self.raw(tag) or b"").decode("latin-1").strip(" \0")
+
+
+def read_image_pixel(values: Values) -> ImagePixel:
+    """The module as the header has it. Raises PermanentFailure for a broken Number of Frames."""
+    frames = values.text(FRAMES).split("\\")[0]
+    if frames and not frames.lstrip("+").isdigit():
+        raise PermanentFailure(f"Number of Frames is {frames[:16]!r}, not a number")
+    number = values.number
+    return ImagePixel(
+        rows=number(ROWS),
+        columns=number(COLUMNS),
+        samples=number(SAMPLES, 1),
+        photometric=values.text(PHOTOMETRIC),
+        planar=number(PLANAR),
+        allocated=number(ALLOCATED),
+        stored=number(STORED),
+        high_bit=number(HIGH_BIT),
+        representation=number(REPRESENTATION),
+        frames=int(frames or 1) or 1,
+        lossy=values.text(LOSSY),
+        high_bits=_overlays_in_high_bits(values),
+    )
+
+
+def _overlays_in_high_bits(values: Values) -> bool:
+    """Retired: overlay planes in unused bits of Pixel Data (PS3.5 8.1.2)."""
+    return any(tag & 0xFF01FFFF == 0x60000100 and values.number(tag) > 1 for tag in values.found)
+
+
+def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tuple[str, ...]]:
+    """The header with what contradicts the codestream corrected, and a note for each correction.
+
+    Raises PermanentFailure where rows, columns or components differ: that is another picture.
+    """
+    if found is None:
+        _check_rle(header)
+        return header, ()
+    stated = (header.rows, header.columns, header.samples)
+    if stated != (found.rows, found.columns, found.components):
+        raise PermanentFailure(different(stated, found))
+    notes: list[str] = []
+    header = _mend_depth(header, found.precision, notes)
+    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K):
+        header = _mend_sign(header, found, notes)
+    return header, tuple(notes)
+
+
+def different(stated: tuple[int, int, int], found: Codestream) -> str:
+    """The words for a codestream of other dimensions than the header's."""
+    return (
+        f"the codestream has {found.rows} rows, {found.columns} columns, {found.components} "
+        f"components; the header says {stated[0]}, {stated[1]}, {stated[2]}"
+    )
+
+
+def _check_rle(header: ImagePixel) -> None:
+    if header.allocated not in (1, 8, 16, 32) or not header.rows or not header.columns:
+        raise PermanentFailure(
+            f"RLE of {header.rows} rows, {header.columns} columns, Bits Allocated "
+            f"{header.allocated}: Bits Allocated 1, 8, 16 and 32 are decoded here"
+        )
+
+
+def _mend_depth(header: ImagePixel, precision: int, notes: list[str]) -> ImagePixel:
+    allocated, stored = header.allocated, header.stored
+    if allocated not in (1, 8, 16, 32) or allocated < precision:
+        allocated = 8 if precision <= 8 else 16 if precision <= 16 else 32
+    if not 0 < stored <= allocated or header.allocated < precision:
+        stored = precision
+    if (allocated, stored) == (header.allocated, header.stored):
+        return header
+    notes.append(
+        f"Bits Allocated {header.allocated}, Stored {header.stored} mended to {allocated}, "
+        f"{stored}: the codestream has {precision} bits"
+    )
+    return replace(header, allocated=allocated, stored=stored, high_bit=stored - 1)
+
+
+def _mend_sign(header: ImagePixel, found: Codestream, notes: list[str]) -> ImagePixel:
+    if found.signed and not header.representation:
+        notes.append("Pixel Representation mended to 1: the codestream is signed")
+        return replace(header, representation=1)
+    if header.representation and not found.signed:
+        notes.append("the codestream is unsigned: samples sign-extended from Bits Stored")
+    return header
+
+
+def us(value: int) -> NewValue:
+    """An Unsigned Short value."""
+    return NewValue("US", value.to_bytes(2, "little"))
+
+
+def cs(value: str) -> NewValue:
+    """A Code String value, padded to even length."""
+    return NewValue("CS", value.encode() + b" " * (len(value) & 1))
+
+
+_WRITTEN: Final[tuple[tuple[int, str, Callable[[Any], NewValue]], ...]] = (
+    (SAMPLES, "samples", us),
+    (PHOTOMETRIC, "photometric", cs),
+    (ALLOCATED, "allocated", us),
+    (STORED, "stored", us),
+    (HIGH_BIT, "high_bit", us),
+    (REPRESENTATION, "representation", us),
+)
+
+
+def changes_between(old: ImagePixel, new: ImagePixel, values: Values) -> Changes:
+    """The elements that differ between two headers; Planar Configuration goes with Samples."""
+    changes: Changes = {
+        tag: write(getattr(new, field))
+        for tag, field, write in _WRITTEN
+        if getattr(old, field) != getattr(new, field)
+    }
+    if new.samples > 1 and (old.planar != new.planar or PLANAR not in values.found):
+        changes[PLANAR] = us(new.planar)
+    return changes
+
+
+def provenance(header: ImagePixel, coding: Coding, ratio: float, values: Values) -> Changes:
+    """Lossy Image Compression "01", with method and ratio, where the header lacks it."""
+    if header.lossy == "01":
+        return {}
+    changes: Changes = {LOSSY: cs("01")}
+    if LOSSY_METHOD not in values.found and coding in _METHODS:
+        changes[LOSSY_METHOD] = cs(_METHODS[coding])
+    if LOSSY_RATIO not in values.found:
+        text = f"{ratio:.2f}"
+        changes[LOSSY_RATIO] = NewValue("DS", (text + " " * (len(text) & 1)).encode())
+    return changes

@@ -1,0 +1,211 @@
+"""One Part 10 file into another transfer syntax: splice the data set, stream the frames.
+
+Nothing half-written ever stands under the result's name: it is written beside it and renamed.
+It is derived data, so it is not forced to the disk. One decoder serves a whole instance: when it
+fails, everything is begun again with the next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from gateway.dataset.elements import UNDEFINED
+from gateway.dataset.part10 import encode_file_meta
+from gateway.failures import PermanentFailure
+from gateway.model import UID, Rendition
+from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
+from gateway.transcode.decoders import candidates
+from gateway.transcode.form import Backend
+from gateway.transcode.icon import ICON, icon_parts
+from gateway.transcode.native import native_body
+from gateway.transcode.output import write_all, written
+from gateway.transcode.plan import (
+    Pixels,
+    data_set_part,
+    native_rendered,
+    pixel_head,
+    plan_frames,
+)
+from gateway.transcode.source import Source, open_source
+from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
+
+    ``notes`` are corrections and colour decisions, for the record.
+    """
+
+    target: UID
+    decoder: str
+    frames: int
+    seconds: float
+    size: int
+    photometric: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``."""
+
+    head: list[Any]
+    pixels: Pixels | None
+    tail: list[Any]
+    notes: tuple[str, ...] = ()
+
+
+def transcode(
+    source: Path,
+    target: UID,
+    out: Path,
+    *,
+    rendition: Rendition = Rendition(),  # noqa: B008 - a frozen value
+    attempt: int = 0,
+) -> Transcoded:
+    """Write the instance in ``source`` to ``out`` in the native transfer syntax ``target``.
+
+    Runs in a worker. ``attempt`` k begins with the k-th decoder. Raises PermanentFailure for an
+    instance that cannot be decoded truthfully, TemporaryFailure when files cannot be read or
+    written.
+    """
+    began = perf_counter()
+    opened = open_source(source, out.parent)
+    plan = make_plan(opened, target, rendition)
+    notes = list(plan.notes)
+    decoder = _write_with_best(plan, out, attempt, notes)
+    return Transcoded(
+        target=target,
+        decoder=decoder,
+        frames=len(plan.pixels.frames) if plan.pixels and decoder else 0,
+        seconds=perf_counter() - began,
+        size=_size(plan),
+        photometric=photometric_of(plan, opened),
+        notes=tuple(notes),
+    )
+
+
+def photometric_of(plan: Plan, source: Source) -> str:
+    """The Photometric Interpretation that goes out, "" where there are no pixels."""
+    if plan.pixels is not None:
+        return plan.pixels.photometric
+    return source.values.text(0x00280004)
+
+
+def make_plan(source: Source, target: UID, rendition: Rendition) -> Plan:
+    """Everything that can be known before a frame is decoded. Raises PermanentFailure."""
+    syntax = BY_UID.get(target)
+    if syntax is None or target not in NATIVE:
+        raise PermanentFailure(f"{name_of(target)} is not a target: only native syntaxes are made")
+    stored = BY_UID[source.meta.transfer_syntax]
+    if stored.video:
+        raise PermanentFailure(f"{stored.title} is video: it can only be sent as stored")
+    meta = encode_file_meta(
+        sop_class_uid=source.meta.sop_class_uid,
+        sop_instance_uid=source.meta.sop_instance_uid,
+        transfer_syntax=target,
+        source_ae=source.meta.source_ae,
+    )
+    if source.pixels is None:
+        return Plan([meta, *data_set_part(source, source.start, source.end, syntax, {})], None, [])
+    if source.pixels.length == UNDEFINED or stored.encapsulated:
+        return _framed(source, syntax, meta, plan_frames(source, syntax, rendition))
+    return _native(source, syntax, meta, rendition)
+
+
+def _framed(source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels) -> Plan:
+    assert source.pixels is not None  # noqa: S101 - make_plan has looked
+    head = [meta, *_before(source, target, pixels)]
+    head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
+    tail = [b"\0"] if pixels.length & 1 else []
+    tail += data_set_part(source, source.pixels.end, source.end, target, {})
+    notes = pixels.notes
+    if bytes(source.data[source.pixels.end : source.pixels.end + 4]) == b"\xfa\xff\xfa\xff":
+        notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
+    return Plan(head, pixels, tail, notes)
+
+
+def _before(source: Source, target: TransferSyntax, pixels: Pixels) -> list[Any]:
+    """The data set up to Pixel Data, an encapsulated icon decoded on the way."""
+    assert source.pixels is not None  # noqa: S101 - make_plan has looked
+    end = source.pixels.start
+    icon = source.found.get(ICON)
+    parts = icon_parts(source, icon, target) if icon is not None else None
+    if icon is None or parts is None:
+        return data_set_part(source, source.start, end, target, pixels.changes)
+    below = {tag: change for tag, change in pixels.changes.items() if tag < ICON}
+    above = {tag: change for tag, change in pixels.changes.items() if tag > ICON}
+    return [
+        *data_set_part(source, source.start, icon.start, target, below),
+        *parts,
+        *data_set_part(source, icon.end, end, target, above),
+    ]
+
+
+def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rendition) -> Plan:
+    """Native Pixel Data: copied, swapped where the byte order changes, or rendered anew."""
+    element = source.pixels
+    assert element is not None  # noqa: S101 - make_plan has looked
+    body = native_body(source, target)
+    rendered = native_rendered(source, target, rendition, body.little_endian)
+    if rendered is not None:
+        return _framed(source, target, meta, rendered)
+    parts = data_set_part(source, source.start, element.start, target, {})
+    head = [meta, *parts, pixel_head(body.vr, element.length + (element.length & 1), target)]
+    tail = [b"\0"] if element.length & 1 else []
+    tail += data_set_part(source, element.end, source.end, target, {})
+    return Plan([*head, *body.parts()], None, tail)
+
+
+def _write_with_best(plan: Plan, out: Path, attempt: int, notes: list[str]) -> str:
+    """Write the result with the first decoder that gets through; its name, "" for none."""
+    if plan.pixels is None:
+        with written(out) as descriptor:
+            write_all(descriptor, [*plan.head, *plan.tail])
+        return ""
+    for backend in backends_for(plan.pixels, attempt):
+        try:
+            with written(out) as descriptor:
+                _write_frames(descriptor, plan, backend)
+        except DecoderFailed as failure:
+            notes.append(str(failure))
+        else:
+            return backend.name
+    raise PermanentFailure("; ".join(notes) or "no decoder is left for this instance")
+
+
+def backends_for(pixels: Pixels, attempt: int) -> Sequence[Backend]:
+    """The decoders from the ``attempt``-th on. Raises PermanentFailure where none is left."""
+    found = candidates(pixels.form)[attempt:]
+    if not found:
+        raise PermanentFailure(
+            f"no {'other ' if attempt else ''}decoder for {pixels.form.coding.value} of "
+            f"{pixels.form.precision} bits, {pixels.form.samples_per_pixel} samples per pixel"
+        )
+    return found
+
+
+def _write_frames(descriptor: int, plan: Plan, backend: Backend) -> None:
+    """Head, frames and tail; one system call where there is a single frame."""
+    pixels = plan.pixels
+    assert pixels is not None  # noqa: S101 - the caller has looked
+    decoding = Decoding(pixels.form, pixels.finish, pixels.frames)
+    pending = list(plan.head)
+    done = 0
+    for frame in decoded_frames(decoding, pixels.data, backend):
+        pending.append(frame)
+        done += memoryview(frame).nbytes
+        if len(pixels.frames) > 1:
+            write_all(descriptor, pending)
+            pending = []
+    if done != pixels.length:
+        raise DecoderFailed(f"{backend.name}: {done} bytes came out, {pixels.length} were due")
+    write_all(descriptor, [*pending, *plan.tail])
+
+
+def _size(plan: Plan) -> int:
+    parts = sum(memoryview(part).nbytes for part in (*plan.head, *plan.tail))
+    return parts + (plan.pixels.length if plan.pixels else 0)

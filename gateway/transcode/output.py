@@ -1,0 +1,61 @@
+"""The result's file: written beside its name, renamed when whole, removed after a failure."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.failures import TemporaryFailure
+
+_BATCH: Final = 512
+"""Buffers per writev: below IOV_MAX everywhere."""
+
+
+@contextmanager
+def written(out: Path) -> Iterator[int]:
+    """A descriptor to write ``out`` through; renamed into place, or removed after a failure."""
+    beside = beside_of(out)
+    try:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        beside.rename(out)
+    except OSError as error:
+        _remove(beside)
+        raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error
+    except BaseException:
+        _remove(beside)
+        raise
+
+
+def beside_of(out: Path) -> Path:
+    """Where a result is written before it has its name."""
+    return out.with_name(out.name + ".tmp")
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def write_all(descriptor: int, parts: Sequence[Any]) -> None:
+    """All of ``parts`` at the descriptor's position. Raises OSError."""
+    for start in range(0, len(parts), _BATCH):
+        batch = parts[start : start + _BATCH]
+        wanted = sum(memoryview(part).nbytes for part in batch)
+        done = os.writev(descriptor, batch)
+        if done < wanted:
+            _write_rest(descriptor, batch, done)
+
+
+def _write_rest(descriptor: int, batch: Sequence[Any], done: int) -> None:
+    """After a short write (a signal, 2 GiB at once, a full disk): the rest, part by part."""
+    for part in batch:
+        view = memoryview(part).cast("B")
+        skip = min(done, len(view))
+        done -= skip
+        while skip < len(view):
+            skip += os.write(descriptor, view[skip : skip + (1 << 30)])

@@ -1,0 +1,83 @@
+"""The palette colour lookup tables of a data set (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gateway.failures import PermanentFailure
+from gateway.transcode.image_pixel import Changes, ImagePixel, Values
+
+if TYPE_CHECKING:
+    from gateway.transcode.form import Samples
+
+DESCRIPTORS: Final = (0x00281101, 0x00281102, 0x00281103)
+TABLES: Final = (0x00281201, 0x00281202, 0x00281203)
+SEGMENTED: Final = (0x00281221, 0x00281222, 0x00281223)
+PALETTE_UID: Final = 0x00281199
+ALL: Final = (*DESCRIPTORS, PALETTE_UID, *TABLES, *SEGMENTED)
+
+
+def read_palette(values: Values, header: ImagePixel) -> tuple["Samples", int]:
+    """The RGB table, shape (entries, 3), and the stored value of its first entry.
+
+    16-bit entries that only repeat or pad 8 bits become 8-bit ones. Raises PermanentFailure
+    where tables are missing, segmented, or not as long as their descriptors say.
+    """
+    if any(tag in values.found for tag in SEGMENTED) and TABLES[0] not in values.found:
+        raise PermanentFailure(
+            "PALETTE COLOR with segmented lookup tables: not expanded to RGB here, "
+            "send it to nodes that can read PALETTE COLOR"
+        )
+    described = [values.numbers(tag) for tag in DESCRIPTORS]
+    if any(len(one) != 3 for one in described):
+        raise PermanentFailure("PALETTE COLOR without three lookup table descriptors")
+    columns = [
+        _entries(values, tag, entries or 65536, bits)
+        for tag, (entries, _, bits) in zip(TABLES, described, strict=True)
+    ]
+    if len({len(column) for column in columns}) != 1:
+        raise PermanentFailure("the three palette lookup tables have different lengths")
+    first = described[0][1]
+    if header.representation and first >= 32768:
+        first -= 65536
+    return _narrowed(np.stack(columns, axis=1)), first
+
+
+def _entries(values: Values, tag: int, entries: int, bits: int) -> "Samples":
+    raw = values.raw(tag) or b""
+    order = "<" if values.order == "little" else ">"
+    if bits == 8 and len(raw) in (entries, entries + 1):
+        words = np.frombuffer(raw[: len(raw) // 2 * 2], f"{order}u2").astype("<u2")
+        table = words.view("u1") if values.found[tag].vr == "OW" else np.frombuffer(raw, "u1")
+        return (table[:entries].astype("<u2")) * 257
+    if len(raw) != 2 * entries or bits not in (8, 16):
+        raise PermanentFailure(
+            f"a palette lookup table of {len(raw)} bytes for {entries} entries of {bits} bits"
+        )
+    table = np.frombuffer(raw, f"{order}u2").astype("<u2")
+    return table * 257 if bits == 8 and table.max(initial=0) < 256 else table
+
+
+def _narrowed(table: "Samples") -> "Samples":
+    """8-bit entries where no information is in the other 8 bits."""
+    high, low = table >> 8, table & 255
+    if ((low == high) | (low == 0)).all():
+        return high.astype("u1")
+    return table
+
+
+def as_rgb(header: ImagePixel, table: "Samples") -> tuple[ImagePixel, Changes]:
+    """The header of the expanded image, and the removal of the tables."""
+    bits = table.dtype.itemsize * 8
+    expanded = replace(
+        header,
+        samples=3,
+        photometric="RGB",
+        planar=0,
+        allocated=bits,
+        stored=bits,
+        high_bit=bits - 1,
+        representation=0,
+    )
+    return expanded, dict.fromkeys(ALL)

@@ -1,0 +1,263 @@
+"""What will be written for one instance: the data set around Pixel Data, and its frames.
+
+Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3): everything else of
+the data set is copied, or re-encoded element by element where the target asks for it.
+"""
+
+from dataclasses import dataclass, field, replace
+from struct import pack
+from typing import Any, Final
+
+from gateway.dataset.elements import UNDEFINED, Element, fragments
+from gateway.dataset.rewrite import rewrite
+from gateway.failures import PermanentFailure
+from gateway.model import Rendition
+from gateway.transcode.codestream import Codestream, read_codestream
+from gateway.transcode.colour import RGB, Colour, decide_colour
+from gateway.transcode.form import Coding, FrameFormat
+from gateway.transcode.frames import Frame, join, split_frames
+from gateway.transcode.image_pixel import (
+    EXTENDED_LENGTHS,
+    EXTENDED_OFFSETS,
+    Changes,
+    ImagePixel,
+    changes_between,
+    mend,
+    provenance,
+    read_image_pixel,
+)
+from gateway.transcode.palette import as_rgb, read_palette
+from gateway.transcode.samples import Finish
+from gateway.transcode.source import Source
+from gateway.transfer_syntax import RLE, TransferSyntax, name_of
+
+MAX_NATIVE: Final = 2**32 - 2
+MAX_FRAME: Final = 512 << 20
+_DCT: Final = (Coding.JPEG_8, Coding.JPEG_12)
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """How one Pixel Data element is turned into native bytes.
+
+    ``frames`` are spans of ``data``; ``length`` is the value's length in bytes without padding;
+    ``frame_bytes`` that of one frame, 0 for single-bit frames that do not end on a byte.
+    """
+
+    form: FrameFormat
+    frames: list[Frame]
+    finish: Finish
+    data: Any
+    length: int
+    frame_bytes: int
+    vr: str
+    photometric: str
+    changes: Changes = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) -> Pixels:
+    """The plan for encapsulated Pixel Data (PS3.5 A.4).
+
+    Raises PermanentFailure where frames, codestream and header do not fit together, where no
+    decoder is known, and for a native result beyond 2**32 - 2 bytes.
+    """
+    values, element = source.values, source.pixels
+    assert element is not None  # noqa: S101 - the caller has looked
+    header = read_image_pixel(values)
+    frames = split_frames(source.data, _fragments(source, element), header.frames, _table(source))
+    found = _first_codestream(source, frames)
+    mended, notes = mend(header, found)
+    colour = decide_colour(header.photometric, found, rendition.color)
+    form = frame_format(source.meta.transfer_syntax, mended, found, colour)
+    out, finish, changes = _rendered(source, form, mended, colour, rendition)
+    changes |= changes_between(header, out, values)
+    changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS))
+    if form.lossy:
+        stored = sum(length for frame in frames for _, length in frame)
+        ratio = form.bits * len(frames) / 8 / max(stored, 1)
+        changes |= provenance(header, form.coding, ratio, values)
+    found_notes = found.notes if found else ()
+    return sized(
+        Pixels(
+            form=form,
+            frames=frames,
+            finish=finish,
+            data=source.data,
+            length=0,
+            frame_bytes=0,
+            vr="",
+            photometric=out.photometric,
+            changes=changes,
+            notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
+        ),
+        out,
+        target,
+    )
+
+
+def _fragments(source: Source, element: Element) -> list[tuple[int, int]]:
+    """The fragments; a value of defined length counts as one (it should not be there)."""
+    if element.length == UNDEFINED:
+        return fragments(source.data, element)
+    return [(element.value, 0), (element.value, element.length)]
+
+
+def _table(source: Source) -> tuple[bytes, bytes] | None:
+    offsets, lengths = (source.values.raw(tag) for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS))
+    return (offsets, lengths) if offsets and lengths else None
+
+
+def _first_codestream(source: Source, frames: list[Frame]) -> Codestream | None:
+    """The first frame's declarations; None for RLE."""
+    syntax = source.meta.transfer_syntax
+    found = read_codestream(join(source.data, frames[0]))
+    if found is None and syntax != RLE:
+        raise PermanentFailure(
+            f"Pixel Data labelled {name_of(syntax)} starts like no JPEG, JPEG-LS or JPEG 2000 "
+            "codestream; no other decoder is at hand for it"
+        )
+    if found is not None and found.coding is None:
+        raise PermanentFailure(f"{found.process}: no decoder is at hand for this process")
+    return found
+
+
+def frame_format(
+    syntax: str, header: ImagePixel, found: Codestream | None, colour: Colour
+) -> FrameFormat:
+    """The form of frames coded as ``found`` (None: RLE). Raises PermanentFailure when too big."""
+    coding = Coding.RLE if found is None else found.coding
+    assert coding is not None  # noqa: S101 - plan_frames has refused it
+    form = FrameFormat(
+        transfer_syntax=syntax,
+        rows=header.rows,
+        columns=header.columns,
+        samples_per_pixel=header.samples,
+        bits_allocated=header.allocated,
+        bits_stored=header.stored,
+        signed=bool(header.representation),
+        photometric=colour.photometric if coding in _DCT else colour.encoded,
+        coding=coding,
+        precision=found.precision if found else header.stored,
+        codestream_signed=found.signed if found else False,
+        lossy=found.lossy if found else False,
+        convert=colour.convert and coding in _DCT,
+        high_bits=header.high_bits or found is None,
+    )
+    if form.bits // 8 > MAX_FRAME:
+        raise PermanentFailure(
+            f"a frame of {form.bits // 8} bytes; at most {MAX_FRAME} are decoded"
+        )
+    return form
+
+
+def _rendered(
+    source: Source, form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
+) -> tuple[ImagePixel, Finish, Changes]:
+    """The header that goes out, what is done to the samples for it, and what else changes."""
+    planar = rendition.planar == "separate"
+    out = replace(header, photometric=colour.photometric, planar=int(planar))
+    if rendition.color == RGB and header.photometric == "PALETTE COLOR":
+        table, first = read_palette(source.values, header)
+        out, changes = as_rgb(header, table)
+        out = replace(out, planar=int(planar))
+        return out, Finish(table=table, first=first, planar=planar), changes
+    planar = planar and header.samples > 1
+    return out, Finish(to_rgb=colour.convert and not form.convert, planar=planar), {}
+
+
+def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
+    """The plan with its lengths, VR and byte order. Raises PermanentFailure beyond 2**32 - 2."""
+    bits = out.rows * out.columns * out.samples * out.allocated
+    length = -(-bits * len(pixels.frames) // 8)
+    if length > MAX_NATIVE:
+        raise PermanentFailure(
+            f"uncompressed this instance has {length} bytes of Pixel Data and the standard "
+            f"allows {MAX_NATIVE}: it can only be sent as stored"
+        )
+    vr = "OB" if target.explicit and out.allocated <= 8 else "OW"
+    swap = 0 if target.little_endian else out.allocated // 8
+    return replace(
+        pixels,
+        length=length,
+        frame_bytes=bits // 8 if bits % 8 == 0 else 0,
+        vr=vr,
+        finish=replace(pixels.finish, swap=swap),
+    )
+
+
+def _colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str, ...]:
+    if new.photometric == old.photometric:
+        return ()
+    return (f"Photometric Interpretation {old.photometric} to {new.photometric}: {colour.why}",)
+
+
+def native_rendered(
+    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Any
+) -> Pixels | None:
+    """The plan for native Pixel Data of which ``rendition`` asks another form, else None.
+
+    ``swapped`` gives the value's bytes in little endian. Valid YBR_FULL_422 has two bytes per
+    pixel; where there are three, as is common, it is YBR_FULL.
+    """
+    header, element = read_image_pixel(source.values), source.pixels
+    assert element is not None  # noqa: S101 - the caller has looked
+    to_rgb = rendition.color == RGB and header.photometric in ("YBR_FULL", "YBR_FULL_422")
+    palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"
+    separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
+    if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
+        return None
+    colour = Colour("", RGB if to_rgb else header.photometric, to_rgb, "this node reads RGB only")
+    wanted = replace(rendition, planar="separate" if separate else "interleaved")
+    form = _native_form(source.meta.transfer_syntax, header, element.length)
+    out, finish, changes = _rendered(source, form, header, colour, wanted)
+    changes |= changes_between(header, out, source.values)
+    size = form.bits // 8 if not _is_422(form) else form.rows * form.columns * 2
+    if header.allocated not in (8, 16, 32) or size * header.frames > element.length:
+        raise PermanentFailure(
+            f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
+        )
+    frames: list[Frame] = [((size * index, size),) for index in range(header.frames)]
+    notes = _colour_notes(header, out, colour)
+    planned = Pixels(form, frames, finish, swapped(), 0, 0, "", out.photometric, changes, notes)
+    return sized(planned, out, target)
+
+
+def _is_422(form: FrameFormat) -> bool:
+    return form.photometric == "YBR_FULL_422"
+
+
+def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
+    form = FrameFormat(
+        transfer_syntax=syntax,
+        rows=header.rows,
+        columns=header.columns,
+        samples_per_pixel=header.samples,
+        bits_allocated=header.allocated,
+        bits_stored=header.allocated,
+        signed=bool(header.representation),
+        photometric=header.photometric,
+        planar=header.planar,
+    )
+    if _is_422(form) and length >= header.frames * form.bits // 8:
+        return replace(form, photometric="YBR_FULL")
+    return form
+
+
+def data_set_part(
+    source: Source, start: int, end: int, target: TransferSyntax, changes: Changes
+) -> list[Any]:
+    """[start, end) of the data set in the target's encoding; the bytes themselves if equal."""
+    same = source.syntax.explicit == target.explicit
+    same = same and source.syntax.little_endian == target.little_endian
+    if same and not any(value or tag in source.found for tag, value in changes.items()):
+        return [memoryview(source.data)[start:end]] if end > start else []
+    return list(rewrite(source.data, start, end, source.syntax, target, changes))
+
+
+def pixel_head(vr: str, length: int, target: TransferSyntax) -> bytes:
+    """The head of Pixel Data (7FE0,0010), PS3.5 7.1."""
+    if not target.explicit:
+        return pack("<HHI", 0x7FE0, 0x0010, length)
+    order = "<" if target.little_endian else ">"
+    return pack(f"{order}HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, length)

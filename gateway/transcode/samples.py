@@ -1,0 +1,129 @@
+"""From what a decoder returns to native samples: container, sign, range, colour, order.
+
+The rules (PS3.3 C.7.6.3, PS3.5 8.1.1): a sample fills Bits Allocated; bits above Bits Stored are
+the sign's where Pixel Representation is 1; a lossy codec's overshoot beyond Bits Stored is
+clamped, never masked; single bits are packed, the first in the least significant bit.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gateway.failures import PermanentFailure
+from gateway.transcode.form import FrameFormat
+
+if TYPE_CHECKING:
+    from gateway.transcode.form import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done to conformed samples before they are written.
+
+    ``to_rgb`` undoes YBR_FULL; ``table`` maps stored values, less ``first``, to RGB, shape
+    (entries, 3); ``planar`` separates the colours; ``swap`` is the width in bytes of the words
+    that are written big endian (0: little endian).
+    """
+
+    to_rgb: bool = False
+    table: "Samples | None" = None
+    first: int = 0
+    planar: bool = False
+    swap: int = 0
+
+
+def conform(samples: "Samples", form: FrameFormat) -> "Samples":
+    """``samples`` as a contiguous little-endian array of the container that ``form`` states.
+
+    Raises PermanentFailure when their number or their rows are not those of the form.
+    """
+    if samples.size != form.samples or samples.shape[0] != form.rows:
+        shape = " x ".join(str(n) for n in samples.shape)
+        raise PermanentFailure(
+            f"the decoder returned {shape} samples where the header says "
+            f"{form.rows} rows, {form.columns} columns, {form.samples_per_pixel} samples"
+        )
+    if form.bits_allocated == 1:
+        return samples
+    overshoot = form.lossy and form.precision > form.bits_stored and not form.high_bits
+    extend = form.signed and not form.codestream_signed and form.bits_stored < form.bits_allocated
+    kind = "i" if form.signed else "u"
+    if overshoot or extend:
+        samples = np.array(samples, f"<{kind}{form.container}", order="C")
+        if extend and not form.high_bits:
+            _extend(samples, form.precision if overshoot else form.bits_stored)
+        if overshoot:
+            low, high = _range(form)
+            np.clip(samples, low, high, out=samples)
+        return samples
+    return np.ascontiguousarray(samples, f"<{samples.dtype.kind}{form.container}")
+
+
+def _extend(samples: "Samples", bits: int) -> None:
+    """Sign extension in place: bit ``bits`` - 1 is copied into those above it."""
+    shift = samples.dtype.itemsize * 8 - bits
+    if shift > 0:
+        np.left_shift(samples, shift, out=samples)
+        np.right_shift(samples, shift, out=samples)
+
+
+def _range(form: FrameFormat) -> tuple[int, int]:
+    """The least and greatest value of Bits Stored bits."""
+    if form.signed:
+        return -(1 << (form.bits_stored - 1)), (1 << (form.bits_stored - 1)) - 1
+    return 0, (1 << form.bits_stored) - 1
+
+
+def finished(samples: "Samples", finish: Finish) -> "Samples":
+    """Conformed samples as they are written: (rows, columns[, 3]) or (3, rows, columns)."""
+    if finish.table is not None:
+        samples = look_up(samples, finish.table, finish.first)
+    if finish.to_rgb:
+        samples = to_rgb(samples)
+    if finish.planar and samples.ndim == 3:
+        samples = np.ascontiguousarray(samples.transpose(2, 0, 1))
+    return samples.byteswap() if finish.swap > 1 and samples.dtype.itemsize > 1 else samples
+
+
+def to_rgb(samples: "Samples") -> "Samples":
+    """RGB of YBR_FULL samples, (rows, columns, 3), full range (PS3.3 C.7.6.3.1.2)."""
+    kind = samples.dtype
+    top = (1 << (8 * kind.itemsize)) - 1
+    out = np.empty(samples.shape, kind)
+    for row in range(0, samples.shape[0], 256):
+        part = samples[row : row + 256].astype(np.float64)
+        luma, blue, red = part[..., 0], part[..., 1] - (top + 1) / 2, part[..., 2] - (top + 1) / 2
+        mixed = (luma + 1.402 * red, luma - 0.344136286 * blue - 0.714136286 * red)
+        mixed = (*mixed, luma + 1.772 * blue)
+        for index, plane in enumerate(mixed):
+            out[row : row + 256, :, index] = np.clip(np.rint(plane), 0, top)
+    return out
+
+
+def spread_422(frame: Any, rows: int, columns: int) -> "Samples":
+    """YBR_FULL of a native YBR_FULL_422 frame: Y1 Y2 Cb Cr per two pixels (C.7.6.3.1.2)."""
+    pairs = np.frombuffer(frame, "u1", count=rows * columns * 2).reshape(-1, 4)
+    out = np.empty((len(pairs), 2, 3), "u1")
+    out[:, :, 0] = pairs[:, :2]
+    out[:, :, 1:] = pairs[:, None, 2:]
+    return out.reshape(rows, columns, 3)
+
+
+def look_up(samples: "Samples", table: "Samples", first: int) -> "Samples":
+    """RGB of PALETTE COLOR samples: values outside the table take its ends (C.7.6.3.1.5)."""
+    index = np.clip(samples.astype(np.int32) - first, 0, len(table) - 1)
+    if index.ndim == 3:
+        index = index[..., 0]
+    return np.ascontiguousarray(table[index])
+
+
+def pack(samples: "Samples", carry: "Samples") -> tuple[bytes, "Samples"]:
+    """Single-bit samples behind ``carry``, the bits left over from the frame before.
+
+    Returns whole bytes, the first sample in the least significant bit (PS3.5 8.1.1), and the
+    bits left over: frames follow each other without padding.
+    """
+    bits = np.concatenate((carry, samples.reshape(-1).astype(bool)))
+    whole = len(bits) // 8 * 8
+    return np.packbits(bits[:whole], bitorder="little").tobytes(), bits[whole:]

@@ -1,0 +1,305 @@
+"""The committer: one thread that makes instances durable, many at a time.
+
+Whatever waits when the thread is free forms one batch. The steps and their order are the package's
+correctness argument (see ``gateway.spool``); each step passes on only what has survived it.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from gateway import telemetry
+from gateway.failures import Failure, TemporaryFailure
+from gateway.model import Owed
+from gateway.spool.disk import Disk, describe, sync_folder
+from gateway.spool.files import Part, discard
+from gateway.spool.ledger import Ledger, Step
+from gateway.spool.rows import Values
+
+_MOST: Final = 256
+"""The longest batch, so that nobody's answer waits for more than these."""
+
+_LARGE: Final = 4 << 20
+"""Files from this size on are synced before they queue, so that small ones need not wait."""
+
+_SYNC_THREADS: Final = 4
+
+
+class _Request:
+    """One thing to do, and the future of whoever waits for it on a running event loop."""
+
+    __slots__ = ("failure", "future", "loop", "result")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[int] = self.loop.create_future()
+        self.result = 0
+        self.failure: Failure | None = None
+
+    def resolve(self) -> None:
+        """On the loop: hand over what came out, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if self.failure is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.failure)
+
+
+class _Keep(_Request):
+    """An instance to be kept: its open part, the name it gets, and its rows."""
+
+    __slots__ = ("descriptor", "file", "folder", "owed", "part", "synced", "values")
+
+    def __init__(self, part: Part, file: str, values: Values, owed: Sequence[Owed]) -> None:
+        super().__init__()
+        self.descriptor = part.hand_over()
+        self.part = os.fspath(part.path)
+        self.file = file
+        self.folder = file.rpartition("/")[0]
+        self.values = values
+        self.owed = owed
+        self.synced = False
+
+
+class _Change(_Request):
+    """A step that only touches the ledger."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+
+class _Probe(_Request):
+    """Find out whether the disk can be believed; the result is 1 or 0."""
+
+    __slots__ = ()
+
+
+class Committer:
+    """Runs the durable order in its own thread, from ``start`` until ``close``."""
+
+    def __init__(self, ledger: Ledger, disk: Disk) -> None:
+        self._ledger = ledger
+        self._disk = disk
+        self._waiting: SimpleQueue[_Request | None] = SimpleQueue()
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="spool-sync")
+        self._thread = threading.Thread(target=self._run, name="spool-commit", daemon=True)
+        self._closed = False
+        self._probing: asyncio.Future[int] | None = None
+        self._doubtful: list[str] = []
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def check_open(self) -> None:
+        """Raise TemporaryFailure once ``close`` was called."""
+        if self._closed:
+            raise TemporaryFailure("the spool is closed: the gateway is stopping")
+
+    def keep(
+        self, part: Part, file: str, values: Values, owed: Sequence[Owed]
+    ) -> asyncio.Future[int]:
+        """Make a part durable under the name ``file``, with its rows. Consumes the part."""
+        self.check_open()
+        request = _Keep(part, file, values, owed)
+        if part.size >= _LARGE:
+            self._syncers.submit(self._sync_then_queue, request)
+        else:
+            self._waiting.put(request)
+        return request.future
+
+    def change(self, step: Step) -> asyncio.Future[int]:
+        """Do a step in the next transaction; the future has the number of rows changed."""
+        self.check_open()
+        request = _Change(step)
+        self._waiting.put(request)
+        return request.future
+
+    def probe(self) -> asyncio.Future[int]:
+        """Ask whether the disk can be believed; those who ask meanwhile share the answer."""
+        self.check_open()
+        if self._probing is None or self._probing.done():
+            request = _Probe()
+            self._probing = request.future
+            self._waiting.put(request)
+        return self._probing
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread. Blocks."""
+        self._closed = True
+        self._syncers.shutdown(wait=True)
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="spool-sync-batch")
+        with syncers:
+            more = True
+            while more:
+                batch, more = self._take()
+                try:
+                    self._commit(batch, syncers)
+                except Exception as error:  # noqa: BLE001 - this thread must outlive any bug
+                    telemetry.bug("the committer failed", error)
+                    _fail(batch, TemporaryFailure(f"the spool failed: {error!r}"))
+                _answer(batch)
+
+    def _take(self) -> tuple[list[_Request], bool]:
+        batch: list[_Request] = []
+        first = self._waiting.get()
+        while first is not None:
+            batch.append(first)
+            if len(batch) == _MOST:
+                return batch, True
+            try:
+                first = self._waiting.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, batch: Sequence[_Request], syncers: ThreadPoolExecutor) -> None:
+        self._probe_if_asked(batch)
+        keeps = [request for request in batch if isinstance(request, _Keep)]
+        if len(keeps) == 1:
+            self._sync_file(keeps[0])
+        else:
+            list(syncers.map(self._sync_file, keeps))
+        for keep in keeps:
+            self._name_file(keep)
+        for folder in {keep.folder for keep in keeps if keep.failure is None}:
+            self._sync_folder(folder, keeps)
+        self._write_ledger([r for r in batch if r.failure is None and not isinstance(r, _Probe)])
+
+    def _probe_if_asked(self, batch: Sequence[_Request]) -> None:
+        asked = [request for request in batch if isinstance(request, _Probe)]
+        if not asked and not self._disk.broken:
+            return
+        sound = self._disk.probe()
+        for probe in asked:
+            probe.result = int(sound)
+        if not sound:
+            for request in batch:
+                if isinstance(request, _Keep):
+                    request.failure = TemporaryFailure(self._disk.broken)
+                    discard(request.descriptor, request.part)
+
+    def _sync_then_queue(self, request: _Keep) -> None:
+        self._sync_file(request)
+        request.synced = True
+        self._waiting.put(request)
+
+    def _sync_file(self, keep: _Keep) -> None:
+        if keep.synced or keep.failure is not None:
+            return
+        try:
+            os.fdatasync(keep.descriptor)
+        except OSError as error:
+            keep.failure = self._disk.failed("sync", keep.part, error)
+            discard(keep.descriptor, keep.part)
+
+    def _name_file(self, keep: _Keep) -> None:
+        if keep.failure is not None:
+            return
+        try:
+            os.close(keep.descriptor)
+            os.rename(keep.part, keep.file)  # noqa: PTH104 - texts, on the way to every answer
+        except OSError as error:
+            keep.failure = self._disk.failed("rename", keep.part, error)
+            _remove(keep.part)
+
+    def _sync_folder(self, folder: str, keeps: Sequence[_Keep]) -> None:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            failure = self._disk.failed("sync", folder, error)
+            for keep in keeps:
+                if keep.failure is None and keep.folder == folder:
+                    keep.failure = failure
+                    _remove(keep.file)
+
+    def _write_ledger(self, requests: Sequence[_Request]) -> None:
+        if not requests:
+            return
+        try:
+            results = self._ledger.run([self._step_of(request) for request in requests])
+        except sqlite3.OperationalError as error:
+            self._ledger_failed(requests, error)
+        except Exception as error:  # noqa: BLE001 - one row that cannot be written fails alone
+            if len(requests) == 1:
+                telemetry.bug("a row cannot be written", error)
+                self._ledger_failed(requests, error)
+            else:
+                for request in requests:
+                    self._write_ledger([request])
+        else:
+            for request, result in zip(requests, results, strict=True):
+                request.result = result
+            self._remove_doubtful()
+
+    def _step_of(self, request: _Request) -> Step:
+        if isinstance(request, _Keep):
+            keep = request
+            return lambda connection: self._ledger.keep(connection, keep.values, keep.owed)
+        assert isinstance(request, _Change)  # noqa: S101 - probes never come here
+        return request.step
+
+    def _ledger_failed(self, requests: Sequence[_Request], error: Exception) -> None:
+        reason = f"cannot write the ledger: {_describe(error)}"
+        if not _is_busy(error):
+            self._disk.distrust(reason)
+        _fail(requests, TemporaryFailure(reason))
+        self._doubtful += [request.file for request in requests if isinstance(request, _Keep)]
+
+    def _remove_doubtful(self) -> None:
+        """A later transaction has overwritten the frames of the one that failed."""
+        for file in self._doubtful:
+            _remove(file)
+        self._doubtful.clear()
+
+
+def _fail(requests: Sequence[_Request], failure: Failure) -> None:
+    for request in requests:
+        if request.failure is None:
+            request.failure = failure
+
+
+def _answer(batch: Sequence[_Request]) -> None:
+    """Wake each event loop once."""
+    for loop in {request.loop for request in batch}:
+        mine = [request for request in batch if request.loop is loop]
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(requests: Sequence[_Request]) -> None:
+    for request in requests:
+        request.resolve()
+
+
+def _remove(file: str) -> None:
+    with suppress(OSError):
+        os.unlink(file)  # noqa: PTH108 - a text, as everywhere in this module
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return describe(error)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return f"{error} ({name})"

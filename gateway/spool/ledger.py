@@ -1,0 +1,199 @@
+"""The writing side of the ledger: instances, the deliveries they are owed, and verdicts.
+
+One ``Ledger`` writes the instances of a spool. What people do to the queue may come from another
+process at the same time; SQLite lets one transaction in after the other, and the states decide:
+``delivered`` and ``dropped`` are final.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from gateway.failures import PermanentFailure
+from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
+from gateway.spool import queries
+from gateway.spool.queries import Selector
+from gateway.spool.rows import Values, micros
+from gateway.spool.schema import LEDGER, check_version, connect
+
+Step: TypeAlias = Callable[[sqlite3.Connection], int]
+"""Something to do inside a transaction; returns how many rows it changed."""
+
+_INSERT_INSTANCE: Final = (
+    "INSERT INTO instance (sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, "
+    "series_uid, arrival, calling, called, address, size, received_at, header, spool_id) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_DELIVERY: Final = (
+    "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "
+    "VALUES (?, ?, ?, ?, 'owed', ?)"
+)
+_DELIVERED: Final = (
+    "UPDATE delivery SET state = 'delivered', settled_at = ?, transfer_syntax = ?, decoder = ?, "
+    "warning = ?, reason = '' WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_DEFERRED: Final = (
+    "UPDATE delivery SET attempts = attempts + 1, due_at = ?, reason = ? "
+    "WHERE delivery_id = ? AND state = 'owed'"
+)
+_REJECTED: Final = (
+    "UPDATE delivery SET state = 'held', attempts = attempts + 1, reason = ? "
+    "WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_RETRY: Final = (
+    "UPDATE delivery SET state = 'owed', attempts = 0, due_at = ? "
+    "WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_HOLD: Final = (
+    "UPDATE delivery SET state = 'held', reason = ? WHERE delivery_id = ? AND state = 'owed'"
+)
+_DROP: Final = (
+    "UPDATE delivery SET state = 'dropped', settled_at = ?, reason = ? "
+    "WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_MISSING: Final = (
+    "UPDATE delivery SET state = 'held', reason = ? WHERE spool_id = ? AND state = 'owed'"
+)
+_TALLY: Final = (
+    "INSERT INTO tally (destination, delivered, dropped) "
+    "SELECT destination, sum(CASE WHEN state = 'delivered' THEN 1 ELSE 0 END), "
+    "sum(CASE WHEN state = 'dropped' THEN 1 ELSE 0 END) "
+    "FROM delivery WHERE spool_id = ? GROUP BY destination "
+    "ON CONFLICT (destination) DO UPDATE SET delivered = tally.delivered + excluded.delivered, "
+    "dropped = tally.dropped + excluded.dropped"
+)
+_REMEMBER: Final = (
+    "INSERT INTO meta (name, value) VALUES (?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+
+
+class Ledger:
+    """The one connection that writes instances; used by one thread at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / LEDGER
+        self._connection: sqlite3.Connection | None = None
+        connection = self._connected()
+        try:
+            check_version(connection, self._path)
+            self.next_spool_id, self._next_delivery_id = queries.next_ids(connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, steps: Sequence[Step]) -> list[int]:
+        """Do the steps in one transaction, durable on return. Raises sqlite3.Error.
+
+        After a failure the connection is given up, so that no descriptor is synced again after
+        its sync has failed; the next call opens a new one.
+        """
+        next_delivery_id = self._next_delivery_id
+        try:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            results = [step(connection) for step in steps]
+            connection.execute("COMMIT")
+        except BaseException:
+            self._next_delivery_id = next_delivery_id
+            self.close()
+            raise
+        return results
+
+    def keep(self, connection: sqlite3.Connection, values: Values, owed: Sequence[Owed]) -> int:
+        """Write an instance (``INSTANCE_COLUMNS``) and what it is owed; a step of ``run``."""
+        connection.execute(_INSERT_INSTANCE, values)
+        received_at, spool_id = values[10], values[12]
+        for one in owed:
+            row = (self._next_delivery_id, spool_id, one.destination, one.route, received_at)
+            connection.execute(_INSERT_DELIVERY, row)
+            self._next_delivery_id += 1
+        return 1
+
+    def forgetting(self, spool_ids: Sequence[int], before: datetime) -> Step:
+        """The step that deletes instances that are still finished, adding them to the tally.
+
+        It returns how many are gone. The numbers they had are never used again.
+        """
+        return lambda connection: self._forget(connection, spool_ids, before)
+
+    def _forget(
+        self, connection: sqlite3.Connection, spool_ids: Sequence[int], before: datetime
+    ) -> int:
+        gone = 0
+        for spool_id in spool_ids:
+            if queries.finished(connection, before, spool_id, spool_id, 1):
+                connection.execute(_TALLY, (spool_id,))
+                connection.execute("DELETE FROM delivery WHERE spool_id = ?", (spool_id,))
+                connection.execute("DELETE FROM instance WHERE spool_id = ?", (spool_id,))
+                gone += 1
+        used = {"next_delivery_id": self._next_delivery_id, "next_spool_id": max(spool_ids) + 1}
+        known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        for name, value in used.items():
+            connection.execute(_REMEMBER, (name, max(value, known.get(name, 0))))
+        return gone
+
+    def close(self) -> None:
+        """Give up the connection; what was not committed has not happened."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(self._path)
+        return self._connection
+
+
+def settling(delivery_id: int, verdict: Verdict, now: datetime) -> Step:
+    """The step that records what became of one try. A person's hold or drop stands."""
+    match verdict:
+        case Delivered(syntax, decoder, warning):
+            return _update(_DELIVERED, micros(now), syntax, decoder, warning, delivery_id)
+        case Deferred(failure, due_at):
+            return _update(_DEFERRED, micros(due_at), str(failure), delivery_id)
+        case Rejected(failure):
+            return _update(_REJECTED, str(failure) or "rejected", delivery_id)
+
+
+def retrying(selector: Selector | None, destination: str, now: datetime) -> Step:
+    """Owed again and due at once, as if never tried: what is held or deferred."""
+    return _by_hand(selector, destination, _RETRY, (micros(now),))
+
+
+def holding(selector: Selector | None, destination: str, reason: str) -> Step:
+    """Not tried any more until a person says so: what is owed."""
+    return _by_hand(selector, destination, _HOLD, (reason,))
+
+
+def dropping(selector: Selector | None, destination: str, now: datetime, reason: str) -> Step:
+    """Never delivered: what is owed or held. This is final."""
+    return _by_hand(selector, destination, _DROP, (micros(now), reason))
+
+
+def missing(spool_id: int, file: Path) -> Step:
+    """The step that holds what is owed of an instance whose file has vanished."""
+    return _update(_MISSING, f"the spool file is missing: {file}", spool_id)
+
+
+def _by_hand(selector: Selector | None, destination: str, statement: str, values: Values) -> Step:
+    if selector is None and not destination:
+        raise PermanentFailure("name a delivery, an instance or a destination")
+
+    def step(connection: sqlite3.Connection) -> int:
+        ids = queries.open_ids(connection, selector, destination)
+        rows = [(*values, delivery_id) for delivery_id in ids]
+        return connection.executemany(statement, rows).rowcount if rows else 0
+
+    return step
+
+
+def _update(statement: str, *values: str | int) -> Step:
+    def step(connection: sqlite3.Connection) -> int:
+        return connection.execute(statement, values).rowcount
+
+    return step

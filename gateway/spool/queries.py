@@ -1,0 +1,221 @@
+"""What is asked of the ledger. Each function takes a connection and only reads."""
+
+import sqlite3
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from gateway.failures import PermanentFailure
+from gateway.model import Delivery
+from gateway.spool.rows import (
+    INSTANCE_COLUMNS,
+    QUEUE_COLUMNS,
+    STATES,
+    Counts,
+    DestinationCounts,
+    QueueRow,
+    instance_of,
+    micros,
+    moment,
+    queue_row_of,
+)
+
+Selector: TypeAlias = int | str
+"""A delivery id, in digits or as a number, or else a SOP Instance UID."""
+
+# The column lists are constants of this package; every value is a parameter.
+_DUE: Final = (
+    "SELECT d.delivery_id, d.destination, d.route, d.attempts, d.due_at, "  # noqa: S608
+    f"{INSTANCE_COLUMNS} FROM delivery d JOIN instance i ON i.spool_id = d.spool_id "
+    "WHERE d.state = 'owed' AND d.destination = ? AND d.due_at <= ? "
+    "ORDER BY d.due_at, d.spool_id LIMIT ?"
+)
+_DUE_AT: Final = (
+    "SELECT delivery_id, due_at FROM delivery "
+    "WHERE state = 'owed' AND destination = ? ORDER BY due_at, spool_id LIMIT ?"
+)
+_QUEUE: Final = (
+    f"SELECT {QUEUE_COLUMNS} FROM delivery d "  # noqa: S608
+    "JOIN instance i ON i.spool_id = d.spool_id "
+)
+_LIST: Final = (
+    f"{_QUEUE} WHERE (:state = '' OR d.state = :state) "
+    "AND (:destination = '' OR d.destination = :destination) ORDER BY d.delivery_id LIMIT :limit"
+)
+_SHOW_ONE: Final = f"{_QUEUE} WHERE d.delivery_id = ?"
+_SHOW_UID: Final = f"{_QUEUE} WHERE i.sop_instance_uid = ? ORDER BY d.delivery_id"
+_OPEN: Final = (
+    "SELECT d.delivery_id, d.destination FROM delivery d "
+    "JOIN instance i ON i.spool_id = d.spool_id WHERE d.state IN ('owed', 'held') AND "
+)
+_OPEN_ONE: Final = f"{_OPEN} d.delivery_id = ?"
+_OPEN_UID: Final = f"{_OPEN} i.sop_instance_uid = ?"
+_OPEN_OF: Final = f"{_OPEN} d.destination = ?"
+_COUNTS: Final = (
+    "SELECT destination, state, count(*), sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), "
+    "min(spool_id) FROM delivery GROUP BY state, destination"
+)
+_FINISHED: Final = (
+    "SELECT i.spool_id FROM instance i "
+    "WHERE i.spool_id BETWEEN :first AND :last AND i.received_at < :before "
+    "AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id "
+    "AND (d.state IN ('owed', 'held') OR d.settled_at >= :before)) "
+    "ORDER BY i.spool_id LIMIT :limit"
+)
+
+
+def due(
+    connection: sqlite3.Connection,
+    destination: str,
+    limit: int,
+    now: datetime,
+    exclude: Collection[int],
+    file_of: Callable[[int], Path],
+) -> list[Delivery]:
+    """At most ``limit`` deliveries due, oldest first, without the ids in ``exclude``."""
+    rows = connection.execute(_DUE, (destination, micros(now), limit + len(exclude)))
+    found = [
+        Delivery(
+            delivery_id=row[0],
+            instance=instance_of(row[5:], file_of(row[-1])),
+            destination=row[1],
+            route=row[2],
+            attempts=row[3],
+            due_at=moment(row[4]),
+        )
+        for row in rows.fetchall()
+        if row[0] not in exclude
+    ]
+    return found[:limit]
+
+
+def next_due_at(
+    connection: sqlite3.Connection, destination: str, exclude: Collection[int]
+) -> datetime | None:
+    """When the next owed delivery that is not in ``exclude`` falls due; None when none is owed."""
+    rows = connection.execute(_DUE_AT, (destination, len(exclude) + 1)).fetchall()
+    times = (due_at for delivery_id, due_at in rows if delivery_id not in exclude)
+    first = next(times, None)
+    return None if first is None else moment(first)
+
+
+def listing(
+    connection: sqlite3.Connection, state: str | None, destination: str | None, limit: int
+) -> list[QueueRow]:
+    """Deliveries in the order of their ids. Raises PermanentFailure for an unknown state."""
+    if state and state not in STATES:
+        raise PermanentFailure(f"no such state: {state!r}; there are {', '.join(STATES)}")
+    values = {"state": state or "", "destination": destination or "", "limit": limit}
+    return [queue_row_of(row) for row in connection.execute(_LIST, values).fetchall()]
+
+
+def show(connection: sqlite3.Connection, selector: Selector) -> list[QueueRow]:
+    """The deliveries of one id or of one SOP Instance UID; empty when there is none."""
+    query, value = (_SHOW_UID, selector) if is_uid(selector) else (_SHOW_ONE, int(selector))
+    return [queue_row_of(row) for row in connection.execute(query, (value,)).fetchall()]
+
+
+def open_ids(
+    connection: sqlite3.Connection, selector: Selector | None, destination: str
+) -> list[int]:
+    """Deliveries owed or held that a selector, a destination, or both together mean."""
+    if selector is None:
+        rows = connection.execute(_OPEN_OF, (destination,))
+    elif is_uid(selector):
+        rows = connection.execute(_OPEN_UID, (selector,))
+    else:
+        rows = connection.execute(_OPEN_ONE, (int(selector),))
+    return [row[0] for row in rows.fetchall() if destination in ("", row[1])]
+
+
+def is_uid(selector: Selector) -> bool:
+    """Whether a selector is a UID: a text that is not a bare number."""
+    return isinstance(selector, str) and not selector.isdecimal()
+
+
+def counts(connection: sqlite3.Connection) -> Counts:
+    """Every destination that was ever owed something, by state, and the spool's size."""
+    states: dict[str, dict[str, int]] = {}
+    oldest: dict[str, datetime] = {}
+    for destination, delivered, dropped in connection.execute("SELECT * FROM tally").fetchall():
+        states[destination] = {"delivered": delivered, "dropped": dropped}
+    for destination, state, count, tried, first in connection.execute(_COUNTS).fetchall():
+        of = states.setdefault(destination, {})
+        of[state] = of.get(state, 0) + count
+        if state == "owed":
+            of["deferred"] = tried
+            oldest[destination] = received_at(connection, first)
+    instances, size = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM instance"
+    ).fetchone()
+    each = {
+        name: DestinationCounts(**of, oldest=oldest.get(name))
+        for name, of in sorted(states.items())
+    }
+    return Counts(destinations=each, instances=instances, size=size)
+
+
+def received_at(connection: sqlite3.Connection, spool_id: int) -> datetime:
+    """When an instance came in."""
+    query = "SELECT received_at FROM instance WHERE spool_id = ?"
+    return moment(connection.execute(query, (spool_id,)).fetchone()[0])
+
+
+def finished(
+    connection: sqlite3.Connection, before: datetime, first: int, last: int, limit: int
+) -> list[int]:
+    """Instances from id ``first`` to ``last`` that nobody is owed and nothing touched since.
+
+    "Since" is ``before``: they were received, and their last delivery settled, earlier.
+    """
+    values = {"before": micros(before), "first": first, "last": last, "limit": limit}
+    return [row[0] for row in connection.execute(_FINISHED, values).fetchall()]
+
+
+def is_owed(connection: sqlite3.Connection, spool_id: int) -> bool:
+    """Whether any delivery of an instance is still to be made."""
+    query = "SELECT 1 FROM delivery WHERE spool_id = ? AND state = 'owed' LIMIT 1"
+    return connection.execute(query, (spool_id,)).fetchone() is not None
+
+
+def ids_between(connection: sqlite3.Connection, first: int, end: int) -> set[int]:
+    """The spool ids in [first, end) that have a row."""
+    query = "SELECT spool_id FROM instance WHERE spool_id >= ? AND spool_id < ?"
+    return {row[0] for row in connection.execute(query, (first, end)).fetchall()}
+
+
+def next_ids(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The first spool id and the first delivery id that no row has ever had."""
+    used = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    spool = connection.execute("SELECT coalesce(max(spool_id), 0) + 1 FROM instance").fetchone()
+    delivery = connection.execute(
+        "SELECT coalesce(max(delivery_id), 0) + 1 FROM delivery"
+    ).fetchone()
+    return (
+        max(spool[0], used.get("next_spool_id", 1)),
+        max(delivery[0], used.get("next_delivery_id", 1)),
+    )
+
+
+def contradictions(connection: sqlite3.Connection) -> list[str]:
+    """What does not add up in the ledger, one sentence each; empty when it is whole.
+
+    Delivery ids are given without gaps, so what is there and what retention has removed must
+    together be every delivery that was ever owed.
+    """
+    found = []
+    made = next_ids(connection)[1] - 1
+    known = sum(of.received for of in counts(connection).destinations.values())
+    if made != known:
+        found.append(f"{made} deliveries were owed, but {known} are accounted for")
+    strays = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if strays:
+        found.append(f"{len(strays)} deliveries have no instance")
+    (silent,) = connection.execute(
+        "SELECT count(*) FROM delivery WHERE state = 'held' AND reason = ''"
+    ).fetchone()
+    if silent:
+        found.append(f"{silent} deliveries are held without a reason")
+    found += [row[0] for row in connection.execute("PRAGMA quick_check") if row[0] != "ok"]
+    return found

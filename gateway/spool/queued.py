@@ -1,0 +1,94 @@
+"""The queue as a person sees it, from a process beside the gateway or without one."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.spool import queries
+from gateway.spool.ledger import Step, dropping, holding, retrying
+from gateway.spool.queries import Selector
+from gateway.spool.rows import Counts, QueueRow
+from gateway.spool.schema import LEDGER, check_version, connect
+
+BY_HAND: Final = "by hand"
+
+
+class Queue:
+    """The deliveries of a spool, to be looked at and changed while a gateway may be running.
+
+    A selector is a delivery id or a SOP Instance UID; ``destination`` narrows it, or stands
+    alone. A running gateway notices a change when it next looks for what is due. Use it in one
+    thread, as a context manager.
+    """
+
+    def __init__(self, spool: Path, *, clock: Callable[[], datetime]) -> None:
+        """Open the ledger of a spool. Raises PermanentFailure when there is none."""
+        self._path = spool / LEDGER
+        self._clock = clock
+        if not self._path.is_file():
+            raise PermanentFailure(f"there is no spool at {spool}: {self._path} does not exist")
+        try:
+            self._connection = connect(self._path)
+            check_version(self._connection, self._path)
+        except sqlite3.Error as error:
+            raise PermanentFailure(f"cannot open {self._path}: {error}") from error
+
+    def list(
+        self, state: str | None = None, destination: str | None = None, limit: int = 100
+    ) -> Sequence[QueueRow]:
+        """Deliveries, the longest known first; all states unless one is named."""
+        return queries.listing(self._connection, state, destination, limit)
+
+    def show(self, selector: Selector) -> Sequence[QueueRow]:
+        """The deliveries of one id or instance; empty when there is none."""
+        return queries.show(self._connection, selector)
+
+    def counts(self) -> Counts:
+        """The ledger in numbers."""
+        return queries.counts(self._connection)
+
+    def contradictions(self) -> Sequence[str]:
+        """What does not add up in the ledger; empty when it is whole."""
+        return queries.contradictions(self._connection)
+
+    def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Make what is held or deferred due at once; returns how many deliveries."""
+        return self._change(retrying(selector, destination, self._clock()))
+
+    def hold(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Stop trying what is owed; returns how many deliveries."""
+        return self._change(holding(selector, destination, BY_HAND))
+
+    def drop(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Give up what is owed or held, for good; returns how many deliveries."""
+        return self._change(dropping(selector, destination, self._clock(), BY_HAND))
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._connection.close()
+
+    def _change(self, step: Step) -> int:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            changed = step(self._connection)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise TemporaryFailure(f"cannot change {self._path}: {error}") from error
+        return changed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,125 @@
+"""The ledger's tables, and how one version of them becomes the next.
+
+Plain SQL, times as integer microseconds since 1970 in UTC. The version is SQLite's
+``user_version``; every migration runs in one transaction, so a killed one has not happened.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from gateway.failures import PermanentFailure
+
+LEDGER: Final = "ledger.sqlite3"
+
+_VERSION_1: Final = (
+    """CREATE TABLE instance (
+        spool_id         INTEGER NOT NULL PRIMARY KEY,
+        sop_instance_uid TEXT NOT NULL,
+        sop_class_uid    TEXT NOT NULL,
+        transfer_syntax  TEXT NOT NULL,
+        study_uid        TEXT NOT NULL,
+        series_uid       TEXT NOT NULL,
+        arrival          TEXT NOT NULL,
+        calling          TEXT NOT NULL,
+        called           TEXT NOT NULL,
+        address          TEXT NOT NULL,
+        size             BIGINT NOT NULL,
+        received_at      BIGINT NOT NULL,
+        header           TEXT NOT NULL)""",
+    "CREATE INDEX instance_by_uid ON instance (sop_instance_uid)",
+    """CREATE TABLE delivery (
+        delivery_id     INTEGER NOT NULL PRIMARY KEY,
+        spool_id        BIGINT NOT NULL REFERENCES instance (spool_id),
+        destination     TEXT NOT NULL,
+        route           TEXT NOT NULL,
+        state           TEXT NOT NULL CHECK (state IN ('owed', 'held', 'delivered', 'dropped')),
+        attempts        INTEGER NOT NULL DEFAULT 0,
+        due_at          BIGINT NOT NULL,
+        reason          TEXT NOT NULL DEFAULT '',
+        transfer_syntax TEXT NOT NULL DEFAULT '',
+        decoder         TEXT NOT NULL DEFAULT '',
+        warning         TEXT NOT NULL DEFAULT '',
+        settled_at      BIGINT,
+        CHECK ((settled_at IS NULL) = (state IN ('owed', 'held'))))""",
+    "CREATE INDEX delivery_by_instance ON delivery (spool_id)",
+    # Serves due() in its order, and counts() without touching the table.
+    """CREATE INDEX delivery_by_state
+        ON delivery (state, destination, due_at, spool_id, attempts)""",
+    # What retention has removed, so that the sums stay whole.
+    """CREATE TABLE tally (
+        destination TEXT NOT NULL PRIMARY KEY,
+        delivered   BIGINT NOT NULL,
+        dropped     BIGINT NOT NULL)""",
+    # Numbers that must never be used again: next_spool_id, next_delivery_id.
+    "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+"""The statements that lead from version n to n + 1."""
+
+
+def connect(ledger: Path, mode: str = "rw") -> sqlite3.Connection:
+    """Open a ledger that exists; ``mode`` is "rw" or "ro". Raises sqlite3.Error.
+
+    The connection is in autocommit mode: transactions are begun explicitly. It may be used from
+    any one thread at a time.
+    """
+    connection = sqlite3.connect(
+        f"{ledger.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=10,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def prepare(root: Path) -> None:
+    """Create the ledger under ``root``, or bring it to the present version.
+
+    Raises PermanentFailure when a newer gateway has written it, OSError and sqlite3.Error.
+    """
+    ledger = root / LEDGER
+    os.close(os.open(ledger, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = connect(ledger)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        if _version(connection) != len(MIGRATIONS):
+            _migrate(connection, ledger)
+    finally:
+        connection.close()
+
+
+def check_version(connection: sqlite3.Connection, ledger: Path) -> None:
+    """Raise PermanentFailure unless the ledger has the version that this gateway knows."""
+    version = _version(connection)
+    if version > len(MIGRATIONS):
+        raise PermanentFailure(
+            f"{ledger} was written by a newer gateway (version {version}, this one knows "
+            f"{len(MIGRATIONS)}): install that version again, or use another spool.path"
+        )
+    if version < len(MIGRATIONS):
+        raise PermanentFailure(
+            f"{ledger} has version {version}, this gateway knows {len(MIGRATIONS)}: start the "
+            "gateway once, it brings the ledger up to date"
+        )
+
+
+def _migrate(connection: sqlite3.Connection, ledger: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statements in MIGRATIONS[_version(connection) :]:
+        for statement in statements:
+            connection.execute(statement)
+    if _version(connection) < len(MIGRATIONS):
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+    check_version(connection, ledger)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

@@ -1,0 +1,255 @@
+"""The face of the spool: take in, keep, hand out what is due, record what became of it."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from gateway import telemetry
+from gateway.failures import TemporaryFailure
+from gateway.model import Arriving, Delivery, Instance, Owed, Verdict
+from gateway.spool import queries
+from gateway.spool.commit import Committer
+from gateway.spool.disk import Disk, describe
+from gateway.spool.files import Files, Part
+from gateway.spool.ledger import Ledger, dropping, holding, missing, retrying, settling
+from gateway.spool.queries import Selector
+from gateway.spool.queued import BY_HAND
+from gateway.spool.readers import Reader
+from gateway.spool.rows import Counts, QueueRow, instance_values
+from gateway.spool.schema import LEDGER, connect, prepare
+from gateway.spool.sweep import Tidied, remove_derived, remove_files, sweep
+
+_CHUNK = 500
+
+
+class Spool:
+    """Instances and what is owed, on one disk, held by one process.
+
+    Everything is called from one event loop; what blocks runs in the spool's own threads. Failures
+    are TemporaryFailure unless said otherwise.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        disk: Disk,
+        ledger: Ledger,
+        *,
+        due: Reader,
+        view: Reader,
+        clock: Callable[[], datetime],
+        keep: timedelta | None,
+    ) -> None:
+        """Use ``Spool.open``."""
+        self._files = files
+        self._disk = disk
+        self._ledger = ledger
+        self._due = due
+        self._view = view
+        self._clock = clock
+        self._keep = keep
+        self._committer = Committer(ledger, disk)
+        self._committer.start()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Callable[[], datetime],
+        refuse_below_free: int = 5 << 30,
+        keep: timedelta | None = timedelta(days=7),
+    ) -> Self:
+        """Open or create a spool, and sweep what was never acknowledged. Blocks.
+
+        ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever).
+        Raises TemporaryFailure when another gateway has it or the disk refuses, PermanentFailure
+        when a newer gateway has written it.
+        """
+        disk = Disk(path, refuse_below_free)
+        files = Files(path, disk)
+        with ExitStack() as undo:
+            undo.callback(files.close)
+            try:
+                files.open()
+                ledger = _open_ledger(files, undo)
+                due = _open_reader(path, "spool-due", undo)
+                view = _open_reader(path, "spool-view", undo)
+            except OSError as error:
+                where = error.filename or path
+                raise TemporaryFailure(f"cannot open {where}: {describe(error)}") from error
+            except sqlite3.Error as error:
+                raise TemporaryFailure(f"cannot open the ledger in {path}: {error}") from error
+            undo.pop_all()
+        return cls(files, disk, ledger, due=due, view=view, clock=clock, keep=keep)
+
+    @property
+    def broken(self) -> str:
+        """Why nothing is taken in: what failed on the disk; "" while it is sound."""
+        return self._disk.broken
+
+    def create(self) -> Part:
+        """A new part to write an arriving instance into.
+
+        Raises TemporaryFailure below the watermark, and after a failed write or sync until a
+        probe has succeeded (each refusal asks for one).
+        """
+        self._committer.check_open()
+        if self._disk.broken:
+            self._committer.probe()
+            raise TemporaryFailure(f"the spool's disk has failed: {self._disk.broken}")
+        self._disk.check_room()
+        return self._files.create()
+
+    async def probe(self) -> bool:
+        """Write, sync and delete a small file; True when instances can be taken in again."""
+        return bool(await self._committer.probe())
+
+    async def commit(self, part: Part, arriving: Arriving, owed: Sequence[Owed]) -> Instance:
+        """Keep an instance, and that it is owed; on return both would survive a power cut.
+
+        The part is consumed. When the caller is cancelled meanwhile the instance may be kept all
+        the same: the peer, unanswered, sends a duplicate. Raises TemporaryFailure: nothing kept.
+        """
+        self._committer.check_open()
+        file = self._files.file_of(part.spool_id)
+        instance = Instance(
+            sop_instance_uid=arriving.sop_instance_uid,
+            sop_class_uid=arriving.sop_class_uid,
+            transfer_syntax=arriving.transfer_syntax,
+            study_uid=arriving.study_uid,
+            series_uid=arriving.series_uid,
+            origin=arriving.origin,
+            size=part.size,
+            received_at=arriving.received_at,
+            header=arriving.header,
+            spool_id=part.spool_id,
+            file=file,
+        )
+        values = instance_values(instance)
+        await self._committer.keep(part, os.fspath(file), values, owed)
+        return instance
+
+    async def due(
+        self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
+    ) -> list[Delivery]:
+        """Deliveries owed and due, oldest first; ``exclude`` are the ids in flight."""
+        file_of = self._files.file_of
+        without = frozenset(exclude)
+        return await self._due.ask(queries.due, destination, limit, now, without, file_of)
+
+    async def next_due_at(
+        self, destination: str, *, exclude: Collection[int] = ()
+    ) -> datetime | None:
+        """When the next delivery that is not in flight falls due; None when none is owed."""
+        return await self._due.ask(queries.next_due_at, destination, frozenset(exclude))
+
+    async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Record what became of one try, durably.
+
+        What a person has dropped stays dropped, and what a person holds is not put off; a
+        destination's confirmation of a held delivery is recorded.
+        """
+        await self._committer.change(settling(delivery.delivery_id, verdict, self._clock()))
+
+    async def queue(
+        self, state: str | None = None, destination: str | None = None, limit: int = 100
+    ) -> list[QueueRow]:
+        """Deliveries, the longest known first; all states unless one is named."""
+        return await self._view.ask(queries.listing, state, destination, limit)
+
+    async def show(self, selector: Selector) -> list[QueueRow]:
+        """The deliveries of one id or SOP Instance UID; empty when there is none."""
+        return await self._view.ask(queries.show, selector)
+
+    async def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Make what is held or deferred due at once; returns how many deliveries."""
+        return await self._committer.change(retrying(selector, destination, self._clock()))
+
+    async def hold(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Stop trying what is owed; returns how many deliveries."""
+        return await self._committer.change(holding(selector, destination, BY_HAND))
+
+    async def drop(self, selector: Selector | None = None, *, destination: str = "") -> int:
+        """Give up what is owed or held, for good; returns how many deliveries."""
+        now = self._clock()
+        return await self._committer.change(dropping(selector, destination, now, BY_HAND))
+
+    async def counts(self) -> Counts:
+        """The ledger in numbers."""
+        return await self._view.ask(queries.counts)
+
+    async def contradictions(self) -> list[str]:
+        """What does not add up in the ledger; empty when it is whole."""
+        return await self._view.ask(queries.contradictions)
+
+    def derived_path(self, instance: Instance, key: str) -> Path:
+        """Where the transcode of an instance named ``key`` is kept; its folder exists.
+
+        ``key`` is a transfer syntax UID with an optional suffix of letters, digits and ``._+-``;
+        ValueError otherwise. The file may be gone at any time when no delivery is owed, and after
+        a restart: write it under another name beside it and rename it.
+        """
+        return self._files.derived_path(instance, key)
+
+    async def tidy(self, now: datetime) -> Tidied:
+        """Remove instances finished for longer than ``keep``, and derived files nobody is owed.
+
+        The row goes first and durably, then the file. What is owed or held is never touched.
+        """
+        instances = 0
+        if self._keep is not None:
+            instances = await self._tidy_instances(now - self._keep)
+        derived = await self._view.ask(remove_derived, self._files)
+        return Tidied(instances=instances, derived=derived)
+
+    async def _tidy_instances(self, before: datetime) -> int:
+        first = removed = 0
+        last = self._files.next_id
+        while ids := await self._view.ask(queries.finished, before, first, last, _CHUNK):
+            removed += await self._committer.change(self._ledger.forgetting(ids, before))
+            await self._view.ask(remove_files, self._files, ids)
+            first = ids[-1] + 1
+        if removed:
+            await self._view.work(self._files.remove_empty_folders)
+        return removed
+
+    async def aclose(self) -> None:
+        """Finish what was handed over, then close and let another process have the spool."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._committer.close()
+        for part in (self._due, self._view, self._ledger, self._files):
+            part.close()
+
+
+def _open_ledger(files: Files, undo: ExitStack) -> Ledger:
+    """Migrate, sweep, and hold what is owed of files that have vanished."""
+    prepare(files.root)
+    ledger = Ledger(files.root)
+    undo.callback(ledger.close)
+    with closing(connect(files.root / LEDGER, "ro")) as connection:
+        swept = sweep(files, connection)
+    files.next_id = max(swept.next_id, ledger.next_spool_id)
+    held = sum(ledger.run([missing(lost, files.file_of(lost)) for lost in swept.missing]))
+    if held:
+        telemetry.alarm("spool files are missing", spool=str(files.root), deliveries_held=held)
+    telemetry.note(
+        "spool opened",
+        spool=str(files.root),
+        parts_swept=swept.parts,
+        orphans_swept=swept.orphans,
+    )
+    return ledger
+
+
+def _open_reader(root: Path, name: str, undo: ExitStack) -> Reader:
+    reader = Reader(root, name)
+    undo.callback(reader.close)
+    return reader

@@ -33,6 +33,6 @@ def private_vr_of(tag: int, creator: str) -> str:
     if number < 0x10:
         return vr_of(tag) if number == 0 else "UN"
     try:
-        return private_dictionary_VR(tag, creator)
+        return private_dictionary_VR(tag, creator).replace("_", " or ")
     except KeyError:
         return "UN"

@@ -90,10 +90,12 @@ def elements(
     ``start`` is the first byte of a data set, of an item's, or of any element. Pixel Data is an
     element like any other. Raises MalformedDataSet at the first element that does not fit.
     """
-    return _elements(data, start, end, form_of(syntax), limits)
+    return elements_of(data, start, end, form_of(syntax), limits)
 
 
-def _elements(data: Buffer, start: int, end: int, form: Form, limits: Limits) -> Iterator[Element]:
+def elements_of(
+    data: Buffer, start: int, end: int, form: Form, limits: Limits
+) -> Iterator[Element]:
     explicit, short, head = form.explicit, form.short, form.head
     vr_of, new = SHORT_CODES.get, tuple.__new__
     left, count, position, last_head = limits.heads, 0, start, end - 8
@@ -226,7 +228,7 @@ def items(
     ``syntax`` is that of the data set the element was found in. What an item holds is read with
     ``elements(data, item.value, item.stop, item_syntax(data, element, item, syntax))``.
     """
-    return _items(data, element, form_of(syntax), limits)
+    return items_of(data, element, form_of(syntax), limits)
 
 
 def item_syntax(
@@ -237,7 +239,10 @@ def item_syntax(
     return syntax_of(item_form(data, item.value, item.stop, form))
 
 
-def _items(data: Buffer, element: Element, form: Form, limits: Limits) -> Iterator[Item]:
+def items_of(
+    data: Buffer, element: Element, form: Form, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Item]:
+    """As ``items``, by the form of the data set that the sequence stands in."""
     form = inner_form(data, element.value, element.vr, form)
     position, end, left = element.value, element.end, limits.heads
     for _ in range(limits.items + 1):

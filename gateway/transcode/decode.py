@@ -33,6 +33,8 @@ class Decoding:
     finish: Finish
     frames: Sequence[Frame]
     first: int = 0
+    known: Codestream | None = None
+    """The declarations of the first of them, where they were read before."""
 
 
 def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[Any]:
@@ -42,9 +44,10 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
     decoder gave up.
     """
     view = memoryview(data)
-    carry = np.empty(0, bool)
+    carry, known = np.empty(0, bool), decoding.known
     for number, frame in enumerate(decoding.frames, decoding.first + 1):
-        samples = _decoded(join(view, frame), decoding.form, backend, number)
+        samples = _decoded(join(view, frame), decoding.form, backend, number, known)
+        known = None
         if decoding.form.bits_allocated == 1:
             packed, carry = pack(samples, carry)
             yield packed
@@ -54,9 +57,11 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
         yield np.packbits(carry, bitorder="little").tobytes()
 
 
-def _decoded(frame: Any, form: FrameFormat, backend: Backend, number: int) -> Any:
+def _decoded(
+    frame: Any, form: FrameFormat, backend: Backend, number: int, known: Codestream | None
+) -> Any:
     try:
-        frame = _checked(frame, form)
+        frame = _checked(frame, form, known)
         if form.photometric == "YBR_FULL_422" and form.coding is Coding.NATIVE:
             return spread_422(frame, form.rows, form.columns)
         samples = backend.decode(frame, form)
@@ -72,7 +77,7 @@ def _decoded(frame: Any, form: FrameFormat, backend: Backend, number: int) -> An
         ) from error
 
 
-def _checked(frame: Any, form: FrameFormat) -> Any:
+def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:
     """The raw codestream of a frame, after it was held against the form."""
     if form.coding is Coding.NATIVE:
         return frame
@@ -83,7 +88,7 @@ def _checked(frame: Any, form: FrameFormat) -> Any:
         )
     if form.coding is Coding.RLE:
         return frame
-    found = read_codestream(frame)
+    found = known or read_codestream(frame)
     if found is None:
         raise PermanentFailure("the frame does not start with a codestream")
     _compare(found, form)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from gateway.model import UID
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Samples: TypeAlias = NDArray[np.generic]
+    Samples: TypeAlias = NDArray[Any]
 
 
 class Coding(Enum):

@@ -192,7 +192,7 @@ def _write_frames(descriptor: int, plan: Plan, backend: Backend) -> None:
     """Head, frames and tail; one system call where there is a single frame."""
     pixels = plan.pixels
     assert pixels is not None  # noqa: S101 - the caller has looked
-    decoding = Decoding(pixels.form, pixels.finish, pixels.frames)
+    decoding = Decoding(pixels.form, pixels.finish, pixels.frames, known=pixels.known)
     pending = list(plan.head)
     done = 0
     for frame in decoded_frames(decoding, pixels.data, backend):

@@ -54,6 +54,8 @@ class Pixels:
     photometric: str
     changes: Changes = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    known: Codestream | None = None
+    """The first frame's declarations."""
 
 
 def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) -> Pixels:
@@ -90,6 +92,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
             photometric=out.photometric,
             changes=changes,
             notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
+            known=found,
         ),
         out,
         target,

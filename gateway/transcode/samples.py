@@ -94,9 +94,8 @@ def to_rgb(samples: "Samples") -> "Samples":
     for row in range(0, samples.shape[0], 256):
         part = samples[row : row + 256].astype(np.float64)
         luma, blue, red = part[..., 0], part[..., 1] - (top + 1) / 2, part[..., 2] - (top + 1) / 2
-        mixed = (luma + 1.402 * red, luma - 0.344136286 * blue - 0.714136286 * red)
-        mixed = (*mixed, luma + 1.772 * blue)
-        for index, plane in enumerate(mixed):
+        green = luma - 0.344136286 * blue - 0.714136286 * red
+        for index, plane in enumerate((luma + 1.402 * red, green, luma + 1.772 * blue)):
             out[row : row + 256, :, index] = np.clip(np.rint(plane), 0, top)
     return out
 

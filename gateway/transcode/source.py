@@ -7,13 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.dataset.elements import DEFAULT_LIMITS, Element, Limits, elements
+from gateway.dataset.elements import Element, elements
+from gateway.dataset.heads import (
+    DEFAULT_LIMITS,
+    EXPLICIT,
+    LONG_CODES,
+    SHORT_CODES,
+    UNDEFINED,
+    Limits,
+)
 from gateway.dataset.inflate import inflate
 from gateway.dataset.part10 import FileMeta, read_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.transcode.image_pixel import PIXEL_DATA, Values
-from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, TransferSyntax
+from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, IMPLICIT_LE, TransferSyntax
 
+_GROUPS: Final = frozenset((0x0028, 0x0088, *range(0x6000, 0x6100, 2), 0x7FE0, 0xFFFE))
+"""The groups of elements that describe pixels, icons and overlays."""
 _READ_WHOLE: Final = 4 << 20
 """Files up to this size are read into memory: cheaper than the page faults of a map."""
 
@@ -84,21 +94,58 @@ def open_source(path: Path, scratch: Path, limits: Limits = DEFAULT_LIMITS) -> S
     if syntax.deflated:
         data, start = _inflated(data, start, scratch, limits), 0
         syntax = BY_UID[EXPLICIT_LE]
-    found, pixels = _scan(data, start, syntax)
+    found, pixels, explicit = _scan(data, start, syntax)
+    if syntax.explicit and not explicit:
+        syntax = BY_UID[IMPLICIT_LE]
     return Source(meta, syntax, data, start, found, pixels)
 
 
 def _scan(
     data: Any, start: int, syntax: TransferSyntax
-) -> tuple[dict[int, Element], Element | None]:
+) -> tuple[dict[int, Element], Element | None, bool]:
+    """What stands in the data set, and whether its heads carry VRs, whatever its label says."""
     found: dict[int, Element] = {}
-    for element in elements(data, start, len(data), syntax):
-        tag = element[0]
-        if tag >= 0x00280000:
-            if tag == PIXEL_DATA:
-                return found, element
-            found[tag] = element
-    return found, None
+    position, end = start, len(data)
+    fast = syntax.explicit and syntax.little_endian
+    first = next(elements(data, start, end, syntax), None)
+    while first is not None:
+        if fast:
+            position = _pass_over(data, position, end)
+        for element in elements(data, position, end, syntax):
+            if element.tag == PIXEL_DATA:
+                return found, element, bool(first.vr)
+            found[element.tag] = element
+            if fast and element.tag >> 16 not in _GROUPS:
+                position = element.end
+                break
+        else:
+            break
+    return found, None, first is None or bool(first.vr)
+
+
+def _pass_over(data: Any, position: int, end: int) -> int:
+    """The first element that is wanted, or not plain: of undefined length, or of an odd VR.
+
+    A scan of its own, since most elements of most headers are none of a transcoder's business.
+    """
+    head, long = EXPLICIT.short, EXPLICIT.long
+    short_codes, long_codes, groups = SHORT_CODES, LONG_CODES, _GROUPS
+    last, before = end - 12, position
+    while position <= last:
+        group, _, code, length = head(data, position)
+        before = position
+        if group in groups or group < 8:
+            return position
+        if code in short_codes:
+            position += 8 + length
+        elif code in long_codes:
+            length = long(data, position + 8)[0]
+            if length == UNDEFINED:
+                return position
+            position += 12 + length
+        else:
+            return position
+    return position if position <= end else before
 
 
 def _inflated(data: Any, start: int, scratch: Path, limits: Limits) -> Any:

@@ -44,10 +44,11 @@ def supports(form: FrameFormat) -> bool:
 
 def decode(frame: Any, form: FrameFormat) -> "Samples":
     """The samples of one codestream."""
-    return _DECODERS[form.coding](frame, form)
+    samples: Samples = _DECODERS[form.coding](frame, form)
+    return samples
 
 
-def _jpeg(frame: Any, form: FrameFormat) -> "Samples":
+def _jpeg(frame: Any, form: FrameFormat) -> Any:
     if form.samples_per_pixel == 1:
         return _library().jpeg8_decode(frame)
     if form.convert:
@@ -55,13 +56,13 @@ def _jpeg(frame: Any, form: FrameFormat) -> "Samples":
     return _library().jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
 
 
-def _jpeg_lossless(frame: Any, form: FrameFormat) -> "Samples":
+def _jpeg_lossless(frame: Any, form: FrameFormat) -> Any:
     if form.samples_per_pixel == 1:
         return _library().jpeg8_decode(frame)
     return _library().jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
 
 
-def _jpeg_ls(frame: Any, form: FrameFormat) -> "Samples":
+def _jpeg_ls(frame: Any, form: FrameFormat) -> Any:
     samples = _library().jpegls_decode(frame)
     return _interleaved(samples, form)
 
@@ -75,15 +76,15 @@ def _interleaved(samples: "Samples", form: FrameFormat) -> "Samples":
     return samples
 
 
-def _jpeg_2000(frame: Any, form: FrameFormat) -> "Samples":
+def _jpeg_2000(frame: Any, form: FrameFormat) -> Any:
     return _library().jpeg2k_decode(frame)
 
 
-def _htj2k(frame: Any, form: FrameFormat) -> "Samples":
+def _htj2k(frame: Any, form: FrameFormat) -> Any:
     return _library().htj2k_decode(frame)
 
 
-def _rle(frame: Any, form: FrameFormat) -> "Samples":
+def _rle(frame: Any, form: FrameFormat) -> Any:
     """PS3.5 Annex G: one PackBits segment per byte of a sample, most significant first."""
     import numpy as np
 

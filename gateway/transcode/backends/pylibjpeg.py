@@ -4,6 +4,7 @@ Refused: single-bit RLE (PS3.5 8.2.2 packs it; the library expects whole bytes).
 """
 
 from functools import cache
+from importlib import metadata
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,11 +21,10 @@ requires: Final = "pylibjpeg-openjpeg>=2.4, pylibjpeg-rle>=2.0"
 def version() -> str:
     """The libraries' versions, "" where one is not installed."""
     try:
-        import openjpeg
-        import rle
-    except ImportError:
+        j2k, rle = metadata.version("pylibjpeg-openjpeg"), metadata.version("pylibjpeg-rle")
+    except metadata.PackageNotFoundError:
         return ""
-    return f"openjpeg {openjpeg.__version__}, rle {rle.__version__}"
+    return f"openjpeg {j2k}, rle {rle}"
 
 
 def supports(form: FrameFormat) -> bool:

@@ -7,7 +7,7 @@ together (``admit``). Only after that may anybody be told that the instance is k
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,7 +16,7 @@ from gateway import telemetry
 from gateway.dataset.header import read_header
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Arriving, Instance, Origin
+from gateway.model import UID, Arriving, Instance, Origin, Owed
 from gateway.route.rules import Rules
 from gateway.spool import Part, Spool
 from gateway.transfer_syntax import BY_UID
@@ -28,6 +28,7 @@ _SERIES_UID: Final = 0x0020000E
 LEDGER_TAGS: Final[Mapping[int, str]] = {
     0x00080005: "SpecificCharacterSet",
     0x00080060: "Modality",
+    0x00280004: "PhotometricInterpretation",
     _STUDY_UID: "StudyInstanceUID",
     _SERIES_UID: "SeriesInstanceUID",
 }
@@ -52,7 +53,7 @@ class Announced:
 class Intake:
     """Writes arriving instances into the spool and commits them with their deliveries.
 
-    ``wake`` is called with the name of each destination that is owed a new instance.
+    ``kept`` is told of each instance that has become durable, and to whom it is owed.
     """
 
     def __init__(
@@ -60,11 +61,11 @@ class Intake:
         spool: Spool,
         rules: Rules,
         *,
-        wake: Callable[[str], None],
+        kept: Callable[[Instance, Sequence[Owed]], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._spool = spool
-        self._wake = wake
+        self._kept = kept
         self._clock = clock
         self._rules = rules
         self._tags = {**LEDGER_TAGS, **rules.tags}
@@ -125,11 +126,11 @@ class Intake:
             header=header,
         )
         instance = await self._spool.commit(part, arriving, decision.owed)
-        destinations = [owed.destination for owed in decision.owed]
-        for destination in destinations:
-            self._wake(destination)
+        self._kept(instance, decision.owed)
         took = asyncio.get_running_loop().time() - began
-        telemetry.instance_received(instance, destinations, took * 1000)
+        telemetry.instance_received(
+            instance, [owed.destination for owed in decision.owed], took * 1000
+        )
         return instance
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:

@@ -20,8 +20,8 @@ class Handler(Protocol):
     """What a connection tells its user."""
 
     @property
-    def awaits_peer(self) -> bool:
-        """The next move is the peer's, so silence counts against the idle limit."""
+    def patience(self) -> float | None:
+        """Seconds of silence the peer is allowed now; None while the next move is ours."""
 
     def happened(self, event: Event) -> None:
         """One event; a fragment's data is valid only during the call."""
@@ -34,7 +34,7 @@ class Connection(asyncio.BufferedProtocol):
     """One transport connection that carries one association.
 
     ``artim_seconds`` bounds the wait for A-ASSOCIATE-RQ and for the peer's close (PS3.8 §9.1.5),
-    ``idle_seconds`` the peer's silence while the next move is its own.
+    the handler's ``patience`` the peer's silence in between.
     """
 
     def __init__(
@@ -43,12 +43,10 @@ class Connection(asyncio.BufferedProtocol):
         handler: Handler,
         *,
         artim_seconds: float = 30.0,
-        idle_seconds: float = 300.0,
     ) -> None:
         self.association = association
         self._handler = handler
         self._artim_seconds = artim_seconds
-        self._idle_seconds = idle_seconds
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -159,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._artim_since is None:
             self._artim_since = self._loop.time()
         if self._timer is None and self._transport is not None:
-            self._arm(min(self._artim_seconds, self._idle_seconds))
+            self._arm(self._artim_seconds)
 
     def _arm(self, seconds: float) -> None:
         self._timer = self._loop.call_later(max(seconds, 0.01), self._check_time)
@@ -169,8 +167,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._artim_since is not None:
             since, limit, what = self._artim_since, self._artim_seconds, "ARTIM timer expired"
         else:
-            since = self._heard if self._handler.awaits_peer else now
-            limit, what = self._idle_seconds, "idle"
+            patience = self._handler.patience
+            since = now if patience is None else self._heard
+            limit, what = patience or self._artim_seconds, "idle"
         if now - since < limit:
             self._arm(min(limit - (now - since), self._artim_seconds))
             return

@@ -1,7 +1,7 @@
 """Storage SCU: sessions with a destination that is a DICOM node (PS3.4 Annex B).
 
 One association carries a batch. For each SOP class the stored transfer syntax and each native one
-are proposed in presentation contexts of their own, so that the peer's answer tells all it can read.
+are proposed in presentation contexts of their own, so the answer tells all that the peer can read.
 The data set goes from the file to the socket in P-DATA-TF PDUs of the length the peer allows.
 """
 
@@ -155,13 +155,12 @@ class StoreSession:
             Association(Role.REQUESTOR, max_pdu_length=target.max_pdu_length),
             self,
             artim_seconds=5.0,
-            idle_seconds=target.response_seconds,
         )
 
     @property
-    def awaits_peer(self) -> bool:
-        """The session's own time limits govern, so silence alone ends nothing."""
-        return False
+    def patience(self) -> float | None:
+        """Without end: the time limits of ``store`` and ``associate`` govern."""
+        return None
 
     @property
     def alive(self) -> bool:
@@ -227,7 +226,8 @@ class StoreSession:
             raise
         finally:
             self._waiting = None
-            answer.cancel()
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()
         return _warning(response)
 
     async def release(self) -> None:

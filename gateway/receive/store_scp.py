@@ -38,7 +38,7 @@ from gateway.upper_layer.events import (
 
 @dataclass(frozen=True, slots=True)
 class ScpSettings:
-    """How the SCP behaves. Sizes in bytes, times in seconds; see RELIABILITY in the README."""
+    """How the SCP behaves. Sizes in bytes, times in seconds; defaults as configured."""
 
     ae_title: str = "GATEWAY"
     check_called_ae: bool = False
@@ -48,7 +48,9 @@ class ScpSettings:
     max_associations_per_peer: int = 20
     artim_seconds: float = 30.0
     idle_seconds: float = 300.0
+    message_seconds: float = 60.0
     max_object: int = 8 << 30
+    storable: Collection[UID] = negotiation.STORABLE
 
 
 class StoreScp:
@@ -83,12 +85,7 @@ class StoreScp:
     def _connect(self) -> Connection:
         peer = _Peer(self)
         association = Association(Role.ACCEPTOR, max_pdu_length=self.settings.max_pdu_length)
-        connection = Connection(
-            association,
-            peer,
-            artim_seconds=self.settings.artim_seconds,
-            idle_seconds=self.settings.idle_seconds,
-        )
+        connection = Connection(association, peer, artim_seconds=self.settings.artim_seconds)
         peer.connection = connection
         self._peers[peer] = connection
         return connection
@@ -151,9 +148,11 @@ class _Peer:
         self._began = asyncio.get_running_loop().time()
 
     @property
-    def awaits_peer(self) -> bool:
-        """Nothing is being committed, so the peer has the next move."""
-        return not self._answering
+    def patience(self) -> float | None:
+        """Less in the middle of a message than between two; none while a commit is on its way."""
+        if self._incoming is not None or self._command:
+            return self._scp.settings.message_seconds
+        return None if self._answering else self._scp.settings.idle_seconds
 
     def happened(self, event: Event) -> None:
         """Serve one event."""
@@ -169,8 +168,10 @@ class _Peer:
                 self._release()
             case Abort():
                 self._outcome = str(event)
+            case _ if not self._release_asked:
+                self._outcome = self._outcome or "the peer closed without a release"
             case _:
-                self._outcome = self._outcome or "the peer closed the connection without a release"
+                pass
 
     def lost(self, reason: str) -> None:
         """Drop what was only half received, and say how the association ended."""
@@ -205,7 +206,11 @@ class _Peer:
             telemetry.association_refused(self._origin, str(rejection))
             self.connection.send(rejection)
             return
-        accept = negotiation.answer(request, max_pdu_length=self._scp.settings.max_pdu_length)
+        accept = negotiation.answer(
+            request,
+            max_pdu_length=self._scp.settings.max_pdu_length,
+            storable=self._scp.settings.storable,
+        )
         self._contexts = {
             context.context_id: context.transfer_syntax
             for context in accept.contexts

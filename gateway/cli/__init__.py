@@ -1,0 +1,38 @@
+"""The command line: ``dicom-gateway serve | check | decompress | queue | demo``.
+
+Exit status 0: done; 1: something failed, and the output says what; 2: the call was wrong.
+"""
+
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli import check, decompress, demo, queue, serve
+
+app = typer.Typer(
+    help=__doc__.split(".")[0] if __doc__ else None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("decompress")(decompress.decompress)
+app.command("demo")(demo.demo)
+app.add_typer(queue.app, name="queue")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dicom-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A DICOM gateway: compressed images in, uncompressed images out, none lost."""

@@ -1,0 +1,154 @@
+"""``dicom-gateway queue``: the ledger from the shell, also while the gateway runs."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.cli.serve import ConfigFile, configuration
+from gateway.failures import Failure
+from gateway.service import utc_now
+from gateway.spool import Queue, QueueRow
+from gateway.transfer_syntax import name_of
+
+app = typer.Typer(help="See, retry, hold or drop what is owed.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")]
+SpoolFolder = Annotated[
+    Path | None, typer.Option("--spool", help="The spool folder, instead of a configuration.")
+]
+Selector = Annotated[str, typer.Argument(help="A SOP Instance UID, or a delivery's number.")]
+
+
+@app.command("list")
+def list_(
+    state: Annotated[
+        str, typer.Option(help="owed, held, delivered, dropped or all.")
+    ] = "owed,held",
+    destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 100,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+) -> None:
+    """What is owed and held (by default), the oldest first."""
+    states = None if state == "all" else state.split(",")
+    with _queue(config, spool) as queue:
+        rows = [
+            row
+            for wanted in (states or [None])
+            for row in queue.list(state=wanted, destination=destination, limit=limit)
+        ]
+    rows.sort(key=lambda row: row.delivery_id)
+    _show(rows[:limit], as_json=as_json)
+
+
+@app.command()
+def show(
+    selector: Selector,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+) -> None:
+    """Everything the ledger knows of an instance's deliveries."""
+    with _queue(config, spool) as queue:
+        rows = list(queue.show(_selected(selector)))
+    if not rows:
+        typer.echo(f"nothing in the ledger for {selector}", err=True)
+        raise typer.Exit(1)
+    if as_json:
+        _show(rows, as_json=True)
+        return
+    for row in rows:
+        for name, value in _facts(row).items():
+            typer.echo(f"{name:>20}  {value}")
+        typer.echo()
+
+
+@app.command()
+def retry(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+    """Try again now, whether deferred or held."""
+    _change(Queue.retry, selector, "to be tried again", config, spool)
+
+
+@app.command()
+def hold(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+    """Keep back what is owed until somebody retries or drops it."""
+    _change(Queue.hold, selector, "held", config, spool)
+
+
+@app.command()
+def drop(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+    """Give up a delivery for good; the instance itself stays as long as the spool keeps it."""
+    _change(Queue.drop, selector, "dropped", config, spool)
+
+
+def _change(
+    act: Callable[[Queue, str | int], int],
+    selector: str,
+    done: str,
+    config: Path | None,
+    spool: Path | None,
+) -> None:
+    with _queue(config, spool) as queue:
+        count = act(queue, _selected(selector))
+    typer.echo(f"{count} {'delivery' if count == 1 else 'deliveries'} {done}")
+    if not count:
+        raise typer.Exit(1)
+
+
+def _selected(selector: str) -> str | int:
+    return int(selector) if selector.isdecimal() else selector
+
+
+@contextmanager
+def _queue(config: Path | None, spool: Path | None) -> Iterator[Queue]:
+    folder = spool or Path(configuration(config).gateway.spool.path)
+    try:
+        with Queue(folder, clock=utc_now) as queue:
+            yield queue
+    except Failure as failure:
+        typer.echo(str(failure), err=True)
+        raise typer.Exit(1) from None
+
+
+def _show(rows: list[QueueRow], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([_facts(row) for row in rows], indent=2, default=str))
+        return
+    if not rows:
+        typer.echo("nothing")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("no.", "instance", "to", "state", "tries", "received", "next try", "why"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row.delivery_id),
+            row.sop_instance_uid,
+            row.destination,
+            row.state,
+            str(row.attempts),
+            _local(row.received_at),
+            _local(row.due_at) if row.state == "owed" else "",
+            row.reason or row.warning,
+        )
+    Console(soft_wrap=False).print(table)
+
+
+def _facts(row: QueueRow) -> dict[str, object]:
+    facts = asdict(row)
+    facts["transfer_syntax"] = name_of(row.transfer_syntax)
+    facts["delivered_as"] = name_of(row.delivered_as) if row.delivered_as else ""
+    return facts
+
+
+def _local(moment: datetime) -> str:
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,66 @@
+"""``dicom-gateway serve``: the service, until SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.config import Config, ConfigError, default_config, load
+from gateway.failures import Failure
+from gateway.operate import logs
+from gateway.service import Service
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The YAML file; without it the embedded default."),
+]
+
+
+def serve(
+    config: ConfigFile = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_json: Annotated[
+        bool | None, typer.Option("--log-json/--log-text", help="Default: text on a terminal.")
+    ] = None,
+) -> None:
+    """Receive, keep, decompress and forward until told to stop."""
+    try:
+        logs.set_up(level=log_level, json=log_json)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    settings = configuration(config)
+    try:
+        asyncio.run(_serve(settings))
+    except Failure as failure:
+        _stop(str(failure))
+    except OSError as error:
+        listens = settings.gateway.dicom.listen, settings.gateway.web.listen
+        _stop(f"cannot listen on {' or '.join(map(str, listens))}: {error.strerror or error}")
+
+
+def configuration(file: Path | None) -> Config:
+    """The configuration in a file, or the embedded default; exits 1 naming every problem."""
+    try:
+        return default_config() if file is None else load(file)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+
+
+def _stop(text: str) -> None:
+    typer.echo(text, err=True)
+    raise typer.Exit(1)
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    async with Service(config):
+        await stop.wait()

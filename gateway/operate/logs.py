@@ -1,0 +1,49 @@
+"""Log set-up: lines a person can read on a terminal, one JSON object a line otherwise."""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+
+def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | None = None) -> None:
+    """Send all logs to ``stream`` (stderr by default); ``json`` None decides by the terminal.
+
+    Control characters are escaped and values cut at 256 characters, so that what a peer sent
+    cannot forge lines.
+    """
+    stream = stream or sys.stderr
+    as_json = not stream.isatty() if json is None else json
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=22)
+    )
+    exceptions = [structlog.processors.format_exc_info] if as_json else []
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+            _bounded,
+            *exceptions,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _number(level: str) -> int:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"log level {level!r}; allowed: debug, info, warning, error")
+    return number
+
+
+def _bounded(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str) and (len(value) > 256 or not value.isprintable()):
+            event[key] = value[:256].encode("unicode_escape").decode("ascii")
+    return event

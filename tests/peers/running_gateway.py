@@ -25,6 +25,13 @@ def gateway_command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "gateway", *(str(part) for part in arguments)]
 
 
+def _said(*arguments: str | Path) -> str:
+    command = gateway_command(*arguments)
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
 class RunningGateway:
     """A gateway on loopback; stopping and starting it again keeps ports, spool and routes."""
 
@@ -86,14 +93,16 @@ class RunningGateway:
         lines = (line for line in self.log_text().splitlines() if line.startswith("{"))
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def queue(self) -> list[dict[str, object]]:
-        """The rows of ``dicom-gateway queue list --json``: every delivery that is not done."""
-        command = gateway_command("queue", "list", "--json", "-c", self.config)
-        ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        rows = json.loads(ended.stdout)
+    def queue(self, state: str = "all") -> list[dict[str, object]]:
+        """The rows of ``dicom-gateway queue list --json`` in this state."""
+        options = ("--json", "--state", state, "--limit", "10000", "-c", self.config)
+        rows = json.loads(_said("queue", "list", *options))
         assert isinstance(rows, list)
         return rows
+
+    def act(self, verb: str, selector: str) -> str:
+        """What ``dicom-gateway queue retry|hold|drop SELECTOR`` says."""
+        return _said("queue", verb, selector, "-c", self.config)
 
     def get(self, path: str) -> str:
         """The text of a page of the gateway's web server."""

@@ -1,0 +1,1 @@
+"""The gateway against its peers, as ratios in one run: ``make bench``."""

@@ -1,0 +1,1 @@
+"""The gateway with software that others wrote, on loopback, with real objects."""

@@ -108,7 +108,7 @@ def read_file_meta(data: Buffer) -> FileMeta:
             found[element.tag & 0xFFFF] = value.decode("latin-1").strip("\0 ")
         position = element.end
     stated = found.get(0x10, "")
-    if position < end and stated in ("", *NATIVE):
+    if stated in ("", *NATIVE):
         shown = _shown(data, position, end)
         if shown is None and not stated:
             raise MalformedDataSet(f"no data set is recognised at offset {position}")
@@ -148,9 +148,19 @@ def _shown(data: Buffer, position: int, end: int) -> Form | None:
         return None
     if explicit:
         return EXPLICIT if little <= big else BIG
-    _, _, length = IMPLICIT.head(data, position)
-    fits = length <= end - position - 8 or length == UNDEFINED
-    return IMPLICIT if little <= big and fits else None
+    return IMPLICIT if little <= big and _leads_on(data, position, end) else None
+
+
+def _leads_on(data: Buffer, position: int, end: int) -> bool:
+    """Read without a VR, the element at ``position`` is followed by one of a greater tag."""
+    group, number, length = IMPLICIT.head(data, position)
+    after = position + 8 + length
+    if length == UNDEFINED or after == end:
+        return True
+    if after > end - 8:
+        return False
+    next_group, next_number, _ = IMPLICIT.head(data, after)
+    return bool((next_group, next_number) > (group, number))
 
 
 def _uids(

@@ -95,15 +95,22 @@ def _splice(
     writer: "_Writer",
     changes: Mapping[int, NewValue | None],
 ) -> None:
-    """Write spans of the source, and the changes between; no group length of a changed group."""
+    """Write spans of the source, and the changes between; no group length of a changed group.
+
+    An element that lacks its VR in an explicit data set is given one: it is broken otherwise.
+    """
     left_out = {*changes, *(tag & 0xFFFF0000 for tag in changes)}
-    pending = _Pending(changes)
+    pending, scope, form = _Pending(changes), Scope(), writer.form
     copied = stop = start
-    for tag, _, begin, _, _, stop in found:
-        if tag in left_out or pending.first < tag:
+    for element in found:
+        tag, vr, begin, _, _, stop = element
+        bare = form.explicit and not vr
+        if tag in left_out or bare or pending.first < tag:
             writer.add(view[copied:begin])
             pending.write_up_to(tag, writer)
-            copied = stop if tag in left_out else begin
+            copied = stop if tag in left_out or bare else begin
+            if bare and tag not in left_out:
+                writer.element(view, element, form, scope, 0)
     writer.add(view[copied:stop])
     pending.write_up_to(_BEYOND, writer)
 

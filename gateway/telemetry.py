@@ -165,7 +165,7 @@ def bug(event: str, error: BaseException) -> None:
 def delivery_association_ended(
     destination: str, *, sent: int, failed: int, seconds: float, outcome: str
 ) -> None:
-    """One line per association that was opened to deliver. ``outcome`` is released or lost."""
+    """One line per association opened to deliver. ``outcome``: released, lost or aborted."""
     ASSOCIATIONS.labels("requestor", outcome).inc()
     _log.info(
         "delivery association ended",

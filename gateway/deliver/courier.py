@@ -76,10 +76,12 @@ class Courier:
             if isinstance(session, Failure):
                 await self._unreached(first, session)
                 return
+            ended = "aborted"
             try:
                 await self._converse(session)
+                ended = "released" if session.alive else "lost"
             finally:
-                self._report(session, began)
+                self._report(ended, began)
                 await self._put_away()
 
     async def _unreached(self, first: Delivery, failure: Failure) -> None:
@@ -113,8 +115,8 @@ class Courier:
     async def _lost_unused(self) -> None:
         """The peer ended the association before anything was sent: that was a try."""
         self._tried += 1
-        delivery, failure = self._line[0], ConnectionLost("the peer ended the association")
-        self._drop_first()
+        delivery = self._line.popleft()
+        failure = ConnectionLost("the peer ended the association before anything was sent")
         self._outbox.shut(delivery, failure)
         await self._outbox.failed(delivery, failure)
 
@@ -140,8 +142,7 @@ class Courier:
             self._line.append(self._outbox.take())
         for delivery in self._line:
             if delivery.delivery_id not in self._making:
-                made = outcome(self._prepare(delivery), "prepare")
-                self._making[delivery.delivery_id] = asyncio.ensure_future(made)
+                self._making[delivery.delivery_id] = asyncio.create_task(self._make(delivery))
 
     def _fits(self, delivery: Delivery) -> bool:
         instance, session = delivery.instance, self._session
@@ -151,6 +152,9 @@ class Courier:
         if self._line and ahead + instance.size > self._pace.ahead_bytes:
             return False
         return session.proposed(instance.sop_class_uid, {instance.transfer_syntax})
+
+    async def _make(self, delivery: Delivery) -> Derived | Failure:
+        return await outcome(self._prepare(delivery), "prepare")
 
     async def _prepare(self, delivery: Delivery) -> Derived:
         outbox, session = self._outbox, self._session
@@ -214,7 +218,7 @@ class Courier:
 
     def _drop_first(self) -> None:
         delivery = self._line.popleft()
-        self._making.pop(delivery.delivery_id, None)
+        del self._making[delivery.delivery_id]
 
     async def _put_away(self) -> None:
         """Leave the lane as if what was not tried had never been taken up."""
@@ -230,11 +234,11 @@ class Courier:
         outbox.give_back(line)
         await asyncio.gather(*making, return_exceptions=True)
 
-    def _report(self, session: Session, began: datetime) -> None:
+    def _report(self, ended: str, began: datetime) -> None:
         telemetry.delivery_association_ended(
             self._outbox.destination.name,
             sent=self._sent,
             failed=self._tried - self._sent,
             seconds=(self._pace.clock() - began).total_seconds(),
-            outcome="released" if session.alive else "lost",
+            outcome=ended,
         )

@@ -47,7 +47,7 @@ class Shelf(Protocol):
     """Knows where derived files are kept; ``spool.Spool`` does."""
 
     def derived_path(self, instance: Instance, key: str) -> Path:
-        """Where the result for (instance, key) belongs."""
+        """Where the result for (instance, key) belongs; its folder exists."""
         ...
 
 
@@ -99,7 +99,7 @@ class Derivations:
     async def _make(
         self, instance: Instance, target: UID, rendition: Rendition, out: Path
     ) -> Derived:
-        part = _room_for(out)
+        part = out.with_name(out.name + ".part")
         try:
             made = await self._transcoder.transcode(instance.file, target, part, rendition)
             part.replace(out)
@@ -125,8 +125,3 @@ class Derivations:
 
 def _is_there(file: Path) -> bool:
     return file.is_file()
-
-
-def _room_for(out: Path) -> Path:
-    out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return out.with_name(out.name + ".part")

@@ -18,7 +18,7 @@ from gateway import telemetry
 from gateway.failures import Failure, TemporaryFailure
 from gateway.model import Owed
 from gateway.spool.disk import Disk, describe, sync_folder
-from gateway.spool.files import Part, discard
+from gateway.spool.files import Part
 from gateway.spool.ledger import Ledger, Step
 from gateway.spool.rows import Values
 
@@ -66,6 +66,20 @@ class _Keep(_Request):
         self.values = values
         self.owed = owed
         self.synced = False
+
+    def close(self) -> None:
+        """Close the part's descriptor, once. Raises OSError."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def give_up(self, failure: Failure) -> None:
+        """Not kept: delete the file, by whichever name it has come to."""
+        self.failure = failure
+        with suppress(OSError):
+            self.close()
+        for name in (self.part, self.file):
+            _remove(name)
 
 
 class _Change(_Request):
@@ -168,30 +182,37 @@ class Committer:
         return batch, False
 
     def _commit(self, batch: Sequence[_Request], syncers: ThreadPoolExecutor) -> None:
-        self._probe_if_asked(batch)
         keeps = [request for request in batch if isinstance(request, _Keep)]
-        if len(keeps) == 1:
-            self._sync_file(keeps[0])
-        else:
-            list(syncers.map(self._sync_file, keeps))
+        self._probe_where_asked(batch)
+        self._give_up_unless_sound(keeps)
+        self._sync_files(keeps, syncers)
+        self._give_up_unless_sound(keeps)
         for keep in keeps:
             self._name_file(keep)
         for folder in {keep.folder for keep in keeps if keep.failure is None}:
             self._sync_folder(folder, keeps)
+        self._give_up_unless_sound(keeps)
         self._write_ledger([r for r in batch if r.failure is None and not isinstance(r, _Probe)])
 
-    def _probe_if_asked(self, batch: Sequence[_Request]) -> None:
+    def _probe_where_asked(self, batch: Sequence[_Request]) -> None:
         asked = [request for request in batch if isinstance(request, _Probe)]
-        if not asked and not self._disk.broken:
-            return
-        sound = self._disk.probe()
+        sound = bool(asked) and self._disk.probe()
         for probe in asked:
             probe.result = int(sound)
-        if not sound:
-            for request in batch:
-                if isinstance(request, _Keep):
-                    request.failure = TemporaryFailure(self._disk.broken)
-                    discard(request.descriptor, request.part)
+
+    def _give_up_unless_sound(self, keeps: Sequence[_Keep]) -> None:
+        """After any failure nothing goes on before a probe has succeeded."""
+        if not keeps or not self._disk.broken or self._disk.probe():
+            return
+        for keep in keeps:
+            if keep.failure is None:
+                keep.give_up(TemporaryFailure(f"the spool's disk has failed: {self._disk.broken}"))
+
+    def _sync_files(self, keeps: Sequence[_Keep], syncers: ThreadPoolExecutor) -> None:
+        if len(keeps) == 1:
+            self._sync_file(keeps[0])
+        elif keeps:
+            list(syncers.map(self._sync_file, keeps))
 
     def _sync_then_queue(self, request: _Keep) -> None:
         self._sync_file(request)
@@ -204,18 +225,16 @@ class Committer:
         try:
             os.fdatasync(keep.descriptor)
         except OSError as error:
-            keep.failure = self._disk.failed("sync", keep.part, error)
-            discard(keep.descriptor, keep.part)
+            keep.give_up(self._disk.failed("sync", keep.part, error))
 
     def _name_file(self, keep: _Keep) -> None:
         if keep.failure is not None:
             return
         try:
-            os.close(keep.descriptor)
+            keep.close()
             os.rename(keep.part, keep.file)  # noqa: PTH104 - texts, on the way to every answer
         except OSError as error:
-            keep.failure = self._disk.failed("rename", keep.part, error)
-            _remove(keep.part)
+            keep.give_up(self._disk.failed("rename", keep.part, error))
 
     def _sync_folder(self, folder: str, keeps: Sequence[_Keep]) -> None:
         try:
@@ -224,8 +243,7 @@ class Committer:
             failure = self._disk.failed("sync", folder, error)
             for keep in keeps:
                 if keep.failure is None and keep.folder == folder:
-                    keep.failure = failure
-                    _remove(keep.file)
+                    keep.give_up(failure)
 
     def _write_ledger(self, requests: Sequence[_Request]) -> None:
         if not requests:

@@ -1,0 +1,385 @@
+"""Taking in, handing out what is due, recording verdicts, and opening again."""
+
+import asyncio
+import errno
+import os
+import shutil
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.model import Deferred, Delivered, Rejected
+from gateway.spool import DestinationCounts, Spool
+from gateway.spool.schema import LEDGER
+from tests.spool.arrivals import START, Clock, arriving, keep, states
+
+
+def name_of(descriptor: int) -> str:
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+
+async def one_due(spool: Spool, destination: str, clock: Clock):
+    (delivery,) = await spool.due(destination, limit=10, now=clock())
+    return delivery
+
+
+async def test_a_kept_instance_is_handed_out_as_it_came(spool: Spool, clock: Clock) -> None:
+    instance = await keep(spool, "1.2.1", "pacs", content=b"0123")
+    delivery = await one_due(spool, "pacs", clock)
+    assert delivery.instance == instance
+    assert (delivery.destination, delivery.route, delivery.attempts) == ("pacs", "to-pacs", 0)
+    assert delivery.due_at == START
+    assert instance.file.read_bytes() == b"0123"
+    assert instance.size == 4
+
+
+async def test_the_size_is_that_of_the_bytes_written(spool: Spool) -> None:
+    part = spool.create()
+    part.write(b"12345")
+    instance = await spool.commit(part, arriving("1.2.1", size=99), [])
+    assert instance.size == 5
+
+
+async def test_the_same_instance_again_is_kept_beside_the_first(
+    spool: Spool, clock: Clock
+) -> None:
+    first = await keep(spool, "1.2.1", "pacs", content=b"first")
+    second = await keep(spool, "1.2.1", "pacs", content=b"second")
+    assert first.file.read_bytes() == b"first"
+    assert second.file.read_bytes() == b"second"
+    assert len(await spool.due("pacs", limit=10, now=clock())) == 2
+
+
+async def test_many_that_wait_together_are_all_kept(spool: Spool) -> None:
+    kept = await asyncio.gather(
+        *(keep(spool, f"1.2.{n}", "pacs", content=b"%d" % n) for n in range(600))
+    )
+    assert [instance.file.read_bytes() for instance in kept] == [b"%d" % n for n in range(600)]
+    assert (await spool.counts()).instances == 600
+    assert await spool.contradictions() == []
+
+
+async def test_a_large_file_is_kept_too(spool: Spool) -> None:
+    instance = await keep(spool, "1.2.1", content=b"x" * (5 << 20))
+    assert instance.file.stat().st_size == 5 << 20
+
+
+async def test_due_gives_the_oldest_first_and_leaves_out_what_is_in_flight(
+    spool: Spool, clock: Clock
+) -> None:
+    for minutes in (3, 1, 2, 5):
+        at = START + timedelta(minutes=minutes)
+        await keep(spool, f"1.2.{minutes}", "pacs", "other", received_at=at)
+    now = clock.advance(minutes=4)
+    found = await spool.due("pacs", limit=10, now=now)
+    assert [one.instance.sop_instance_uid for one in found] == ["1.2.1", "1.2.2", "1.2.3"]
+    in_flight = {found[0].delivery_id}
+    (next_one,) = await spool.due("pacs", limit=1, now=now, exclude=in_flight)
+    assert next_one == found[1]
+
+
+async def test_next_due_at_looks_past_what_is_in_flight(spool: Spool, clock: Clock) -> None:
+    assert await spool.next_due_at("pacs") is None
+    await keep(spool, "1.2.1", "pacs")
+    await keep(spool, "1.2.2", "pacs", received_at=START + timedelta(minutes=1))
+    first = await one_due(spool, "pacs", clock)
+    assert await spool.next_due_at("pacs") == START
+    later = await spool.next_due_at("pacs", exclude=[first.delivery_id])
+    assert later == START + timedelta(minutes=1)
+
+
+async def test_a_delivered_one_is_done_and_says_how(spool: Spool, clock: Clock) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    delivery = await one_due(spool, "pacs", clock)
+    settled_at = clock.advance(seconds=5)
+    await spool.settle(delivery, Delivered("1.2.840.10008.1.2", "native", "0xB000"))
+    (row,) = await spool.queue()
+    assert (row.state, row.delivered_as, row.decoder, row.warning, row.settled_at) == (
+        "delivered",
+        "1.2.840.10008.1.2",
+        "native",
+        "0xB000",
+        settled_at,
+    )
+    assert await spool.due("pacs", limit=10, now=clock()) == []
+
+
+async def test_a_deferred_one_is_due_later_with_its_reason(spool: Spool, clock: Clock) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    delivery = await one_due(spool, "pacs", clock)
+    later = clock() + timedelta(seconds=30)
+    await spool.settle(delivery, Deferred(TemporaryFailure("connection refused"), later))
+    assert await spool.due("pacs", limit=10, now=clock()) == []
+    assert await spool.next_due_at("pacs") == later
+    clock.advance(seconds=30)
+    assert (await one_due(spool, "pacs", clock)).attempts == 1
+    (row,) = await spool.queue("owed", "pacs")
+    assert (row.reason, row.attempts) == ("connection refused", 1)
+
+
+async def test_a_rejected_one_is_held_with_its_reason(spool: Spool, clock: Clock) -> None:
+    await keep(spool, "1.2.1", "pacs", "other")
+    delivery = await one_due(spool, "pacs", clock)
+    await spool.settle(delivery, Rejected(PermanentFailure("status 0xC000")))
+    (row,) = await spool.queue("held")
+    assert (row.destination, row.reason, row.attempts) == ("pacs", "status 0xC000", 1)
+    assert await spool.due("pacs", limit=10, now=clock()) == []
+    assert len(await spool.due("other", limit=10, now=clock())) == 1
+
+
+VERDICTS = [
+    Delivered("1.2.840.10008.1.2"),
+    Deferred(TemporaryFailure("later"), START),
+    Rejected(PermanentFailure("no")),
+]
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+async def test_what_a_person_dropped_in_flight_stays_dropped(
+    spool: Spool, clock: Clock, verdict: Delivered | Deferred | Rejected
+) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    delivery = await one_due(spool, "pacs", clock)
+    assert await spool.drop(delivery.delivery_id) == 1
+    before = await spool.queue()
+    await spool.settle(delivery, verdict)
+    assert await spool.queue() == before
+    assert states(before) == ["dropped"]
+
+
+async def test_what_a_person_holds_in_flight_is_not_put_off_but_may_be_confirmed(
+    spool: Spool, clock: Clock
+) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    delivery = await one_due(spool, "pacs", clock)
+    await spool.hold("1.2.1")
+    await spool.settle(delivery, VERDICTS[1])
+    assert states(await spool.queue()) == ["held"]
+    await spool.settle(delivery, VERDICTS[0])
+    assert states(await spool.queue()) == ["delivered"]
+
+
+async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:
+    for number in range(6):
+        at = START + timedelta(seconds=number)
+        await keep(spool, f"1.2.{number}", "pacs", received_at=at, content=b"12345")
+    await keep(spool, "1.2.9")
+    deliveries = await spool.due("pacs", limit=10, now=clock.advance(hours=1))
+    await spool.settle(deliveries[0], VERDICTS[0])
+    await spool.settle(deliveries[1], VERDICTS[2])
+    await spool.settle(deliveries[3], VERDICTS[1])
+    await spool.drop(deliveries[4].delivery_id)
+    counts = await spool.counts()
+    assert counts.destinations == {
+        "pacs": DestinationCounts(
+            owed=3,
+            deferred=1,
+            held=1,
+            delivered=1,
+            dropped=1,
+            oldest=START + timedelta(seconds=2),
+        )
+    }
+    assert counts.destinations["pacs"].received == 6
+    assert (counts.instances, counts.size) == (7, 36)
+
+
+async def test_a_restart_goes_on_where_it_stopped(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    kept = await keep(spool, "1.2.1", "pacs")
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock)
+    assert (await one_due(again, "pacs", clock)).instance == kept
+    await again.aclose()
+
+
+async def test_what_was_never_acknowledged_is_swept_at_start(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    kept = await keep(spool, "1.2.1", "pacs")
+    unfinished = spool.create()
+    orphan = kept.file.with_name("7.dcm")
+    orphan.write_bytes(b"renamed, but not in the ledger")
+    stranger = kept.file.with_name("notes.txt")
+    stranger.write_text("not ours")
+    derived = spool.derived_path(kept, "1.2.840.10008.1.2")
+    derived.write_bytes(b"cache")
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock, refuse_below_free=0)
+    assert sorted(kept.file.parent.iterdir()) == [kept.file, stranger]
+    assert not unfinished.path.exists()
+    assert not derived.exists()
+    assert (await keep(again, "1.2.2")).spool_id == 8
+    await again.aclose()
+
+
+async def test_what_is_owed_of_a_vanished_file_is_held_at_start(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    lost = await keep(spool, "1.2.1", "pacs")
+    await keep(spool, "1.2.2", "pacs")
+    await spool.aclose()
+    lost.file.unlink()
+    again = Spool.open(folder, clock=clock)
+    assert [(row.state, row.reason) for row in await again.queue()] == [
+        ("held", f"the spool file is missing: {lost.file}"),
+        ("owed", ""),
+    ]
+    await again.aclose()
+
+
+async def test_after_closing_nothing_is_taken(spool: Spool, clock: Clock) -> None:
+    part = spool.create()
+    await keep(spool, "1.2.1", "pacs")
+    delivery = await one_due(spool, "pacs", clock)
+    await spool.aclose()
+    for attempt in (
+        spool.commit(part, arriving("1.2.2"), []),
+        spool.settle(delivery, VERDICTS[0]),
+    ):
+        with pytest.raises(TemporaryFailure, match="closed"):
+            await attempt
+    with pytest.raises(TemporaryFailure, match="closed"):
+        spool.create()
+    part.abort()
+
+
+async def test_closing_finishes_what_was_handed_over(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    waiting = [asyncio.ensure_future(keep(spool, f"1.2.{n}", "pacs")) for n in range(50)]
+    await asyncio.sleep(0)
+    await spool.aclose()
+    kept = await asyncio.gather(*waiting)
+    again = Spool.open(folder, clock=clock)
+    assert len(await again.due("pacs", limit=100, now=clock())) == len(kept) == 50
+    await again.aclose()
+
+
+async def test_a_cancelled_commit_does_not_disturb_the_others(spool: Spool) -> None:
+    tasks = [asyncio.ensure_future(keep(spool, f"1.2.{n}", "pacs")) for n in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(one, asyncio.CancelledError) for one in done) == 10
+    for one in done[1::2]:
+        assert one.file.is_file()
+    assert (await spool.counts()).instances == 20
+
+
+async def test_a_file_that_cannot_be_synced_fails_alone(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, parts = os.fdatasync, [spool.create() for _ in range(3)]
+
+    def fdatasync(descriptor: int) -> None:
+        if name_of(descriptor) == "2.part":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    first, bad, last = await asyncio.gather(
+        *(spool.commit(part, arriving(f"1.2.{part.spool_id}"), []) for part in parts),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, TemporaryFailure)
+    assert "EIO" in str(bad)
+    assert sorted(first.file.parent.iterdir()) == [first.file, last.file]
+    assert (await spool.counts()).instances == 2
+
+
+async def test_an_unbelievable_disk_keeps_none_of_a_batch(
+    spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sync fails and so does the probe: the others' syncs are not to be trusted either."""
+    sync, parts = os.fdatasync, [spool.create() for _ in range(3)]
+
+    def fdatasync(descriptor: int) -> None:
+        if name_of(descriptor) not in ("1.part", "3.part"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    spool._disk.distrust("a write elsewhere has failed")
+    commits = (spool.commit(part, arriving("1.2.3"), []) for part in parts)
+    outcomes = await asyncio.gather(*commits, return_exceptions=True)
+    assert all(isinstance(outcome, TemporaryFailure) for outcome in outcomes)
+    assert list(os.scandir(folder / "instances/000000")) == []
+
+
+async def test_a_folder_that_cannot_be_synced_keeps_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    part = spool.create()
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(TemporaryFailure, match=r"cannot sync .*instances/000000.*EIO"):
+        await spool.commit(part, arriving("1.2.1"), [])
+    assert list(os.scandir(part.path.parent)) == []
+    monkeypatch.undo()
+    assert (await spool.counts()).instances == 0
+
+
+async def test_a_row_that_cannot_be_written_fails_alone(spool: Spool) -> None:
+    """A lone surrogate has no UTF-8 form, so the row cannot be bound."""
+    batch = (keep(spool, uid, "pacs") for uid in ("1.2.1", "1.2.\udcff", "1.2.3"))
+    first, bad, last = await asyncio.gather(*batch, return_exceptions=True)
+    assert isinstance(bad, TemporaryFailure)
+    assert {row.sop_instance_uid for row in await spool.queue()} == {"1.2.1", "1.2.3"}
+    assert first.file.is_file()
+    assert last.file.is_file()
+    assert await spool.contradictions() == []
+
+
+async def test_a_ledger_that_cannot_be_written_refuses_and_heals(
+    spool: Spool, folder: Path
+) -> None:
+    """Another process holds the write lock for longer than anybody should wait."""
+    before = await keep(spool, "1.2.1", "pacs")
+    spool._ledger._connected().execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(folder / LEDGER, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TemporaryFailure, match=r"cannot write the ledger.*SQLITE_BUSY"):
+        await keep(spool, "1.2.2", "pacs")
+    other.execute("ROLLBACK")
+    other.close()
+    after = await keep(spool, "1.2.3", "pacs")
+    assert sorted(before.file.parent.iterdir()) == [before.file, after.file]
+    assert await spool.contradictions() == []
+
+
+async def test_a_ledger_of_a_newer_gateway_is_refused_in_one_sentence(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    await spool.aclose()
+    connection = sqlite3.connect(folder / LEDGER)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(PermanentFailure, match="written by a newer gateway"):
+        Spool.open(folder, clock=clock)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TemporaryFailure, match=r"cannot open .*file.*Not a directory"):
+        Spool.open(tmp_path / "file" / "spool", clock=clock)
+
+
+async def test_a_copy_taken_at_any_moment_opens(
+    spool: Spool, folder: Path, tmp_path: Path, clock: Clock
+) -> None:
+    """What lies on the disk without any closing is enough."""
+    await keep(spool, "1.2.1", "pacs")
+    spool.create().write(b"in the middle")
+    shutil.copytree(folder, tmp_path / "copy")
+    copy = Spool.open(tmp_path / "copy", clock=clock)
+    assert (await one_due(copy, "pacs", clock)).instance.file.read_bytes() == b"pixels"
+    assert list((tmp_path / "copy").rglob("*.part")) == []
+    await copy.aclose()

@@ -33,8 +33,8 @@ class Decoding:
     finish: Finish
     frames: Sequence[Frame]
     first: int = 0
-    known: Codestream | None = None
-    """The declarations of the first of them, where they were read before."""
+    known: tuple[Any, Codestream | None] | None = None
+    """The bytes and declarations of the first of them, where they were read before."""
 
 
 def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[Any]:
@@ -46,8 +46,8 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
     view = memoryview(data)
     carry, known = np.empty(0, bool), decoding.known
     for number, frame in enumerate(decoding.frames, decoding.first + 1):
-        samples = _decoded(join(view, frame), decoding.form, backend, number, known)
-        known = None
+        stream, found = known or (join(view, frame), None)
+        samples, known = _decoded(stream, decoding.form, backend, number, found), None
         if decoding.form.bits_allocated == 1:
             packed, carry = pack(samples, carry)
             yield packed

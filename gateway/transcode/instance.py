@@ -5,6 +5,7 @@ It is derived data, so it is not forced to the disk. One decoder serves a whole 
 fails, everything is begun again with the next.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Rendition
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.decoders import candidates
 from gateway.transcode.form import Backend
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.native import native_body
-from gateway.transcode.output import write_all, written
+from gateway.transcode.output import beside_of, write_all, written
 from gateway.transcode.plan import (
     Pixels,
     data_set_part,
@@ -75,15 +76,29 @@ def transcode(
     began = perf_counter()
     opened = open_source(source, out.parent)
     plan = make_plan(opened, target, rendition)
+    return finish_plan(plan, opened, target, out, attempt, began)
+
+
+def finish_plan(
+    plan: Plan, source: Source, target: UID, out: Path, attempt: int, began: float
+) -> Transcoded:
+    """Decode and write what was planned; ``began`` is the perf_counter at the start."""
     notes = list(plan.notes)
     decoder = _write_with_best(plan, out, attempt, notes)
+    return described(plan, source, target, decoder, began, notes)
+
+
+def described(
+    plan: Plan, source: Source, target: UID, decoder: str, began: float, notes: Sequence[str]
+) -> Transcoded:
+    """The record of what was done, or is about to be."""
     return Transcoded(
         target=target,
         decoder=decoder,
         frames=len(plan.pixels.frames) if plan.pixels and decoder else 0,
         seconds=perf_counter() - began,
         size=_size(plan),
-        photometric=photometric_of(plan, opened),
+        photometric=photometric_of(plan, source),
         notes=tuple(notes),
     )
 
@@ -166,15 +181,17 @@ def _write_with_best(plan: Plan, out: Path, attempt: int, notes: list[str]) -> s
         with written(out) as descriptor:
             write_all(descriptor, [*plan.head, *plan.tail])
         return ""
+    reasons: list[str] = []
     for backend in backends_for(plan.pixels, attempt):
         try:
             with written(out) as descriptor:
                 _write_frames(descriptor, plan, backend)
         except DecoderFailed as failure:
-            notes.append(str(failure))
+            reasons.append(str(failure))
         else:
+            notes += reasons
             return backend.name
-    raise PermanentFailure("; ".join(notes) or "no decoder is left for this instance")
+    raise PermanentFailure("; ".join(reasons))
 
 
 def backends_for(pixels: Pixels, attempt: int) -> Sequence[Backend]:
@@ -186,6 +203,25 @@ def backends_for(pixels: Pixels, attempt: int) -> Sequence[Backend]:
             f"{pixels.form.precision} bits, {pixels.form.samples_per_pixel} samples per pixel"
         )
     return found
+
+
+def prepare_file(plan: Plan, out: Path) -> int:
+    """Write all but the frames beside ``out``; the offset at which the first frame goes."""
+    pixels = plan.pixels
+    assert pixels is not None  # noqa: S101 - the caller has looked
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        descriptor = os.open(beside_of(out), flags, 0o600)
+        try:
+            write_all(descriptor, plan.head)
+            offset = os.lseek(descriptor, pixels.length, os.SEEK_CUR) - pixels.length
+            write_all(descriptor, plan.tail)
+            os.truncate(descriptor, _size(plan))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error
+    return offset
 
 
 def _write_frames(descriptor: int, plan: Plan, backend: Backend) -> None:

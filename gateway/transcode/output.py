@@ -59,3 +59,12 @@ def _write_rest(descriptor: int, batch: Sequence[Any], done: int) -> None:
         done -= skip
         while skip < len(view):
             skip += os.write(descriptor, view[skip : skip + (1 << 30)])
+
+
+def write_at(descriptor: int, part: Any, position: int) -> int:
+    """Write ``part`` at ``position``; the position after it. Raises OSError."""
+    view = memoryview(part).cast("B")
+    while view:
+        done = os.pwrite(descriptor, view[: 1 << 30], position)
+        view, position = view[done:], position + done
+    return position

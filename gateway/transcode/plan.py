@@ -54,8 +54,8 @@ class Pixels:
     photometric: str
     changes: Changes = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    known: Codestream | None = None
-    """The first frame's declarations."""
+    known: tuple[Any, Codestream | None] | None = None
+    """The first frame's bytes and declarations."""
 
 
 def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) -> Pixels:
@@ -68,7 +68,8 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
     assert element is not None  # noqa: S101 - the caller has looked
     header = read_image_pixel(values)
     frames = split_frames(source.data, _fragments(source, element), header.frames, _table(source))
-    found = _first_codestream(source, frames)
+    first = join(memoryview(source.data), frames[0])
+    found = _codestream(source, first)
     mended, notes = mend(header, found)
     colour = decide_colour(header.photometric, found, rendition.color)
     form = frame_format(source.meta.transfer_syntax, mended, found, colour)
@@ -92,7 +93,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
             photometric=out.photometric,
             changes=changes,
             notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
-            known=found,
+            known=(first, found),
         ),
         out,
         target,
@@ -111,10 +112,10 @@ def _table(source: Source) -> tuple[bytes, bytes] | None:
     return (offsets, lengths) if offsets and lengths else None
 
 
-def _first_codestream(source: Source, frames: list[Frame]) -> Codestream | None:
+def _codestream(source: Source, first: Any) -> Codestream | None:
     """The first frame's declarations; None for RLE."""
     syntax = source.meta.transfer_syntax
-    found = read_codestream(join(source.data, frames[0]))
+    found = read_codestream(first)
     if found is None and syntax != RLE:
         raise PermanentFailure(
             f"Pixel Data labelled {name_of(syntax)} starts like no JPEG, JPEG-LS or JPEG 2000 "

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gateway.failures import PermanentFailure
 from gateway.transcode.form import FrameFormat
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ class Finish:
 def conform(samples: "Samples", form: FrameFormat) -> "Samples":
     """``samples`` as a contiguous little-endian array of the container that ``form`` states.
 
-    Raises PermanentFailure when their number or their rows are not those of the form.
+    Raises ValueError when their number or their rows are not those of the form.
     """
     if samples.size != form.samples or samples.shape[0] != form.rows:
         shape = " x ".join(str(n) for n in samples.shape)
-        raise PermanentFailure(
+        raise ValueError(
             f"the decoder returned {shape} samples where the header says "
             f"{form.rows} rows, {form.columns} columns, {form.samples_per_pixel} samples"
         )

@@ -107,20 +107,20 @@ def _scan(
     found: dict[int, Element] = {}
     position, end = start, len(data)
     fast = syntax.explicit and syntax.little_endian
-    first = next(elements(data, start, end, syntax), None)
-    while first is not None:
+    code = bytes(data[start + 4 : start + 6])
+    explicit = start >= end or code in SHORT_CODES or code in LONG_CODES
+    while True:
         if fast:
             position = _pass_over(data, position, end)
         for element in elements(data, position, end, syntax):
             if element.tag == PIXEL_DATA:
-                return found, element, bool(first.vr)
+                return found, element, explicit
             found[element.tag] = element
             if fast and element.tag >> 16 not in _GROUPS:
                 position = element.end
                 break
         else:
-            break
-    return found, None, first is None or bool(first.vr)
+            return found, None, explicit
 
 
 def _pass_over(data: Any, position: int, end: int) -> int:

@@ -1,0 +1,221 @@
+"""The worker processes: each task has a time and a memory budget, and a worker may die.
+
+A worker that crashed, hung or outgrew its memory is replaced and the instance is begun again
+with the next decoder, once. An object of many frames is split into ranges over the workers, each
+writing its frames at their places in the result.
+"""
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.model import UID, Rendition
+from gateway.transcode.decode import DecoderFailed
+from gateway.transcode.instance import Transcoded
+from gateway.transcode.output import beside_of
+from gateway.transcode.worker import (
+    Split,
+    decode_range,
+    decoder_names,
+    initialize,
+    transcode_each,
+    transcode_or_split,
+)
+
+_Result = TypeVar("_Result")
+
+TASKS_PER_WORKER: Final = 2_000
+"""A worker is replaced after so many tasks: native libraries leak."""
+_RANGES_PER_WORKER: Final = 4
+_AS_STORED: Final = Rendition()
+
+
+class _WorkerLost(Exception):
+    """A worker did not come back with an answer; the text says how it ended."""
+
+
+class TranscodePool:
+    """Transcodes instances in disposable worker processes.
+
+    ``workers`` processes (None: one per CPU core); ``seconds`` of wall time and ``memory`` bytes
+    for each task. ``prepare`` runs once in every worker.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        seconds: float = 120.0,
+        memory: int = 4 << 30,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self._seconds = seconds
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
+        self._pool: Any = ProcessPool(
+            max_workers=self.workers,
+            max_tasks=TASKS_PER_WORKER,
+            initializer=initialize,
+            initargs=(memory, prepare),
+            context=context,
+        )
+
+    async def transcode(
+        self, source: Path, target: UID, out: Path, rendition: Rendition = _AS_STORED
+    ) -> Transcoded:
+        """Write the instance in ``source`` to ``out`` in the native syntax ``target``.
+
+        Raises PermanentFailure for an instance that cannot be decoded, also when two decoders
+        brought their worker down; TemporaryFailure when files cannot be read or written.
+        """
+        lost: list[str] = []
+        notes: list[str] = []
+        attempt = 0
+        while True:
+            try:
+                done = await self._attempt(source, target, out, rendition, attempt)
+            except DecoderFailed as failure:
+                notes.append(str(failure))
+            except _WorkerLost as end:
+                names = await self._names(source, target, out, rendition)
+                who = names[attempt] if attempt < len(names) else "no decoder"
+                lost.append(f"{who} {end}")
+                if len(lost) > 1 or attempt + 1 >= len(names):
+                    raise PermanentFailure(_given_up(lost)) from end
+            except PermanentFailure as failure:
+                if not notes and not lost:
+                    raise
+                raise PermanentFailure("; ".join((*lost, *notes, str(failure)))) from failure
+            else:
+                return _with_notes(done, (*lost, *notes))
+            attempt += 1
+
+    async def transcode_many(
+        self,
+        pairs: Sequence[tuple[Path, Path]],
+        target: UID,
+        rendition: Rendition = _AS_STORED,
+    ) -> list[Transcoded | Failure]:
+        """Transcode several small instances, (source, out) each, as one task.
+
+        The answers stand in the same order, a failure in the place of its instance. Where the
+        worker is lost, they are taken one by one.
+        """
+        try:
+            return await self._run(transcode_each, pairs, target, rendition)
+        except _WorkerLost:
+            return [await self._single(source, target, out, rendition) for source, out in pairs]
+
+    async def _single(
+        self, source: Path, target: UID, out: Path, rendition: Rendition
+    ) -> Transcoded | Failure:
+        try:
+            return await self.transcode(source, target, out, rendition)
+        except Failure as failure:
+            return failure
+
+    async def aclose(self) -> None:
+        """Stop: what is running is killed, what waits is given up."""
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    async def _attempt(
+        self, source: Path, target: UID, out: Path, rendition: Rendition, attempt: int
+    ) -> Transcoded:
+        split = self.workers > 1
+        try:
+            done = await self._run(
+                transcode_or_split, source, target, out, rendition, attempt, split
+            )
+            if isinstance(done, Transcoded):
+                return done
+            await self._ranges(done)
+            beside_of(out).rename(out)
+        except OSError as error:
+            _remove(out)
+            raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error
+        except BaseException:
+            _remove(out)
+            raise
+        return done.result
+
+    async def _ranges(self, split: Split) -> None:
+        """All ranges of frames, side by side; the first failure cancels the others."""
+        count = len(split.frames)
+        step = max(1, -(-count // (self.workers * _RANGES_PER_WORKER)))
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(self._range(split, first, min(first + step, count)))
+                for first in range(0, count, step)
+            ]
+        for task in running:
+            if (failure := task.result()) is not None:
+                raise failure
+
+    async def _range(self, split: Split, first: int, stop: int) -> Exception | None:
+        """One range; its failure as a value, so that the others end before the file goes."""
+        try:
+            await self._run(decode_range, split.part(first, stop), first)
+        except (Failure, DecoderFailed, _WorkerLost) as failure:
+            return failure
+        return None
+
+    async def _names(
+        self, source: Path, target: UID, out: Path, rendition: Rendition
+    ) -> list[str]:
+        try:
+            return await self._run(decoder_names, source, out.parent, target, rendition)
+        except (Failure, _WorkerLost):
+            return []
+
+    async def _run(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Run a task in a worker. Raises what it raised, or _WorkerLost."""
+        future = self._pool.schedule(function, args=arguments, timeout=self._seconds)
+        try:
+            result: _Result = await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise _WorkerLost(f"did not end within {self._seconds:g} s") from None
+        except ProcessExpired as end:
+            raise _WorkerLost(f"brought its worker down ({_ending(end)})") from None
+        except MemoryError:
+            raise _WorkerLost("asked for more memory than a worker may have") from None
+        return result
+
+
+def _ending(end: ProcessExpired) -> str:
+    code = end.exitcode or 0
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _given_up(lost: Sequence[str]) -> str:
+    return "; ".join(lost) + "; no other decoder is tried: look at the object"
+
+
+def _with_notes(done: Transcoded, notes: tuple[str, ...]) -> Transcoded:
+    if not notes:
+        return done
+    return Transcoded(
+        target=done.target,
+        decoder=done.decoder,
+        frames=done.frames,
+        seconds=done.seconds,
+        size=done.size,
+        photometric=done.photometric,
+        notes=(*notes, *done.notes),
+    )
+
+
+def _remove(out: Path) -> None:
+    with suppress(OSError):
+        beside_of(out).unlink(missing_ok=True)

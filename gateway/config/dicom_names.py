@@ -1,0 +1,141 @@
+"""DICOM's names in the configuration: attributes, transfer syntaxes, SOP classes, UIDs (PS3.6)."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Final, NamedTuple
+
+import pydicom.uid
+from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_for_keyword
+
+from gateway.config.problems import did_you_mean, shown
+from gateway.model import UID
+from gateway.transfer_syntax import BY_NAME, name_of
+
+TRANSFER_SYNTAX_UID: Final = "TransferSyntaxUID"
+SOP_CLASS_UID: Final = "SOPClassUID"
+
+_TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)?")
+_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
+_KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
+_NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
+_NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
+_ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
+
+
+class Attribute(NamedTuple):
+    """A public attribute that rules can read. ``keyword`` is ``GGGG,EEEE`` where it has none."""
+
+    tag: int
+    keyword: str
+    vr: str
+
+    @property
+    def number(self) -> bool:
+        """Values are compared as numbers: ``5`` is ``5.0``."""
+        return self.vr in _NUMBERS
+
+    @property
+    def multi_valued(self) -> bool:
+        """A backslash separates values (PS3.5 §6.4)."""
+        return self.vr not in _ONE_VALUE
+
+
+@cache
+def find_attribute(key: str) -> Attribute:
+    """The attribute that a keyword or a tag names; raises ValueError."""
+    found = _TAG.fullmatch(key)
+    if found:
+        return _readable(int(found[1] + found[2], 16), key)
+    if "." in key:
+        raise ValueError(f"{shown(key)}: sequence paths are not supported in this version")
+    tag = tag_for_keyword(key)
+    if tag is None:
+        hint = did_you_mean(key, keyword_dict) or _comma_hint(key)
+        raise ValueError(f"{shown(key)} is not a DICOM attribute; allowed: {_KEYS}{hint}")
+    return _readable(tag, key)
+
+
+def _comma_hint(key: str) -> str:
+    return "; a tag between { } needs quotes" if re.fullmatch(r"\(?[0-9A-Fa-f]{4}\)?", key) else ""
+
+
+def _readable(tag: int, key: str) -> Attribute:
+    group = tag >> 16
+    if group % 2:
+        raise ValueError(f"{shown(key)}: private attributes are not supported in this version")
+    if group <= 2 and tag != tag_for_keyword(TRANSFER_SYNTAX_UID):
+        raise ValueError(
+            f"{shown(key)} is not part of the data set; allowed of groups 0000 and 0002:"
+            f" {TRANSFER_SYNTAX_UID}"
+        )
+    try:
+        vr = dictionary_VR(tag).split(" ")[0]
+    except KeyError:
+        what = f"{shown(key)} is not in the DICOM dictionary; allowed: {_KEYS}"
+        raise ValueError(what) from None
+    if vr in _NOT_TEXT:
+        raise ValueError(f"{shown(key)} has VR {vr}, which rules cannot compare")
+    keyword = keyword_for_tag(tag)
+    if tag_for_keyword(keyword) != tag:
+        keyword = f"{group:04X},{tag & 0xFFFF:04X}"
+    return Attribute(tag, keyword, vr)
+
+
+def parse_uid(text: str) -> UID:
+    """A UID (PS3.5 §9.1); leading zeros of components are let pass, as devices send them."""
+    if len(text) > 64 or not _UID.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a UID; allowed: digits and dots, at most 64")
+    return text
+
+
+def parse_transfer_syntax(value: object) -> UID:
+    """The UID of a transfer syntax given by short name or UID."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text in BY_NAME:
+        return BY_NAME[text].uid
+    if _UID.fullmatch(text):
+        return parse_uid(text)
+    names = ", ".join(name for name, syntax in BY_NAME.items() if not syntax.video)
+    raise ValueError(
+        f"{shown(value)} is not a transfer syntax; allowed: {names}, or a UID"
+        f"{did_you_mean(value, BY_NAME)}"
+    )
+
+
+@cache
+def sop_classes() -> Mapping[str, UID]:
+    """The SOP classes by keyword, such as CTImageStorage."""
+    known = vars(pydicom.uid).items()
+    return {
+        name: str(uid)
+        for name, uid in known
+        if isinstance(uid, pydicom.uid.UID) and uid.type == "SOP Class"
+    }
+
+
+@cache
+def _sop_class_names() -> Mapping[UID, str]:
+    return {uid: name for name, uid in sop_classes().items()}
+
+
+def parse_sop_class(value: object) -> UID:
+    """The UID of a SOP class given by keyword or UID."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text in sop_classes():
+        return sop_classes()[text]
+    if _UID.fullmatch(text):
+        return parse_uid(text)
+    raise ValueError(
+        f"{shown(value)} is not a SOP class; allowed: a keyword such as CTImageStorage, or a UID"
+        f"{did_you_mean(value, sop_classes())}"
+    )
+
+
+def uid_name(keyword: str, value: str) -> str:
+    """A value as it is written in the configuration: names for the UIDs that have one."""
+    if keyword == TRANSFER_SYNTAX_UID:
+        return name_of(value)
+    if keyword == SOP_CLASS_UID:
+        return _sop_class_names().get(value, value)
+    return value

@@ -1,0 +1,189 @@
+"""The kinds of fields the models have: how each is read from text and written again."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import PlainSerializer, PlainValidator
+
+from gateway.config.dicom_names import parse_transfer_syntax, uid_name
+from gateway.config.predicates import Match, Sender, parse_match, parse_sender
+from gateway.config.problems import Complaint, WrongValue, shown, unexpected
+from gateway.config.units import (
+    Retry,
+    format_duration,
+    format_retry,
+    format_size,
+    parse_duration,
+    parse_retry,
+    parse_size,
+)
+from gateway.config.values import (
+    Listen,
+    or_word,
+    parse_ae_title,
+    parse_boolean,
+    parse_choice,
+    parse_host,
+    parse_integer,
+    parse_listen,
+    parse_node_name,
+    parse_path,
+    parse_route_name,
+    parse_version,
+)
+from gateway.model import UID
+from gateway.transfer_syntax import name_of
+
+AS_RECEIVED: Final = "as-received"
+ANYONE: Final = "anyone"
+FOREVER: Final = "forever"
+NEVER: Final = "never"
+UNLIMITED: Final = "unlimited"
+AUTO: Final = "auto"
+
+
+def whole(lowest: int, highest: int) -> PlainValidator:
+    """Reads a whole number between two bounds, both included."""
+    return PlainValidator(lambda value: parse_integer(value, lowest, highest))
+
+
+def _choice(*words: str) -> PlainValidator:
+    return PlainValidator(lambda value: parse_choice(value, words))
+
+
+def each(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    """A reader of one value or a list of them; repetitions are dropped, the order is kept."""
+
+    def read(value: object) -> tuple[Any, ...]:
+        if isinstance(value, str | dict | Sender):
+            return (parse(value),)
+        if not isinstance(value, list | tuple):
+            raise unexpected("a value or a list of values", value)
+        if not value:
+            raise ValueError("the list is empty; allowed: one value or more")
+        return _all_of(parse, value)
+
+    return read
+
+
+def _all_of(
+    parse: Callable[[object], Any], entries: list[Any] | tuple[Any, ...]
+) -> tuple[Any, ...]:
+    complaints: list[Complaint] = []
+    values: dict[Any, None] = {}
+    for index, entry in enumerate(entries):
+        try:
+            values[parse(entry)] = None
+        except ValueError as error:
+            complaints.append(Complaint((index,), str(error)))
+    if complaints:
+        raise WrongValue(complaints)
+    return tuple(values)
+
+
+def _syntaxes(value: object) -> tuple[UID, ...] | None:
+    if value is None or value in (AS_RECEIVED, [AS_RECEIVED]):
+        return None
+    if isinstance(value, list) and AS_RECEIVED in value:
+        raise ValueError(f"{AS_RECEIVED} means any transfer syntax and stands alone")
+    return each(parse_transfer_syntax)(value)
+
+
+def _color(value: object) -> str:
+    return "" if value in ("", AS_RECEIVED) else parse_choice(value, ("RGB", AS_RECEIVED))
+
+
+def _planar(value: object) -> str:
+    choices = ("interleaved", "separate", AS_RECEIVED)
+    return "" if value in ("", AS_RECEIVED) else parse_choice(value, choices)
+
+
+def _verify(value: object) -> str:
+    if value != "off":
+        raise ValueError(f"{shown(value)} is not supported in this version; allowed: off")
+    return "off"
+
+
+def _keep(value: object) -> timedelta | None:
+    seconds = or_word(parse_duration, FOREVER)(value)
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _write_match(match: Match) -> dict[str, list[str]]:
+    return {key: [uid_name(key, value) for value in values] for key, values in match.items()}
+
+
+def _or(write: Callable[[Any], Any], word: str) -> PlainSerializer:
+    return PlainSerializer(lambda value: word if value is None else write(value))
+
+
+Boolean: TypeAlias = Annotated[bool, PlainValidator(parse_boolean)]
+Host: TypeAlias = Annotated[str, PlainValidator(parse_host)]
+Place: TypeAlias = Annotated[Listen, PlainValidator(parse_listen), PlainSerializer(str)]
+Folder: TypeAlias = Annotated[Path, PlainValidator(parse_path), PlainSerializer(str)]
+NodeName: TypeAlias = Annotated[str, PlainValidator(parse_node_name)]
+RouteName: TypeAlias = Annotated[str, PlainValidator(parse_route_name)]
+Port: TypeAlias = Annotated[int, whole(1, 65535)]
+
+AETitle: TypeAlias = Annotated[str, PlainValidator(parse_ae_title)]
+OwnTitle: TypeAlias = Annotated[str | None, PlainValidator(parse_ae_title)]
+Callers: TypeAlias = Annotated[
+    tuple[str, ...] | None,
+    PlainValidator(or_word(each(parse_ae_title), ANYONE)),
+    _or(list, ANYONE),
+]
+
+Seconds: TypeAlias = Annotated[
+    float, PlainValidator(parse_duration), PlainSerializer(format_duration)
+]
+SecondsOrNever: TypeAlias = Annotated[
+    float | None, PlainValidator(or_word(parse_duration, NEVER)), _or(format_duration, NEVER)
+]
+Keep: TypeAlias = Annotated[
+    timedelta | None,
+    PlainValidator(_keep),
+    _or(lambda span: format_duration(span.total_seconds()), FOREVER),
+]
+Schedule: TypeAlias = Annotated[Retry, PlainValidator(parse_retry), PlainSerializer(format_retry)]
+Bytes: TypeAlias = Annotated[int, PlainValidator(parse_size), PlainSerializer(format_size)]
+BytesOrUnlimited: TypeAlias = Annotated[
+    int | None, PlainValidator(or_word(parse_size, UNLIMITED)), _or(format_size, UNLIMITED)
+]
+CountOrAuto: TypeAlias = Annotated[
+    int | None,
+    PlainValidator(or_word(lambda value: parse_integer(value, 1, 256), AUTO)),
+    _or(int, AUTO),
+]
+
+Syntaxes: TypeAlias = Annotated[
+    tuple[UID, ...] | None,
+    PlainValidator(_syntaxes),
+    _or(lambda uids: [name_of(uid) for uid in uids], AS_RECEIVED),
+]
+Color: TypeAlias = Annotated[
+    str, PlainValidator(_color), PlainSerializer(lambda color: color or AS_RECEIVED)
+]
+Planar: TypeAlias = Annotated[
+    str, PlainValidator(_planar), PlainSerializer(lambda planar: planar or AS_RECEIVED)
+]
+Senders: TypeAlias = Annotated[
+    tuple[Sender, ...],
+    PlainValidator(each(parse_sender)),
+    PlainSerializer(lambda senders: [str(sender) for sender in senders]),
+]
+Destinations: TypeAlias = Annotated[tuple[str, ...], PlainValidator(each(parse_node_name))]
+Predicates: TypeAlias = Annotated[
+    Match, PlainValidator(parse_match), PlainSerializer(_write_match)
+]
+
+Change: TypeAlias = Annotated[
+    Literal["never", "if-needed", "always"], _choice("never", "if-needed", "always")
+]
+IfUndecodable: TypeAlias = Annotated[
+    Literal["quarantine", "forward-as-stored", "reject"],
+    _choice("quarantine", "forward-as-stored", "reject"),
+]
+Verify: TypeAlias = Annotated[Literal["off"], PlainValidator(_verify)]
+Version: TypeAlias = Annotated[Literal[1], PlainValidator(parse_version)]

@@ -1,0 +1,62 @@
+"""The effective configuration is readable YAML that holds every default."""
+
+from gateway.config import default_config, effective, load_text
+
+
+def test_the_default_prints_with_every_limit_in_units() -> None:
+    assert effective(default_config()) == (
+        "version: 1\n"
+        "gateway:\n"
+        "  ae_title: GATEWAY\n"
+        "  dicom:\n"
+        "    listen: 0.0.0.0:11112\n"
+        "    check_called_ae: false\n"
+        "    accept_from: anyone\n"
+        "    max_pdu: 131072\n"
+        "    max_associations: 100\n"
+        "    max_associations_per_peer: 20\n"
+        "    max_instance: 8GiB\n"
+        "    artim_timeout: 30s\n"
+        "    idle_timeout: 5m\n"
+        "    message_timeout: 1m\n"
+        "  web:\n"
+        "    listen: 127.0.0.1:8080\n"
+        "  spool:\n"
+        "    path: gateway-data\n"
+        "    refuse_below_free: 5GiB\n"
+        "    keep: 7d\n"
+        "  transcode:\n"
+        "    workers: auto\n"
+        "    timeout: 2m\n"
+        "    memory: 4GiB\n"
+        "  drain_timeout: 30s\n"
+        "nodes: {}\n"
+        "routes: []\n"
+    )
+
+
+def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> None:
+    config = load_text(
+        "version: 1\nnodes: { n: { dimse: { ae_title: 104, host: h } } }\nroutes:\n"
+        "  - name: r\n    from: [n, 'address:10.1.2.30/32']\n    send_to: n\n"
+        "    match: { TransferSyntaxUID: 1.2.840.10008.1.2.4.70, Rows: 0512.0 }\n"
+        "    unless: { SOPClassUID: 1.2.840.10008.5.1.4.1.1.2 }\n"
+    )
+    assert effective(config).partition("routes:\n")[2] == (
+        "  - name: r\n"
+        "    from: [n, address:10.1.2.30]\n"
+        "    match:\n"
+        "      TransferSyntaxUID: [jpeg-lossless-sv1]\n"
+        "      Rows: [512]\n"
+        "    unless:\n"
+        "      SOPClassUID: [CTImageStorage]\n"
+        "    send_to: [n]\n"
+        "    pixels:\n"
+        "      change: if-needed\n"
+        "      if_undecodable: quarantine\n"
+        "      verify: off\n"
+        "    delivery:\n"
+        "      retry: 30s..15m\n"
+        "      give_up_after: never\n"
+    )
+    assert "    ae_title: 104\n" in effective(config)

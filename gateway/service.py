@@ -18,7 +18,7 @@ from gateway.deliver.scheduler import Scheduler
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.failures import Failure
 from gateway.intake import Intake
-from gateway.model import Instance, Owed, Rendition
+from gateway.model import UID, Instance, Owed, Rendition
 from gateway.operate.web import application
 from gateway.receive.store_scp import ScpSettings, StoreScp
 from gateway.route.rules import compile_rules
@@ -141,7 +141,7 @@ class Service:
 def _destination(name: str, node: Node, config: Config) -> Destination:
     dimse, can_read = node.dimse, node.can_read
     readable = None if can_read.syntaxes is None else frozenset(can_read.syntaxes)
-    natives = (EXPLICIT_LE, IMPLICIT_LE)
+    natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
     if readable is not None and EXPLICIT_BE in readable:
         natives += (EXPLICIT_BE,)
     target = Target(

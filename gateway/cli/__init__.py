@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import check, decompress, demo, queue, serve
+from gateway.cli import queue
+from gateway.cli.check import check
+from gateway.cli.decompress import decompress
+from gateway.cli.demo import demo
+from gateway.cli.serve import serve
 
 app = typer.Typer(
     help=__doc__.split(".")[0] if __doc__ else None,
@@ -16,10 +20,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("serve")(serve.serve)
-app.command("check")(check.check)
-app.command("decompress")(decompress.decompress)
-app.command("demo")(demo.demo)
+app.command("serve")(serve)
+app.command("check")(check)
+app.command("decompress")(decompress)
+app.command("demo")(demo)
 app.add_typer(queue.app, name="queue")
 
 
@@ -32,7 +36,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """A DICOM gateway: compressed images in, uncompressed images out, none lost."""

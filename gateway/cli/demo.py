@@ -1,11 +1,13 @@
 """``dicom-gateway demo``: the main job end to end, on loopback, with images that pydicom ships.
 
-A gateway and a toy legacy node that reads Implicit VR Little Endian only are started in a temporary
-folder; compressed images are sent to the gateway by C-STORE; what the legacy node got is shown.
+A gateway and a toy legacy node that reads Implicit VR Little Endian only are started in a
+temporary folder; compressed images are sent to the gateway by C-STORE; what the legacy node got
+is shown.
 """
 
 import asyncio
 import tempfile
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,25 +68,31 @@ class _Sample:
     meta: FileMeta
 
 
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """A sample, its row in the ledger, and the file at the legacy node, if it got there."""
+
+    sample: _Sample
+    row: QueueRow
+    file: Path | None
+
+
 def demo() -> None:
     """Send compressed images through a gateway to a node that reads Implicit VR LE only."""
     console = Console()
     logs.set_up(level="error")
     with tempfile.TemporaryDirectory(prefix="dicom-gateway-demo-") as folder:
-        arrived, rows, samples = asyncio.run(_run(Path(folder), console))
-        console.print(_table(arrived, rows, samples))
-    lost = len(samples) - len(arrived)
+        trips = asyncio.run(_run(Path(folder), console))
+        console.print(_table(trips))
+    lost = sum(trip.file is None for trip in trips)
     console.print(
-        f"{len(arrived)} of {len(samples)} images arrived uncompressed"
+        f"{len(trips) - lost} of {len(trips)} images arrived uncompressed"
         + (f", [bold red]{lost} did not[/]" if lost else "; nothing was lost")
     )
     raise typer.Exit(1 if lost else 0)
 
 
-async def _run(
-    folder: Path, console: Console
-) -> tuple[dict[str, Path], dict[str, QueueRow], list[_Sample]]:
-    """SOP Instance UID -> file at the legacy node, and -> ledger row; and the samples."""
+async def _run(folder: Path, console: Console) -> list[_Trip]:
     samples = _samples()
     node = _LegacyNode(folder / "legacy-node")
     port = await node.start()
@@ -93,11 +101,14 @@ async def _run(
         async with Service(config) as service:
             with _progress(console) as progress:
                 await _send(samples, service.dicom_port, progress)
-                await _wait(samples, node, config, progress)
-            rows = {row.sop_instance_uid: row for row in _rows(config)}
+                await _wait(len(samples), config, progress)
+            rows = _rows(config)
     finally:
         await node.stop()
-    return dict(node.arrived), rows, samples
+    return [
+        _Trip(sample, row, node.next_arrival(row.sop_instance_uid))
+        for sample, row in zip(samples, rows, strict=True)
+    ]
 
 
 def _samples() -> list[_Sample]:
@@ -111,7 +122,7 @@ class _LegacyNode:
 
     def __init__(self, folder: Path) -> None:
         self._spool = Spool.open(folder, clock=utc_now, refuse_below_free=1 << 20, keep=None)
-        self.arrived: dict[str, Path] = {}
+        self._arrived: defaultdict[str, deque[Path]] = defaultdict(deque)
         rules = compile_rules(load_text("version: 1\n", "legacy node"))
         intake = Intake(self._spool, rules, kept=self._kept, clock=utc_now)
         settings = ScpSettings(ae_title="OLDVIEW", storable=(IMPLICIT_LE,))
@@ -125,7 +136,12 @@ class _LegacyNode:
         await self._spool.aclose()
 
     def _kept(self, instance: Instance, _: Sequence[Owed]) -> None:
-        self.arrived[instance.sop_instance_uid] = instance.file
+        self._arrived[instance.sop_instance_uid].append(instance.file)
+
+    def next_arrival(self, sop_instance_uid: str) -> Path | None:
+        """The next file that arrived under this UID: some samples share one."""
+        files = self._arrived[sop_instance_uid]
+        return files.popleft() if files else None
 
 
 async def _send(samples: list[_Sample], port: int, progress: Progress) -> None:
@@ -150,24 +166,20 @@ async def _send(samples: list[_Sample], port: int, progress: Progress) -> None:
             progress.advance(task)
 
 
-async def _wait(
-    samples: list[_Sample], node: _LegacyNode, config: Config, progress: Progress
-) -> None:
-    """Until every sample has arrived or is held."""
-    task = progress.add_task("gateway -> legacy node", total=len(samples))
-    expected = {sample.meta.sop_instance_uid for sample in samples}
-    while True:
-        settled = {row.sop_instance_uid for row in _rows(config) if row.state != "owed"}
-        progress.update(task, completed=len(expected & (set(node.arrived) | settled)))
-        if expected <= settled:
-            return
+async def _wait(count: int, config: Config, progress: Progress) -> None:
+    """Until every sample has been delivered or is held."""
+    task = progress.add_task("gateway -> legacy node", total=count)
+    settled = 0
+    while settled < count:
         await asyncio.sleep(0.05)
+        settled = sum(row.state != "owed" for row in _rows(config))
+        progress.update(task, completed=settled)
 
 
 def _rows(config: Config) -> list[QueueRow]:
     try:
         with Queue(Path(config.gateway.spool.path), clock=utc_now) as queue:
-            return queue.list(limit=1000)
+            return sorted(queue.list(limit=1000), key=lambda row: row.delivery_id)
     except Failure:
         return []
 
@@ -178,38 +190,35 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _table(
-    arrived: dict[str, Path], rows: dict[str, QueueRow], samples: list[_Sample]
-) -> Table:
-    table = Table(title="What came in, and what the legacy node got", header_style="bold")
-    for heading, justify in (
-        ("image", "left"),
-        ("came in as", "left"),
-        ("kB", "right"),
-        ("decoder", "left"),
-        ("ms", "right"),
-        ("went out as", "left"),
-        ("kB", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for sample in samples:
-        uid = sample.meta.sop_instance_uid
+def _table(trips: list[_Trip]) -> Table:
+    table = Table(
+        title="What came in, and what the legacy node got", box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("image", overflow="ellipsis", no_wrap=True, max_width=20)
+    table.add_column("came in as", no_wrap=True)
+    table.add_column("kB", justify="right", no_wrap=True)
+    table.add_column("decoder", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("went out as", no_wrap=True)
+    table.add_column("kB", justify="right", no_wrap=True)
+    for trip in trips:
         table.add_row(
-            sample.file.stem,
-            name_of(sample.meta.transfer_syntax),
-            _kilobytes(sample.file),
-            *_outcome(rows.get(uid), arrived.get(uid)),
+            trip.sample.file.stem,
+            name_of(trip.sample.meta.transfer_syntax),
+            _kilobytes(trip.sample.file),
+            *_outcome(trip.row, trip.file),
         )
     return table
 
 
-def _outcome(row: QueueRow | None, file: Path | None) -> tuple[str, str, str, str]:
+def _outcome(row: QueueRow, file: Path | None) -> tuple[str, str, str, str]:
     """Decoder, milliseconds from receipt to confirmation, syntax and size at the legacy node."""
-    if row is None or row.settled_at is None or file is None:
-        return "", "", f"[red]{row.state if row else 'lost'}: {row.reason if row else ''}[/]", ""
+    if row.settled_at is None or file is None:
+        return "", "", f"[red]{row.state}: {row.reason}[/]", ""
     took = (row.settled_at - row.received_at).total_seconds() * 1000
     return row.decoder, f"{took:.0f}", name_of(row.delivered_as), _kilobytes(file)
 
 
 def _kilobytes(file: Path) -> str:
-    return f"{file.stat().st_size / 1000:,.1f}"
+    kilobytes = file.stat().st_size / 1000
+    return f"{kilobytes:,.0f}" if kilobytes >= 100 else f"{kilobytes:.1f}"

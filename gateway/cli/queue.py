@@ -39,11 +39,11 @@ def list_(
     spool: SpoolFolder = None,
 ) -> None:
     """What is owed and held (by default), the oldest first."""
-    states = None if state == "all" else state.split(",")
+    states = [None] if state == "all" else [*state.split(",")]
     with _queue(config, spool) as queue:
         rows = [
             row
-            for wanted in (states or [None])
+            for wanted in states
             for row in queue.list(state=wanted, destination=destination, limit=limit)
         ]
     rows.sort(key=lambda row: row.delivery_id)

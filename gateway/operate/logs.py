@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -42,7 +43,7 @@ def _number(level: str) -> int:
     return number
 
 
-def _bounded(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _bounded(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str) and (len(value) > 256 or not value.isprintable()):
             event[key] = value[:256].encode("unicode_escape").decode("ascii")

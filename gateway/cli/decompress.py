@@ -1,0 +1,189 @@
+"""``dicom-gateway decompress``: the gateway's decompression for files and folders."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gateway.failures import Failure
+from gateway.model import UID
+from gateway.transcode.instance import Transcoded
+from gateway.transcode.pool import TranscodePool
+from gateway.transfer_syntax import BY_NAME, BY_UID, EXPLICIT_LE, NATIVE, name_of
+
+_TOGETHER = 16
+"""Small files go to a worker in batches: less is said, more is decoded."""
+_SMALL = 4 << 20
+
+Pair = tuple[Path, Path]
+
+
+@dataclass(slots=True)
+class _Summary:
+    """What became of the files."""
+
+    decoders: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    failures: list[tuple[Path, Failure]] = field(default_factory=list)
+
+
+def decompress(
+    sources: Annotated[list[Path], typer.Argument(help="DICOM files and folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")],
+    to: Annotated[
+        str, typer.Option(help="explicit-le, implicit-le or explicit-be, or the UID.")
+    ] = "explicit-le",
+    jobs: Annotated[int | None, typer.Option(help="Worker processes; default: the cores.")] = None,
+) -> None:
+    """Write uncompressed copies; names and sub-folders are kept, sources are never touched."""
+    target = _target(to)
+    pairs = list(_pairs(sources, out))
+    console = Console(stderr=True)
+    summary = asyncio.run(_decompress(pairs, target, jobs, console))
+    for file, failure in summary.failures:
+        console.print(f"[red]failed[/] {file}: {failure}", highlight=False, soft_wrap=True)
+    done = summary.decoders.total()
+    by = ", ".join(f"{count} by {name}" for name, count in summary.decoders.most_common())
+    console.print(
+        f"{done} of {len(pairs)} files written as {name_of(target)}"
+        + (f" ({by})" if by else "")
+        + (f", {summary.skipped} skipped: not DICOM" if summary.skipped else "")
+        + (f", [red]{len(summary.failures)} failed[/]" if summary.failures else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(1 if summary.failures or not done else 0)
+
+
+def _target(text: str) -> UID:
+    uid = BY_NAME[text].uid if text in BY_NAME else text
+    if uid not in NATIVE:
+        allowed = ", ".join(BY_UID[each].name for each in (EXPLICIT_LE, *NATIVE[1:]))
+        raise typer.BadParameter(f"{text!r} is not an uncompressed transfer syntax: {allowed}")
+    return uid
+
+
+def _pairs(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
+    """(source, destination) of every file; what a folder holds keeps its place below it."""
+    taken: dict[Path, Path] = {}
+    for source in sources:
+        if not source.exists():
+            raise typer.BadParameter(f"{source} does not exist")
+        files = [source] if source.is_file() else sorted(_files_below(source, out))
+        for file in files:
+            place = out / (file.name if source.is_file() else file.relative_to(source))
+            if place.resolve() == file.resolve():
+                raise typer.BadParameter(f"{file} would be overwritten: name another --out")
+            if place in taken:
+                raise typer.BadParameter(f"{file} and {taken[place]} would both become {place}")
+            taken[place] = file
+            yield file, place
+
+
+def _files_below(folder: Path, out: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_relative_to(out):
+            yield file
+
+
+async def _decompress(
+    pairs: list[Pair], target: UID, jobs: int | None, console: Console
+) -> _Summary:
+    summary = _Summary()
+    pool = TranscodePool(jobs)
+    columns = (
+        TextColumn("decompressing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("", total=len(pairs))
+            async for file, result in _results(pool, pairs, target):
+                _count(summary, file, result)
+                progress.advance(task)
+    finally:
+        await pool.aclose()
+    return summary
+
+
+def _count(summary: _Summary, file: Path, result: Transcoded | Failure | None) -> None:
+    if result is None:
+        summary.skipped += 1
+    elif isinstance(result, Failure):
+        summary.failures.append((file, result))
+    else:
+        summary.decoders[result.decoder or "copying"] += 1
+
+
+async def _results(
+    pool: TranscodePool, pairs: list[Pair], target: UID
+) -> AsyncIterator[tuple[Path, Transcoded | Failure | None]]:
+    """Each source with its result as it is done, None for files that are not DICOM."""
+    batches = _batches(pairs, pool.workers)
+    running: set[asyncio.Task[list[tuple[Path, Transcoded | Failure | None]]]] = set()
+    while True:
+        for batch in islice(batches, 2 * pool.workers - len(running)):
+            running.add(asyncio.create_task(_batch(pool, batch, target)))
+        if not running:
+            return
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            for pair in task.result():
+                yield pair
+
+
+def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
+    most = max(1, min(_TOGETHER, len(pairs) // (2 * workers)))
+    batch: list[Pair] = []
+    for pair in pairs:
+        if pair[0].stat().st_size > _SMALL:
+            yield [pair]
+            continue
+        batch.append(pair)
+        if len(batch) == most:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _batch(
+    pool: TranscodePool, batch: list[Pair], target: UID
+) -> list[tuple[Path, Transcoded | Failure | None]]:
+    wanted = [pair for pair in batch if _looks_like_dicom(pair[0])]
+    for folder in {place.parent for _, place in wanted}:
+        folder.mkdir(parents=True, exist_ok=True)
+    if len(wanted) == 1:
+        outcomes = [await _one(pool, *wanted[0], target)]
+    else:
+        outcomes = await pool.transcode_many(wanted, target)
+    found = dict(zip((source for source, _ in wanted), outcomes, strict=True))
+    return [(source, found.get(source)) for source, _ in batch]
+
+
+async def _one(
+    pool: TranscodePool, source: Path, place: Path, target: UID
+) -> Transcoded | Failure:
+    try:
+        return await pool.transcode(source, target, place)
+    except Failure as failure:
+        return failure
+
+
+def _looks_like_dicom(file: Path) -> bool:
+    """A Part 10 file, or a data set that begins with an element of a low group (PS3.10 §7)."""
+    try:
+        with file.open("rb") as opened:
+            first = opened.read(132)
+    except OSError:
+        return True
+    return first[128:] == b"DICM" or first[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")

@@ -55,7 +55,7 @@ class Section(BaseModel):
 
 
 class Dicom(Section):
-    """The DICOM listener and its limits (PS3.8; reasons in RELIABILITY's table of limits).
+    """The DICOM listener and its limits (PS3.8).
 
     ``accept_from`` lists the calling AE titles that may open an association, None anyone's.
     ``max_pdu`` is announced, in bytes. ``artim_timeout`` is PS3.8 §9.1.5's timer,

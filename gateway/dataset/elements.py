@@ -84,18 +84,27 @@ def elements(
     end: int,
     syntax: TransferSyntax,
     limits: Limits = DEFAULT_LIMITS,
+    until: int = 0xFFFFFFFF,
 ) -> Iterator[Element]:
     """The top-level data elements in [start, end), in their order (PS3.5 Section 7.1).
 
     ``start`` is the first byte of a data set, of an item's, or of any element. Pixel Data is an
-    element like any other. Raises MalformedDataSet at the first element that does not fit.
+    element like any other. Raises MalformedDataSet at the first element that does not fit. An
+    element of a tag beyond ``until`` that does not fit or has an undefined length is the last:
+    its value is not looked at and taken to reach to ``end``.
     """
-    return elements_of(data, start, end, form_of(syntax), limits)
+    return elements_of(data, start, end, form_of(syntax), limits, until)
 
 
 def elements_of(
-    data: Buffer, start: int, end: int, form: Form, limits: Limits
+    data: Buffer,
+    start: int,
+    end: int,
+    form: Form,
+    limits: Limits = DEFAULT_LIMITS,
+    until: int = 0xFFFFFFFF,
 ) -> Iterator[Element]:
+    """As ``elements``, by the form of the heads."""
     explicit, short, head = form.explicit, form.short, form.head
     vr_of, new = SHORT_CODES.get, tuple.__new__
     left, count, position, last_head = limits.heads, 0, start, end - 8
@@ -115,7 +124,7 @@ def elements_of(
         else:
             if stop > end or length == UNDEFINED:
                 what = Element(tag, vr or "", position, value, length, end)
-                stop, left = end_of(data, what, form, limits, left)
+                stop, left = (end, left) if tag > until else end_of(data, what, form, limits, left)
             count += 1
             if count > limits.elements:
                 raise too_many("elements in a data set", limits.elements, position, tag)

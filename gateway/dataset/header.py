@@ -69,7 +69,7 @@ def texts(
     highest = max(tags, default=0)
     found: dict[str, str] = {}
     charsets, signed = b"", False
-    for element in elements(data, start, end, syntax, limits):
+    for element in elements(data, start, end, syntax, limits, highest):
         tag = element.tag
         if tag > highest:
             return found, True

@@ -169,7 +169,8 @@ def _uids(
     """The SOP Class and Instance UID, from the data set where the file meta lacks one."""
     found: dict[int, str] = {}
     try:
-        for element in elements(data, position, end, BY_UID[transfer_syntax]):
+        syntax = BY_UID[transfer_syntax]
+        for element in elements(data, position, end, syntax, until=_SOP_INSTANCE):
             if element.tag > _SOP_INSTANCE:
                 break
             if element.tag in (_SOP_CLASS, _SOP_INSTANCE):

@@ -11,6 +11,7 @@ import pytest
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from gateway.dataset.elements import elements
 from gateway.dataset.part10 import read_file_meta
 from gateway.transfer_syntax import BY_UID, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TransferSyntax
 from tests import real_files
@@ -31,6 +32,8 @@ CUT = {
 """Files that end in the middle of this element."""
 NO_DATA_SET = "no_meta.dcm"
 """Its first byte is a stray 0x20."""
+NOT_FOR_PYDICOM = "fo-dicom__GH177_D_CLUNIE_CT1_IVRLE_BigEndian_undefined_length.dcm"
+"""pydicom reads on beyond the end of an item in it."""
 
 
 class DataSet(NamedTuple):
@@ -82,6 +85,12 @@ def data_set(path: Path) -> DataSet:
     if syntax.deflated:
         data = zlib.decompressobj(-15).decompress(data)
     return DataSet(data, syntax, meta.transfer_syntax)
+
+
+def values_in(data: bytes, syntax: TransferSyntax) -> dict[int, tuple[str, bytes]]:
+    """The top-level elements: tag -> (VR, value)."""
+    found = elements(data, 0, len(data), syntax)
+    return {each.tag: (each.vr, data[each.value : each.end]) for each in found}
 
 
 def encode(dataset: pydicom.Dataset, syntax: TransferSyntax) -> bytes:

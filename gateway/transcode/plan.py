@@ -19,6 +19,7 @@ from gateway.transcode.frames import Frame, join, split_frames
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
     EXTENDED_OFFSETS,
+    TOTAL_LENGTH,
     Changes,
     ImagePixel,
     changes_between,
@@ -75,7 +76,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
     form = frame_format(source.meta.transfer_syntax, mended, found, colour)
     out, finish, changes = _rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
-    changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS))
+    changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
     if form.lossy:
         stored = sum(length for frame in frames for _, length in frame)
         ratio = form.bits * len(frames) / 8 / max(stored, 1)

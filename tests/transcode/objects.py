@@ -1,0 +1,106 @@
+"""Small DICOM objects made for the tests, and how pictures are compared."""
+
+import hashlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.uid import UID
+
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+IMPLICIT_LE = "1.2.840.10008.1.2"
+EXPLICIT_BE = "1.2.840.10008.1.2.2"
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+J2K_LOSSLESS = "1.2.840.10008.1.2.4.90"
+RLE = "1.2.840.10008.1.2.5"
+TARGETS = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE)
+
+
+def header(rows: int, columns: int, **changes: Any) -> Dataset:
+    """An image header without pixels: 16 bit, unsigned, MONOCHROME2 unless changed."""
+    ds = Dataset()
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    ds.SOPInstanceUID = "2.25.1234567890"
+    ds.PatientID = "TEST-1"
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.Rows, ds.Columns = rows, columns
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    if ds.SamplesPerPixel > 1 and "PlanarConfiguration" not in ds:
+        ds.PlanarConfiguration = 0
+    return ds
+
+
+def save(path: Path, ds: Dataset, syntax: str, sop_instance: str = "2.25.1234567890") -> Path:
+    """Write ``ds`` as a Part 10 file in ``syntax``."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance)
+    ds.file_meta = meta
+    buffer = BytesIO()
+    implicit, little = syntax == IMPLICIT_LE, syntax != EXPLICIT_BE
+    pydicom.dcmwrite(
+        buffer,
+        ds,
+        enforce_file_format=True,
+        implicit_vr=implicit if syntax in TARGETS else None,
+        little_endian=little if syntax in TARGETS else None,
+    )
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def encapsulated(
+    path: Path,
+    ds: Dataset,
+    syntax: str,
+    frames: Sequence[bytes],
+    *,
+    per_frame: int = 1,
+    table: bool = True,
+    extended: bool = False,
+) -> Path:
+    """Write ``frames`` as encapsulated Pixel Data."""
+    if extended:
+        ds.PixelData, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(
+            list(frames)
+        )
+    else:
+        ds.PixelData = encapsulate(list(frames), fragments_per_frame=per_frame, has_bot=table)
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    return save(path, ds, syntax)
+
+
+def little_endian_pixels(ds: Dataset) -> bytes:
+    """Pixel Data as the reference digests want it: little-endian, colour by pixel, no padding."""
+    raw, allocated = ds.PixelData, ds.BitsAllocated
+    samples, frames = int(ds.get("SamplesPerPixel", 1)), int(ds.get("NumberOfFrames", 1) or 1)
+    width = max(1, allocated // 8)
+    if not ds.file_meta.TransferSyntaxUID.is_little_endian and (
+        width > 1 or ds["PixelData"].VR == "OW"
+    ):
+        unit = max(2, width)
+        whole = len(raw) // unit * unit
+        raw = np.frombuffer(raw[:whole], f"u{unit}").byteswap().tobytes() + raw[whole:]
+    per_pixel = 2 if ds.PhotometricInterpretation == "YBR_FULL_422" else samples
+    raw = raw[: (ds.Rows * ds.Columns * per_pixel * frames * allocated + 7) // 8]
+    if samples == 3 and ds.get("PlanarConfiguration", 0) == 1:
+        planes = np.frombuffer(raw, f"u{width}").reshape(frames, 3, ds.Rows * ds.Columns)
+        raw = planes.transpose(0, 2, 1).tobytes()
+    return raw
+
+
+def digest(ds: Dataset) -> str:
+    """SHA-256 of :func:`little_endian_pixels`."""
+    return hashlib.sha256(little_endian_pixels(ds)).hexdigest()

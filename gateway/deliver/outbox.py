@@ -99,8 +99,6 @@ class Outbox:
         """Take up what ``peek`` showed."""
         delivery = self._waiting.popleft()
         self._running.add(delivery.delivery_id)
-        if self._fresh:
-            self._hungry.set()
         return delivery
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:

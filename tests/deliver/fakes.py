@@ -1,7 +1,7 @@
 """Stand-ins for what the scheduler is given: time, ledger, transcoder, unreliable destinations."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -90,13 +90,21 @@ class Row:
 
 
 class FakeSpool:
-    """The spool's face over a dictionary; ``failing`` counts calls that the ledger will fail."""
+    """The spool's face over a dictionary.
+
+    ``failing`` counts calls that the ledger will fail, ``calls`` those it got; ``gate`` shut
+    makes ``settle`` wait; ``hiding`` makes ``due`` empty whatever is due.
+    """
 
     def __init__(self, folder: Path, time: FakeTime) -> None:
         self.folder = folder
         self.time = time
         self.rows: dict[int, Row] = {}
         self.failing: dict[str, int] = {}
+        self.calls: Counter[str] = Counter()
+        self.hiding = False
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def keep(
         self,
@@ -127,7 +135,8 @@ class FakeSpool:
     ) -> list[Delivery]:
         await self._answer("due")
         owed = (each for each in self._owed(destination, exclude) if each.due_at <= now)
-        return sorted(owed, key=lambda each: (each.due_at, each.delivery_id))[:limit]
+        found = sorted(owed, key=lambda each: (each.due_at, each.delivery_id))
+        return [] if self.hiding else found[:limit]
 
     async def next_due_at(
         self, destination: str, *, exclude: Collection[int] = ()
@@ -137,6 +146,7 @@ class FakeSpool:
 
     async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         await self._answer("settle")
+        await self.gate.wait()
         row = self.rows[delivery.delivery_id]
         row.verdicts.append(verdict)
         tried = replace(row.delivery, attempts=row.delivery.attempts + 1)
@@ -179,6 +189,7 @@ class FakeSpool:
         ]
 
     async def _answer(self, call: str) -> None:
+        self.calls[call] += 1
         await asyncio.sleep(0)
         if self.failing.get(call, 0):
             self.failing[call] -= 1
@@ -251,7 +262,8 @@ WHOLE_ASSOCIATION = {Answer.REFUSE_CONTEXTS, Answer.CLOSE_AT_ONCE}
 class UnreliableSender:
     """A destination that answers as scripted, one answer a try, and well when that is used up.
 
-    ``events`` is what it saw: connect, store UID, release, abort.
+    ``events`` is what it saw: connect, store UID, release, abort. ``most`` is how many
+    associations it serves at once; ``broken`` sessions raise when they are asked anything.
     """
 
     def __init__(self, *script: Answer, accepts: Collection[UID] | None = None) -> None:
@@ -261,6 +273,9 @@ class UnreliableSender:
         self.wanted: list[list[tuple[UID, UID]]] = []
         self.stored: list[tuple[str, UID, str]] = []
         self.open = self.most_open = 0
+        self.most = 99
+        self.broken = False
+        self.sessions: list[FakeSession] = []
         self.release_failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
@@ -273,7 +288,10 @@ class UnreliableSender:
     async def connect(self, wanted: Collection[tuple[UID, UID]]) -> AsyncIterator["FakeSession"]:
         self.events.append("connect")
         self.wanted.append(list(wanted))
+        if self.open >= self.most:
+            raise TemporaryFailure("rejected: local limit exceeded")
         session = await self._open(set(wanted))
+        self.sessions.append(session)
         self.open += 1
         self.most_open = max(self.open, self.most_open)
         try:
@@ -323,10 +341,14 @@ class FakeSession:
         self._accepts = accepts
 
     def accepted(self, sop_class: UID) -> frozenset[UID]:
+        if self._sender.broken:
+            raise RuntimeError("surprise")
         proposed = {syntax for known, syntax in self._proposed if known == sop_class}
         return self._accepts & proposed
 
     def proposed(self, sop_class: UID, syntaxes: Collection[UID]) -> bool:
+        if self._sender.broken:
+            raise RuntimeError("surprise")
         return all((sop_class, syntax) in self._proposed for syntax in syntaxes)
 
     async def store(self, instance: Instance, file: Path, transfer_syntax: UID) -> str:

@@ -166,8 +166,10 @@ async def test_looking_ahead_is_bounded_in_bytes_too(street: Street) -> None:
 async def test_an_instance_larger_than_the_bound_still_goes(street: Street) -> None:
     for _ in range(3):
         street.spool.keep("pacs", size=5000)
-    async with street.running(pacs=UnreliableSender(), pace={"ahead_bytes": 1000}):
+    pacs = UnreliableSender()
+    async with street.running(pacs=pacs, pace={"ahead_bytes": 1000}):
         assert street.spool.states() == "ddd"
+        assert pacs.events.count("connect") == 1
 
 
 async def test_a_new_arrival_is_made_ready_while_another_is_being_sent(street: Street) -> None:
@@ -246,6 +248,75 @@ async def test_a_ledger_that_cannot_be_read_is_asked_again(street: Street) -> No
         assert street.spool.states() == "d"
 
 
+async def test_a_ledger_that_failed_is_asked_again_when_something_else_happens(
+    street: Street,
+) -> None:
+    street.spool.keep("pacs")
+    pacs = UnreliableSender()
+    pacs.gate.clear()
+    async with street.running(pacs=pacs):
+        street.spool.failing = {"due": 1}
+        await street.arrives("pacs")
+        pacs.gate.set()
+        await quiet()
+        assert street.spool.states() == "dd"
+
+
+async def test_the_ledger_is_not_asked_over_and_over_during_a_long_transfer(
+    street: Street,
+) -> None:
+    for _ in range(2):
+        street.spool.keep("pacs")
+    async with street.running(pacs=UnreliableSender(Answer.OUT_OF_RESOURCES, Answer.HANG)):
+        asked = street.spool.calls.total()
+        for _ in range(29):
+            await street.time.advance(1)
+        assert street.spool.calls.total() == asked
+
+
+async def test_a_ledger_that_contradicts_itself_causes_no_storm(street: Street) -> None:
+    street.spool.keep("pacs")
+    street.spool.hiding = True
+    async with street.running(pacs=UnreliableSender()):
+        assert street.spool.calls.total() <= 4
+        street.spool.hiding = False
+        await street.time.advance(1)
+        assert street.spool.states() == "d"
+
+
+async def test_only_so_many_verdicts_may_wait_for_a_slow_ledger(street: Street) -> None:
+    for _ in range(100):
+        street.spool.keep("pacs")
+    street.spool.gate.clear()
+    pacs = UnreliableSender()
+    async with street.running(pacs=pacs):
+        assert len(pacs.stored) == 64
+        street.spool.gate.set()
+        await quiet()
+        assert street.spool.states() == "d" * 100
+
+
+async def test_the_end_waits_for_verdicts_that_are_being_written(street: Street) -> None:
+    street.spool.keep("pacs")
+    street.spool.gate.clear()
+    async with street.running(pacs=UnreliableSender()) as scheduler:
+        closing = asyncio.create_task(scheduler.aclose(timedelta(0)))
+        await quiet()
+        assert not closing.done()
+        street.spool.gate.set()
+        await quiet()
+        assert closing.done()
+        assert street.spool.states() == "d"
+
+
+async def test_the_end_does_not_wait_for_a_ledger_that_fails_for_good(street: Street) -> None:
+    street.spool.keep("pacs")
+    street.spool.failing = {"settle": 10**9}
+    async with street.running(pacs=UnreliableSender()):
+        assert street.spool.states() == "o"
+    assert street.spool.calls["settle"] <= 3
+
+
 async def test_a_verdict_that_cannot_be_written_is_written_later_and_nothing_is_resent(
     street: Street,
 ) -> None:
@@ -274,12 +345,27 @@ async def test_several_associations_share_the_work_where_the_node_allows_them(
         assert pacs.most_open == 3
 
 
+async def test_each_association_takes_no_more_than_it_can_make_ready(street: Street) -> None:
+    for _ in range(20):
+        street.spool.keep("pacs", syntax=J2K)
+    pacs = UnreliableSender(*[Answer.OK] * 10, Answer.HANG, accepts=[IMPLICIT_LE])
+    pacs.most = 1
+    async with street.running(Destination("pacs", pacs, max_associations=2)):
+        assert len(pacs.stored) == 10
+        assert len(street.transcoder.calls) == 10 + 1 + 3
+
+
 async def test_a_few_instances_are_not_worth_a_second_association(street: Street) -> None:
-    for _ in range(4):
+    for _ in range(10):
         street.spool.keep("pacs")
     pacs = UnreliableSender()
-    async with street.running(Destination("pacs", pacs, max_associations=3)):
-        assert street.spool.states() == "dddd"
+    async with street.running(Destination("pacs", pacs, max_associations=2)):
+        await street.time.advance(2)
+        pacs.most_open = 0
+        street.spool.keep("pacs")
+        street.spool.keep("pacs")
+        await street.arrives("pacs")
+        assert street.spool.states() == "d" * 13
         assert pacs.most_open == 1
 
 
@@ -288,10 +374,13 @@ async def test_a_node_that_refuses_one_association_too_many_keeps_those_it_serve
 ) -> None:
     for _ in range(60):
         street.spool.keep("pacs")
-    pacs = UnreliableSender(*[Answer.OK] * 4, Answer.REFUSE_CONNECTION)
+    pacs = UnreliableSender()
+    pacs.most = 1
     async with street.running(Destination("pacs", pacs, max_associations=2)) as scheduler:
         assert street.spool.states() == "d" * 60
         assert scheduler.standing()["pacs"].failures == 0
+        assert pacs.events.count("connect") == 2
+        await street.time.advance(30)
         assert pacs.events.count("connect") == 2
 
 

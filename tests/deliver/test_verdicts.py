@@ -90,6 +90,19 @@ async def test_three_times_out_of_resources_in_a_row_lets_the_lane_rest(street: 
         assert street.spool.states() == "dddddd"
 
 
+async def test_any_answer_about_an_instance_shows_that_the_destination_is_there(
+    street: Street,
+) -> None:
+    for _ in range(6):
+        street.spool.keep("pacs")
+    shorts = [Answer.OUT_OF_RESOURCES] * 2
+    async with street.running(
+        pacs=UnreliableSender(*shorts, Answer.CANNOT_UNDERSTAND, *shorts)
+    ) as scheduler:
+        assert street.spool.states() == "11h11d"
+        assert scheduler.standing()["pacs"].failures == 0
+
+
 async def test_an_unwelcome_instance_is_held_and_never_stops_the_lane(street: Street) -> None:
     for _ in range(7):
         street.spool.keep("pacs")
@@ -168,6 +181,55 @@ async def test_a_peer_that_hangs_up_after_accepting_is_a_failure_each_time(
         assert pacs.events.count("connect") == 3
         await street.time.advance(90)
         assert street.spool.states() == "ddddd"
+
+
+async def test_what_was_made_ready_goes_on_in_its_order_after_a_break(street: Street) -> None:
+    uids = [street.spool.keep("pacs") for _ in range(12)]
+    pacs = UnreliableSender(*[Answer.OK] * 5, Answer.DROP)
+    async with street.running(pacs=pacs):
+        assert pacs.uids() == uids[:5] + uids[6:]
+
+
+async def test_a_peer_that_hangs_up_while_the_first_is_decoded_costs_it_a_try(
+    street: Street,
+) -> None:
+    street.transcoder.gate.clear()
+    street.spool.keep("pacs", syntax=J2K)
+    pacs = UnreliableSender(accepts=[IMPLICIT_LE])
+    async with street.running(pacs=pacs):
+        pacs.sessions[0].alive = False
+        street.transcoder.gate.set()
+        await quiet()
+        assert street.spool.states() == "1"
+        await street.time.advance(30)
+        assert street.spool.states() == "d"
+        assert len(street.transcoder.calls) == 1
+
+
+async def test_a_peer_that_hangs_up_between_two_costs_the_second_nothing(street: Street) -> None:
+    street.transcoder.gate.clear()
+    street.spool.keep("pacs")
+    street.spool.keep("pacs", syntax=J2K)
+    pacs = UnreliableSender(accepts=[EXPLICIT_LE])
+    async with street.running(pacs=pacs):
+        assert street.spool.states() == "do"
+        pacs.sessions[0].alive = False
+        street.transcoder.gate.set()
+        await quiet()
+        assert street.spool.states() == "dd"
+        assert len(street.spool.row("1.2.2").verdicts) == len(pacs.sessions) - 1 == 1
+
+
+async def test_an_association_that_breaks_the_rules_lets_the_lane_rest(street: Street) -> None:
+    for _ in range(3):
+        street.spool.keep("pacs")
+    pacs = UnreliableSender()
+    pacs.broken = True
+    async with street.running(pacs=pacs):
+        assert pacs.events.count("connect") == 3
+        pacs.broken = False
+        await street.time.advance(90)
+        assert street.spool.states() == "ddd"
 
 
 async def test_a_failing_release_changes_nothing(street: Street) -> None:
@@ -258,6 +320,15 @@ async def test_an_unexpected_decoder_error_is_put_off_and_the_association_kept(
     async with street.running(pacs=pacs):
         assert street.spool.states() == "1d"
         assert pacs.events == ["connect", "store 1.2.2"]
+
+
+async def test_decoder_errors_in_a_row_never_let_the_lane_rest(street: Street) -> None:
+    for number in range(1, 6):
+        street.spool.keep("pacs", syntax=J2K)
+        street.transcoder.failures[str(number)] = RuntimeError("surprise")
+    street.spool.keep("pacs", syntax=J2K)
+    async with street.running(pacs=UnreliableSender(accepts=[IMPLICIT_LE])):
+        assert street.spool.states() == "11111d"
 
 
 async def test_a_full_disk_of_ours_lets_the_lane_rest_before_all_have_been_tried(

@@ -1,0 +1,101 @@
+"""The scheduler on the real ledger: what is confirmed is recorded, what is not stays owed."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.deliver.scheduler import Scheduler
+from gateway.model import Arrival, Arriving, Origin, Owed
+from gateway.spool import Spool
+from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
+from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, UnreliableSender
+
+
+class Watched:
+    """A spool, a scheduler on it, and a way to wait for verdicts without looking at a clock."""
+
+    def __init__(self, folder: Path, time: FakeTime, *destinations: Destination) -> None:
+        self.time = time
+        self.spool = Spool.open(folder, clock=time.clock, refuse_below_free=0)
+        self._settled = asyncio.Semaphore(0)
+        self._settle, self.spool.settle = self.spool.settle, self._count
+        self.scheduler = Scheduler(
+            self.spool, FakeTranscoder(), destinations, {"route": RoutePolicy()}, time.pace()
+        )
+
+    async def __aenter__(self) -> "Watched":
+        self._task = asyncio.create_task(self.scheduler.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.scheduler.aclose(timedelta(0))
+        await asyncio.wait({self._task})
+        await self.spool.aclose()
+
+    async def keep(self, *destinations: str, syntax: str = EXPLICIT_LE) -> str:
+        part = self.spool.create()
+        part.write(memoryview(b"\0" * 500))
+        uid = f"1.2.{part.path.stem.lstrip('0') or 0}"
+        arriving = Arriving(
+            uid, CT, syntax, "1.2", "1.3", Origin(Arrival.C_STORE), part.size, self.time.now
+        )
+        await self.spool.commit(part, arriving, [Owed(name, "route") for name in destinations])
+        for name in destinations:
+            self.scheduler.wake(name)
+        return uid
+
+    async def verdicts(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            for _ in range(count):
+                await self._settled.acquire()
+
+    async def states(self, destination: str) -> list[str]:
+        return [row.state for row in await self.spool.queue(destination=destination)]
+
+    async def _count(self, *verdict: object) -> None:
+        await self._settle(*verdict)
+        self._settled.release()
+
+
+async def test_arrivals_are_delivered_to_each_as_it_reads_them(tmp_path: Path) -> None:
+    pacs, viewer = UnreliableSender(), UnreliableSender()
+    reads = Destination("viewer", viewer, can_read=frozenset({IMPLICIT_LE}))
+    async with Watched(tmp_path, FakeTime(), Destination("pacs", pacs), reads) as street:
+        uids = [await street.keep("pacs", "viewer", syntax=J2K) for _ in range(20)]
+        await street.verdicts(40)
+        assert pacs.uids() == viewer.uids() == uids
+        assert {syntax for _, syntax, _ in viewer.stored} == {IMPLICIT_LE}
+        assert await street.states("viewer") == ["delivered"] * 20
+
+
+async def test_after_a_restart_only_what_was_not_confirmed_is_sent(tmp_path: Path) -> None:
+    time = FakeTime()
+    pacs = UnreliableSender(
+        Answer.OK, Answer.CANNOT_UNDERSTAND, Answer.OUT_OF_RESOURCES, Answer.OK, Answer.HANG
+    )
+    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+        uids = [await street.keep("pacs") for _ in range(7)]
+        await street.verdicts(4)
+        assert await street.states("pacs") == [
+            "delivered", "held", "owed", "delivered", "owed", "owed", "owed",
+        ]  # fmt: skip
+    time.now += timedelta(minutes=1)
+    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+        await street.verdicts(4)
+        assert sorted(pacs.uids()) == sorted([*uids[:1], *uids[2:]])
+        assert (await street.states("pacs")).count("delivered") == 6
+
+
+async def test_a_refused_connection_costs_one_row_one_attempt(tmp_path: Path) -> None:
+    time = FakeTime()
+    pacs = UnreliableSender(Answer.REFUSE_CONNECTION)
+    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+        for _ in range(5):
+            await street.keep("pacs")
+        await street.verdicts(1)
+        rows = await street.spool.queue(destination="pacs")
+        assert sum(row.attempts for row in rows) == 1
+        await time.advance(30)
+        await street.verdicts(5)
+        assert await street.states("pacs") == ["delivered"] * 5

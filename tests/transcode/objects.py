@@ -104,3 +104,18 @@ def little_endian_pixels(ds: Dataset) -> bytes:
 def digest(ds: Dataset) -> str:
     """SHA-256 of :func:`little_endian_pixels`."""
     return hashlib.sha256(little_endian_pixels(ds)).hexdigest()
+
+
+def packbits(segment: bytes) -> bytes:
+    """Literal runs only, then one no-operation and a pad to even length (PS3.5 G.3)."""
+    runs = (segment[at : at + 128] for at in range(0, len(segment), 128))
+    out = b"".join(bytes([len(run) - 1]) + run for run in runs) + b"\x80"
+    return out + b"\0" * (len(out) & 1)
+
+
+def rle_of(planes: list[bytes]) -> bytes:
+    """The RLE header and the packed segments."""
+    segments = [packbits(plane) for plane in planes]
+    offsets = [64 + sum(map(len, segments[:index])) for index in range(len(segments))]
+    head = np.array([len(segments), *offsets, *[0] * (15 - len(offsets))], "<u4").tobytes()
+    return head + b"".join(segments)

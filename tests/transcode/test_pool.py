@@ -1,0 +1,197 @@
+"""Workers that crash, hang or eat memory, and objects of many frames."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.transcode import worker
+from gateway.transcode.instance import Transcoded
+from gateway.transcode.pool import TranscodePool
+from tests.transcode import misbehaving
+from tests.transcode.objects import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    JPEG_LS,
+    encapsulated,
+    header,
+    little_endian_pixels,
+)
+
+RNG = np.random.default_rng(5)
+
+
+def object_of(folder: Path, first_sample: int, name: str = "in.dcm") -> tuple[Path, np.ndarray]:
+    image = RNG.integers(0, 60000, (16, 16)).astype("<u2")
+    image[0, 0] = first_sample
+    stream = imagecodecs.jpegls_encode(image)
+    return encapsulated(folder / name, header(16, 16), JPEG_LS, [stream]), image
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[TranscodePool]:
+    """Two workers whose first JPEG-LS decoder has accidents when asked to."""
+    pool = TranscodePool(2, seconds=3, memory=1 << 30, prepare=misbehaving.prepare)
+    yield pool
+    await pool.aclose()
+
+
+async def test_an_instance_comes_back_transcoded(pool: TranscodePool, tmp_path: Path) -> None:
+    source, image = object_of(tmp_path, 1)
+    done = await pool.transcode(source, IMPLICIT_LE, tmp_path / "out.dcm")
+    assert (done.decoder, done.notes) == ("first", ())
+    assert pydicom.dcmread(tmp_path / "out.dcm").PixelData == image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("accident", "said"),
+    [
+        (misbehaving.CRASH, "first brought its worker down (signal 11)"),
+        (misbehaving.EXIT, "first brought its worker down (exit status 3)"),
+        (misbehaving.HANG, "first did not end within 3 s"),
+        (misbehaving.MEMORY, "first asked for more memory than a worker may have"),
+        (misbehaving.RAISE, "first could not decode frame 1: RuntimeError this decoder gives up"),
+    ],
+)
+async def test_the_next_decoder_takes_over(
+    pool: TranscodePool, tmp_path: Path, accident: int, said: str
+) -> None:
+    source, image = object_of(tmp_path, accident)
+    done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    assert (done.decoder, done.notes) == ("second", (said,))
+    assert pydicom.dcmread(tmp_path / "out.dcm").PixelData == image.tobytes()
+
+
+async def test_two_lost_workers_are_enough_and_others_are_not_disturbed(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    bad, _ = object_of(tmp_path, misbehaving.ALL_CRASH)
+    good = [object_of(tmp_path, 1, f"good{n}.dcm")[0] for n in range(6)]
+    outcomes = await asyncio.gather(
+        pool.transcode(bad, EXPLICIT_LE, tmp_path / "bad.out"),
+        *(pool.transcode(one, EXPLICIT_LE, one.with_suffix(".out")) for one in good),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], PermanentFailure)
+    assert str(outcomes[0]).startswith(
+        "first brought its worker down (signal 11); second brought its worker down (signal 11)"
+    )
+    assert all(isinstance(one, Transcoded) for one in outcomes[1:])
+    assert not list(tmp_path.glob("bad.out*"))
+
+
+async def test_failures_keep_their_kind_on_the_way_out_of_a_worker(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    source, _ = object_of(tmp_path, 1)
+    with pytest.raises(TemporaryFailure, match="cannot write"):
+        await pool.transcode(source, EXPLICIT_LE, tmp_path / "no" / "out.dcm")
+    source.write_bytes(b"no DICOM at all")
+    with pytest.raises(PermanentFailure):
+        await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+
+
+async def test_many_small_instances_go_as_one_task(pool: TranscodePool, tmp_path: Path) -> None:
+    sources = [object_of(tmp_path, 1, f"{n}.dcm")[0] for n in range(5)]
+    sources[3].write_bytes(b"no DICOM at all")
+    outcomes = await pool.transcode_many(
+        [(one, one.with_suffix(".out")) for one in sources], EXPLICIT_LE
+    )
+    kinds = [type(one).__name__ for one in outcomes]
+    assert kinds[:3] == ["Transcoded"] * 3
+    assert isinstance(outcomes[3], PermanentFailure)
+    assert len(list(tmp_path.glob("*.out"))) == 4
+
+
+async def test_a_batch_whose_worker_is_lost_is_taken_one_by_one(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    sources = [
+        object_of(tmp_path, first, f"{n}.dcm")[0]
+        for n, first in enumerate((1, misbehaving.CRASH, 1))
+    ]
+    outcomes = await pool.transcode_many(
+        [(one, one.with_suffix(".out")) for one in sources], EXPLICIT_LE
+    )
+    assert [one.decoder for one in outcomes if isinstance(one, Transcoded)] == [
+        "first",
+        "second",
+        "first",
+    ]
+
+
+def many_frames(folder: Path, accident: int = 0) -> tuple[Path, np.ndarray]:
+    """30 frames of 512 kB, the 17th of which may ask for an accident."""
+    images = np.arange(30 * 512 * 512, dtype="u4").reshape(30, 512, 512).astype("<u2")
+    images[:, 0, 0] = 1
+    if accident:
+        images[16, 0, 0] = accident
+    streams = [imagecodecs.jpegls_encode(image) for image in images]
+    ds = header(512, 512, NumberOfFrames=30)
+    return encapsulated(folder / "many.dcm", ds, JPEG_LS, streams), images
+
+
+async def test_many_frames_are_decoded_by_several_workers_into_one_file(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    source, images = many_frames(tmp_path)
+    done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    assert (done.frames, done.size) == (30, (tmp_path / "out.dcm").stat().st_size)
+    assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("accident", [misbehaving.CRASH, misbehaving.RAISE])
+async def test_one_bad_frame_of_many_restarts_all_with_the_next_decoder(
+    pool: TranscodePool, tmp_path: Path, accident: int
+) -> None:
+    source, images = many_frames(tmp_path, accident)
+    done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    assert done.decoder == "second"
+    assert len(done.notes) == 1
+    assert done.notes[0].startswith("first ")
+    assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
+
+
+def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
+    source, _ = many_frames(tmp_path)
+    small, _ = object_of(tmp_path, 1)
+    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
+    assert isinstance(worker.transcode_or_split(source, *arguments, True), worker.Split)
+    assert isinstance(worker.transcode_or_split(source, *arguments, False), Transcoded)
+    assert isinstance(worker.transcode_or_split(small, *arguments, True), Transcoded)
+
+
+async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
+    pool = TranscodePool(1)
+    source, _ = object_of(tmp_path, 1)
+    await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    pid = await pool._run(os.getpid)
+    await pool.aclose()
+    assert not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_workers_keep_their_limits(tmp_path: Path) -> None:
+    pool = TranscodePool(1, memory=1 << 30)
+    try:
+        limits = await pool._run(limits_here)
+    finally:
+        await pool.aclose()
+    assert limits == {"core": 0, "data": 1 << 30, "stderr": "/dev/null"}
+
+
+def limits_here() -> dict[str, object]:
+    """What holds in the process that runs this."""
+    import resource
+
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
+        "stderr": str(Path("/proc/self/fd/2").readlink()),
+    }

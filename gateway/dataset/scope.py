@@ -34,9 +34,9 @@ class Scope:
 
     def note(self, tag: int, value: Buffer, little: bool = True) -> None:
         """Remember a value that others depend on: ``tells(tag)``."""
-        if tag in _TELLING:
-            self._said[tag] = int.from_bytes(value[:2], "little" if little else "big")
-        else:
+        if tag in _TELLING and len(value) == 2:
+            self._said[tag] = int.from_bytes(value, "little" if little else "big")
+        elif tag not in _TELLING:
             creator = bytes(value[:64]).decode("latin-1").strip(" \0")
             self._creators[tag >> 8 & ~0xFF | tag & 0xFF] = creator
 

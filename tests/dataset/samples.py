@@ -1,5 +1,6 @@
 """Data sets for the tests: pydicom's own files, and ones written byte by byte."""
 
+import copy
 import struct
 import zlib
 from functools import cache
@@ -11,14 +12,16 @@ import pytest
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from gateway.dataset.elements import elements
+from gateway.dataset.elements import Limits, elements
 from gateway.dataset.part10 import read_file_meta
+from gateway.dataset.rewrite import NewValue, rewrite
 from gateway.transfer_syntax import BY_UID, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, TransferSyntax
 from tests import real_files
 
 BUNDLED = Path(pydicom.__file__).parent / "data"
 
 ELE, ILE, EBE = BY_UID[EXPLICIT_LE], BY_UID[IMPLICIT_LE], BY_UID[EXPLICIT_BE]
+NATIVE = [ELE, ILE, EBE]
 
 UNDEFINED = 0xFFFFFFFF
 
@@ -93,12 +96,33 @@ def values_in(data: bytes, syntax: TransferSyntax) -> dict[int, tuple[str, bytes
     return {each.tag: (each.vr, data[each.value : each.end]) for each in found}
 
 
+def recoded(
+    data: bytes,
+    source: TransferSyntax,
+    target: TransferSyntax,
+    changes: dict[int, NewValue | None] | None = None,
+    **limits: int,
+) -> bytes:
+    """A whole data set rewritten, in one piece."""
+    return b"".join(rewrite(data, 0, len(data), source, target, changes or {}, Limits(**limits)))
+
+
 def encode(dataset: pydicom.Dataset, syntax: TransferSyntax) -> bytes:
-    """A data set as pydicom writes it."""
+    """A data set as pydicom writes it, with the words of OW, OF, OD and OV in byte order."""
     out = DicomBytesIO()
     out.is_implicit_VR, out.is_little_endian = not syntax.explicit, syntax.little_endian
+    if not syntax.little_endian:
+        dataset = copy.deepcopy(dataset)
+        dataset.walk(_swap_words)
     write_dataset(out, dataset)
     return out.getvalue()
+
+
+def _swap_words(_: pydicom.Dataset, one: pydicom.DataElement) -> None:
+    width = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}.get(one.VR)
+    if width:
+        words = [one.value[at : at + width] for at in range(0, len(one.value), width)]
+        one.value = b"".join(word[::-1] for word in words)
 
 
 def head(tag: int, vr: str, length: int, syntax: TransferSyntax = ELE) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -58,14 +59,20 @@ class TranscodePool:
     ) -> None:
         self.workers = workers or os.cpu_count() or 1
         self._seconds = seconds
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
-        self._pool: Any = ProcessPool(
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
+        self._arguments = (memory, prepare)
+        self._pool = self._start()
+        self._renewing = asyncio.Lock()
+        self._closed = False
+
+    def _start(self) -> Any:
+        return ProcessPool(
             max_workers=self.workers,
             max_tasks=TASKS_PER_WORKER,
             initializer=initialize,
-            initargs=(memory, prepare),
-            context=context,
+            initargs=self._arguments,
+            context=self._context,
         )
 
     async def transcode(
@@ -124,11 +131,8 @@ class TranscodePool:
 
     async def aclose(self) -> None:
         """Stop: what is running is killed, what waits is given up."""
-        await asyncio.to_thread(self._stop)
-
-    def _stop(self) -> None:
-        self._pool.stop()
-        self._pool.join()
+        self._closed = True
+        await asyncio.to_thread(_stop, self._pool)
 
     async def _attempt(
         self, source: Path, target: UID, out: Path, rendition: Rendition, attempt: int
@@ -181,7 +185,22 @@ class TranscodePool:
 
     async def _run(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Run a task in a worker. Raises what it raised, or _WorkerLost."""
-        future = self._pool.schedule(function, args=arguments, timeout=self._seconds)
+        pool = self._pool
+        try:
+            return await self._once(pool, function, *arguments)
+        except BrokenProcessPool:
+            await self._renew(pool)
+        try:
+            return await self._once(self._pool, function, *arguments)
+        except BrokenProcessPool as error:
+            raise _WorkerLost(f"broke the pool of workers twice ({error})") from None
+
+    async def _once(self, pool: Any, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Run a task in a worker of this pool. Raises BrokenProcessPool when it has none left."""
+        try:
+            future = pool.schedule(function, args=arguments, timeout=self._seconds)
+        except RuntimeError as error:
+            raise BrokenProcessPool(str(error)) from error
         try:
             result: _Result = await asyncio.wrap_future(future)
         except TimeoutError:
@@ -191,6 +210,22 @@ class TranscodePool:
         except MemoryError:
             raise _WorkerLost("asked for more memory than a worker may have") from None
         return result
+
+    async def _renew(self, broken: Any) -> None:
+        """New workers for a pool that lost an idle one and gave itself up (the OOM killer does
+        such things). Its other workers end first: they might still write.
+        """
+        async with self._renewing:
+            if self._closed:
+                raise TemporaryFailure("the workers were stopped")
+            if self._pool is broken:
+                await asyncio.to_thread(_stop, broken)
+                self._pool = self._start()
+
+
+def _stop(pool: Any) -> None:
+    pool.stop()
+    pool.join()
 
 
 def _ending(end: ProcessExpired) -> str:

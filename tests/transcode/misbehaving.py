@@ -5,7 +5,9 @@ object chooses, and other objects are decoded as ever.
 """
 
 import os
+import resource
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,12 @@ SECOND = Misbehaving("second", (ALL_CRASH,))
 def prepare() -> None:
     """Put both in front of the JPEG-LS decoders of this process."""
     decoders.ROWS[Coding.JPEG_LS] = (FIRST, SECOND)
+
+
+def limits_here() -> dict[str, object]:
+    """What holds in the process that runs this."""
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
+        "stderr": str(Path("/proc/self/fd/2").readlink()),
+    }

@@ -331,7 +331,7 @@ class FakeSession:
         *,
         alive: bool = True,
     ) -> None:
-        self.alive = alive
+        self._alive = alive
         self._sender = sender
         self._proposed = {
             (sop_class, syntax)
@@ -340,15 +340,21 @@ class FakeSession:
         }
         self._accepts = accepts
 
-    def accepted(self, sop_class: UID) -> frozenset[UID]:
+    @property
+    def alive(self) -> bool:
         if self._sender.broken:
             raise RuntimeError("surprise")
+        return self._alive
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        self._alive = alive
+
+    def accepted(self, sop_class: UID) -> frozenset[UID]:
         proposed = {syntax for known, syntax in self._proposed if known == sop_class}
         return self._accepts & proposed
 
     def proposed(self, sop_class: UID, syntaxes: Collection[UID]) -> bool:
-        if self._sender.broken:
-            raise RuntimeError("surprise")
         return all((sop_class, syntax) in self._proposed for syntax in syntaxes)
 
     async def store(self, instance: Instance, file: Path, transfer_syntax: UID) -> str:

@@ -2,8 +2,9 @@
 
 Each function writes one log line (structlog) and moves the matching counter (prometheus-client).
 Every function takes named facts (AE titles, addresses, UIDs, reasons) and never a data set, so
-no patient's name can reach a log. Levels: info for what should happen, warning for what an
-administrator may want to know, error for what needs a person.
+no patient's name can reach a log. No counter has a label that a peer could make up. Levels: info
+for what should happen, warning for what an administrator may want to know, error for what needs a
+person.
 """
 
 from collections.abc import Iterable
@@ -17,11 +18,18 @@ from gateway.transfer_syntax import name_of
 _log = structlog.get_logger("gateway")
 
 ASSOCIATIONS = Counter(
-    "gateway_associations_total", "Associations by outcome", ["role", "outcome"]
+    "gateway_associations_total",
+    "Associations of peers by how they ended: released, broken or refused",
+    ["ended"],
 )
-RECEIVED = Counter("gateway_received_total", "Instances kept", ["calling_ae", "transfer_syntax"])
+RECEIVED = Counter("gateway_received_total", "Instances kept", ["transfer_syntax"])
 RECEIVED_BYTES = Counter("gateway_received_bytes_total", "Bytes of instances kept")
 REFUSED = Counter("gateway_refused_total", "Instances refused at the door", ["status"])
+DELIVERY_ASSOCIATIONS = Counter(
+    "gateway_delivery_associations_total",
+    "Associations opened to deliver, by how they ended: released, lost or aborted",
+    ["destination", "ended"],
+)
 DELIVERED = Counter("gateway_delivered_total", "Deliveries done", ["destination"])
 DEFERRED = Counter("gateway_deferred_total", "Deliveries put off", ["destination"])
 HELD = Counter("gateway_held_total", "Deliveries held for a person", ["destination"])
@@ -37,7 +45,7 @@ def association_closed(
     origin: Origin, *, received: int, refused: int, seconds: float, outcome: str
 ) -> None:
     """One line per association that a peer opened, when it ends. ``outcome`` is a short phrase."""
-    ASSOCIATIONS.labels("acceptor", outcome).inc()
+    ASSOCIATIONS.labels("released" if outcome == "released" else "broken").inc()
     _log.info(
         "association closed",
         calling=origin.calling,
@@ -52,7 +60,7 @@ def association_closed(
 
 def association_refused(origin: Origin, reason: str) -> None:
     """A peer was turned away before anything was transferred."""
-    ASSOCIATIONS.labels("acceptor", "refused").inc()
+    ASSOCIATIONS.labels("refused").inc()
     _log.warning(
         "association refused",
         calling=origin.calling,
@@ -66,7 +74,7 @@ def instance_received(
     instance: Instance, destinations: Iterable[str], milliseconds: float
 ) -> None:
     """An instance is durable and known to be owed to ``destinations``."""
-    RECEIVED.labels(instance.origin.calling, name_of(instance.transfer_syntax)).inc()
+    RECEIVED.labels(name_of(instance.transfer_syntax)).inc()
     RECEIVED_BYTES.inc(instance.size)
     _log.info(
         "instance received",
@@ -166,7 +174,7 @@ def delivery_association_ended(
     destination: str, *, sent: int, failed: int, seconds: float, outcome: str
 ) -> None:
     """One line per association opened to deliver. ``outcome``: released, lost or aborted."""
-    ASSOCIATIONS.labels("requestor", outcome).inc()
+    DELIVERY_ASSOCIATIONS.labels(destination, outcome).inc()
     _log.info(
         "delivery association ended",
         destination=destination,

@@ -76,6 +76,8 @@ def _pairs(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
     for source in sources:
         if not source.exists():
             raise typer.BadParameter(f"{source} does not exist")
+        if source.resolve() == out.resolve():
+            raise typer.BadParameter(f"{source} would be overwritten: name another --out")
         files = [source] if source.is_file() else sorted(_files_below(source, out))
         for file in files:
             place = out / (file.name if source.is_file() else file.relative_to(source))

@@ -12,14 +12,18 @@ def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | No
     """Send all logs to ``stream`` (stderr by default); ``json`` None decides by the terminal.
 
     Control characters are escaped and values cut at 256 characters, so that what a peer sent
-    cannot forge lines.
+    cannot forge lines. Tracebacks show no local variables: those may hold a patient's data.
     """
     stream = stream or sys.stderr
     as_json = not stream.isatty() if json is None else json
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=22)
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            pad_event_to=22,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     exceptions = [structlog.processors.format_exc_info] if as_json else []
     structlog.configure(
@@ -32,7 +36,6 @@ def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | No
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         logger_factory=structlog.WriteLoggerFactory(stream),
-        cache_logger_on_first_use=True,
     )
 
 

@@ -24,7 +24,7 @@ from gateway.spool.rows import Counts, QueueRow, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
 from gateway.spool.sweep import Tidied, remove_derived, remove_files, sweep
 
-_CHUNK = 500
+_CHUNK = 100
 
 
 class Spool:

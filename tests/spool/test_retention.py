@@ -1,0 +1,126 @@
+"""What goes after its time, and what never goes."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.failures import PermanentFailure
+from gateway.model import Delivered, Rejected
+from gateway.spool import Spool, files
+from tests.spool.arrivals import START, Clock, keep
+
+DONE = Delivered("1.2.840.10008.1.2")
+
+
+async def settle_all(spool: Spool, destination: str, clock: Clock) -> None:
+    for delivery in await spool.due(destination, limit=10_000, now=clock()):
+        await spool.settle(delivery, DONE)
+
+
+async def test_what_is_done_goes_when_its_time_is_over(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    await keep(spool, "1.2.2")
+    await settle_all(spool, "pacs", clock)
+    early = await spool.tidy(clock.advance(days=7))
+    late = await spool.tidy(clock.advance(seconds=1))
+    assert (early.instances, late.instances) == (0, 2)
+    counts = await spool.counts()
+    assert (counts.instances, counts.size) == (0, 0)
+    assert counts.destinations["pacs"].delivered == 1
+    assert not (folder / "instances/000000/1.dcm").exists()
+    assert await spool.contradictions() == []
+
+
+async def test_the_time_begins_when_the_last_delivery_is_settled(
+    spool: Spool, clock: Clock
+) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    clock.advance(days=10)
+    await settle_all(spool, "pacs", clock)
+    assert (await spool.tidy(clock.advance(days=6))).instances == 0
+    assert instance.file.is_file()
+    assert (await spool.tidy(clock.advance(days=2))).instances == 1
+
+
+@pytest.mark.parametrize("state", ["owed", "held"])
+async def test_what_is_owed_or_held_never_goes(spool: Spool, clock: Clock, state: str) -> None:
+    instance = await keep(spool, "1.2.1", "pacs", "viewer")
+    await settle_all(spool, "viewer", clock)
+    if state == "held":
+        (delivery,) = await spool.due("pacs", limit=1, now=clock())
+        await spool.settle(delivery, Rejected(PermanentFailure("status 0xC000")))
+    assert (await spool.tidy(clock.advance(days=1000))).instances == 0
+    assert instance.file.is_file()
+
+
+async def test_what_is_dropped_goes_like_what_is_delivered(spool: Spool, clock: Clock) -> None:
+    await keep(spool, "1.2.1", "pacs", "viewer")
+    await settle_all(spool, "viewer", clock)
+    await spool.drop("1.2.1")
+    assert (await spool.tidy(clock.advance(days=8))).instances == 1
+    pacs = (await spool.counts()).destinations["pacs"]
+    assert (pacs.dropped, pacs.received) == (1, 1)
+
+
+async def test_without_a_limit_everything_stays(folder: Path, clock: Clock) -> None:
+    spool = Spool.open(folder, clock=clock, refuse_below_free=0, keep=None)
+    await keep(spool, "1.2.1")
+    assert (await spool.tidy(clock.advance(days=10_000))).instances == 0
+    await spool.aclose()
+
+
+async def test_numbers_are_not_used_again(spool: Spool, folder: Path, clock: Clock) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    await settle_all(spool, "pacs", clock)
+    await spool.tidy(clock.advance(days=8))
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock, refuse_below_free=0)
+    assert (await keep(again, "1.2.2", "pacs")).spool_id == 2
+    (delivery,) = await again.due("pacs", limit=1, now=clock())
+    assert delivery.delivery_id == 2
+    assert await again.contradictions() == []
+    await again.aclose()
+
+
+async def test_many_go_in_several_transactions_and_empty_folders_with_them(
+    spool: Spool, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PER_FOLDER", 4)
+    monkeypatch.setattr("gateway.spool.spool._CHUNK", 5)
+    for number in range(18):
+        await keep(spool, f"1.2.{number}")
+    held = await keep(spool, "1.2.99", "pacs")
+    assert (await spool.tidy(clock.advance(days=8))).instances == 18
+    left = sorted(str(path.relative_to(folder)) for path in (folder / "instances").rglob("*"))
+    assert left == ["instances/000004", "instances/000004/19.dcm"]
+    assert held.file.is_file()
+
+
+async def test_derived_files_go_when_nobody_is_owed_the_instance(
+    spool: Spool, clock: Clock
+) -> None:
+    owed = await keep(spool, "1.2.1", "pacs")
+    done = await keep(spool, "1.2.2", "viewer")
+    paths = [spool.derived_path(one, "1.2.840.10008.1.2") for one in (owed, done)]
+    for path in paths:
+        path.write_bytes(b"native")
+    paths[1].with_name(f"{done.spool_id}-1.2.840.10008.1.2.half").write_bytes(b"nat")
+    await settle_all(spool, "viewer", clock)
+    assert (await spool.tidy(clock())).derived == 2
+    assert [path.exists() for path in paths] == [True, False]
+
+
+async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sweeps(
+    spool: Spool, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await keep(spool, "1.2.1", received_at=START - timedelta(days=30))
+    monkeypatch.setattr("gateway.spool.spool.remove_files", lambda *_facts: None)
+    assert (await spool.tidy(clock())).instances == 1
+    assert instance.file.is_file()
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock)
+    assert not instance.file.exists()
+    await again.aclose()

@@ -2,8 +2,8 @@
 
 The ledger is the queue; here is only a bounded window on it: rows that wait for a courier, those
 under way, and those whose verdict is being written. A delivery leaves memory when the ledger has
-its verdict, so none is taken twice and none is forgotten. Nothing here polls: the ledger is asked
-after a wake, at the next due time, and when the lane's rest is over.
+its verdict, so none is taken twice and none is forgotten. The ledger is asked after a wake, at
+the next due time, when the lane's rest is over, and at a glance now and then (``Pace.glance``).
 """
 
 import asyncio
@@ -234,16 +234,22 @@ class Outbox:
         return None if self._waiting else await self._next_due(now)
 
     async def _next_due(self, now: datetime) -> datetime | None:
-        """When the next row that is not in memory falls due; asked for only when it may move."""
+        """When to ask again: the next row that is not in memory falls due, or a glance is due."""
         if not self._stale:
-            return self._next
+            return self._at_a_glance(now)
         self._stale = False
         known, name = self._known(), self.destination.name
         due_at = await outcome(self._ledger.next_due_at(name, exclude=known), "next due")
         if isinstance(due_at, Failure):
             return self._ledger_failed(due_at, now)
         self._next = None if due_at is None else max(due_at, now + MOMENT)
-        return self._next
+        return self._at_a_glance(now)
+
+    def _at_a_glance(self, now: datetime) -> datetime | None:
+        if self.pace.glance is None:
+            return self._next
+        glance = now + self.pace.glance
+        return glance if self._next is None else min(self._next, glance)
 
     def _known(self) -> set[int]:
         waiting = {each.delivery_id for each in self._waiting}

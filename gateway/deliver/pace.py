@@ -30,7 +30,8 @@ class Pace:
     may still come. ``look_ahead`` rows of a destination are held in memory; ``ahead`` instances
     beyond the one being sent are made ready, up to ``ahead_bytes`` of stored files. ``patience``
     failures in a row let a lane rest. ``mend`` is the wait before the ledger is asked again after
-    it failed.
+    it failed. ``glance`` is how long an idle lane leaves the ledger alone, since ``queue retry``
+    writes it from another process and cannot wake anybody (None: for ever).
     """
 
     clock: Callable[[], datetime] = now
@@ -42,6 +43,7 @@ class Pace:
     ahead_bytes: int = 1 << 30
     patience: int = 3
     mend: timedelta = timedelta(seconds=5)
+    glance: timedelta | None = timedelta(seconds=5)
 
     async def wait(self, event: asyncio.Event, until: datetime | None = None) -> bool:
         """Wait for the event, or until a time (or earlier); says whether the event came."""

@@ -65,6 +65,7 @@ class FakeTime:
             "sleep_until": self.sleep_until,
             "chance": lambda: 0.5,
             "ahead": 3,
+            "glance": None,
         }
         return Pace(**(given | settings))
 

@@ -238,6 +238,21 @@ async def test_nothing_is_asked_of_the_ledger_while_nothing_happens(street: Stre
         assert street.spool.failing == {"due": 1, "next_due_at": 1}
 
 
+async def test_what_a_person_retries_from_another_process_is_found_at_a_glance(
+    street: Street,
+) -> None:
+    uid = street.spool.keep("pacs")
+    pacs = UnreliableSender(Answer.CANNOT_UNDERSTAND)
+    async with street.running(pacs=pacs, pace={"glance": timedelta(seconds=5)}):
+        await street.time.advance(60)
+        assert street.spool.states() == "h"
+        street.spool.row(uid).state = "owed"
+        await street.time.advance(4)
+        assert street.spool.row(uid).state == "owed"
+        await street.time.advance(1)
+        assert street.spool.states() == "d"
+
+
 async def test_a_ledger_that_cannot_be_read_is_asked_again(street: Street) -> None:
     street.spool.keep("pacs")
     street.spool.failing = {"due": 2}

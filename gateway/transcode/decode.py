@@ -68,9 +68,9 @@ def _decoded(
         return conform(samples, form)
     except PermanentFailure as failure:
         raise PermanentFailure(f"frame {number}: {failure}") from failure
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # decoders raise whatever they like
+    except BaseException as error:  # a Rust library's panic is no Exception
         text = " ".join(str(error).split())[:200]
         raise DecoderFailed(
             f"{backend.name} could not decode frame {number}: {type(error).__name__} {text}"

@@ -52,7 +52,8 @@ def native_body(source: Source, target: TransferSyntax) -> NativeBody:
     element, allocated = source.pixels, read_image_pixel(source.values).allocated
     assert element is not None  # noqa: S101 - the caller has looked
     value = memoryview(source.data)[element.value : element.value + element.length]
-    width = max(2, allocated // 8) if allocated > 8 or element.vr == "OW" else 0
+    words = allocated // 8 if allocated in (16, 32, 64) else 2
+    width = words if allocated > 8 or element.vr == "OW" else 0
     stored_swap = 0 if source.syntax.little_endian else width
     vr = element.vr if element.vr in ("OB", "OW") else "OB" if allocated <= 8 else "OW"
     if not target.little_endian and source.syntax.little_endian:

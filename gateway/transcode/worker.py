@@ -43,7 +43,7 @@ WORTH_SPLITTING: Final = 8 << 20
 _PR_SET_PDEATHSIG: Final = 1
 _MAPPED: Final = 16 << 30
 
-imagecodecs.version()  # the parent of all workers imports the library once
+imagecodecs.load()  # once, in the parent of all workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,8 @@ def _one(source: Path, target: UID, out: Path, rendition: Rendition) -> Transcod
         done = transcode_or_split(source, target, out, rendition, 0, False)
     except Failure as failure:
         return failure
+    except Exception as error:  # noqa: BLE001 - one instance does not fail the others
+        return TemporaryFailure(f"an error nobody expected: {type(error).__name__} {error}")
     assert isinstance(done, Transcoded)  # noqa: S101 - it was told not to split
     return done
 

@@ -30,12 +30,12 @@ def differences(old: Dataset, new: Dataset, path: str = "") -> Iterator[str]:
         if tag not in new or tag not in old:
             yield f"{where} {'missing' if tag not in new else 'added'}"
             continue
-        before, after = old.get_item(tag), new.get_item(tag)
+        before, after = old._dict[tag], new._dict[tag]  # get_item() would interpret them
         vr = before.VR or _dictionary_vr(tag)
         raw = isinstance(before, RawDataElement) and isinstance(after, RawDataElement)
         if vr == "SQ" or not raw:
             yield from _items(old, new, tag, where)
-        elif _bytes(before, vr) != _bytes(after, vr):
+        elif _bytes(before, vr) != _bytes(after, after.VR or vr):
             yield f"{where} {vr} has another value"
 
 

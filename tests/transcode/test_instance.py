@@ -373,6 +373,23 @@ def test_frames_of_two_decoders_never_mix(tmp_path: Path, monkeypatch: pytest.Mo
     assert "second could not decode frame 2" in out.done.notes[1]
 
 
+class Panic(BaseException):
+    """As Rust's panics come through PyO3."""
+
+
+def test_a_panic_of_a_rust_library_is_a_decoder_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panics(frame: Any, form: FrameFormat) -> np.ndarray:
+        raise Panic("slice index out of range")
+
+    first = Stubborn("first")
+    monkeypatch.setattr(first, "decode", panics)
+    monkeypatch.setitem(ROWS, Coding.JPEG_LS, (first, imagecodecs_backend))
+    source = encapsulated(tmp_path / "in.dcm", header(8, 8), JPEG_LS, [jls(noise(8, 8))])
+    assert result(source).done.decoder == "imagecodecs"
+
+
 def test_when_no_decoder_is_left_all_of_them_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

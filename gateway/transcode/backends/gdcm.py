@@ -7,6 +7,7 @@ decides on the colours itself), JPEG-LS of 6 or 7 bits and signed near-lossless 
 
 import warnings
 from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.transcode.form import Coding, FrameFormat
@@ -34,8 +35,8 @@ def _library() -> Any:
 def version() -> str:
     """The library's version, "" where it is not installed."""
     try:
-        return str(_library().Version.GetVersion())
-    except ImportError:
+        return metadata.version("python-gdcm")
+    except metadata.PackageNotFoundError:
         return ""
 
 

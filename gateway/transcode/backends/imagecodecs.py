@@ -7,6 +7,7 @@ through this library wraps 255 to 0 instead of clipping.
 
 from collections.abc import Callable
 from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.transcode.codestream import rle_segments
@@ -30,9 +31,15 @@ def _library() -> Any:
 def version() -> str:
     """The library's version, "" where it is not installed."""
     try:
-        return str(_library().__version__)
-    except ImportError:
+        return metadata.version("imagecodecs")
+    except metadata.PackageNotFoundError:
         return ""
+
+
+def load() -> None:
+    """Import the library and the extension modules that decode, before workers are forked."""
+    for function in _FUNCTIONS:
+        getattr(_library(), function)
 
 
 def supports(form: FrameFormat) -> bool:
@@ -118,3 +125,10 @@ _DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {
     Coding.JPEG_2000: _jpeg_2000,
     Coding.HTJ2K: _htj2k,
 }
+_FUNCTIONS: Final = (
+    "jpeg8_decode",
+    "jpegls_decode",
+    "jpeg2k_decode",
+    "htj2k_decode",
+    "packbits_decode",
+)

@@ -1,6 +1,7 @@
 """pyjpegls, the successor of the jpeg_ls package: CharLS."""
 
 from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.transcode.form import Coding, FrameFormat
@@ -16,10 +17,9 @@ requires: Final = "pyjpegls>=1.5.1"
 def version() -> str:
     """The library's version, "" where it is not installed."""
     try:
-        import jpeg_ls
-    except ImportError:
+        return metadata.version("pyjpegls")
+    except metadata.PackageNotFoundError:
         return ""
-    return str(jpeg_ls.__version__)
 
 
 def supports(form: FrameFormat) -> bool:

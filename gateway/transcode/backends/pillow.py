@@ -5,6 +5,7 @@ it), of a precision other than 8 or 16 bits (Pillow scales it) or 16-bit colour.
 """
 
 from functools import cache
+from importlib import metadata
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,10 +22,9 @@ requires: Final = "pillow>=11"
 def version() -> str:
     """The library's version, "" where it is not installed."""
     try:
-        import PIL
-    except ImportError:
+        return metadata.version("pillow")
+    except metadata.PackageNotFoundError:
         return ""
-    return str(PIL.__version__)
 
 
 def supports(form: FrameFormat) -> bool:

@@ -66,8 +66,10 @@ def rewrite(
     """The elements in [start, end) of ``data`` in the encoding of ``target``, as pieces.
 
     ``changes`` maps top-level tags to what they shall be, None to leave one out; what is not
-    there is added in the order of tags. Raises MalformedDataSet, and PermanentFailure where
-    encapsulated Pixel Data would have to stand in an encoding that has none (A.4).
+    there is added in the order of tags. Long pieces are views of ``data``.
+
+    Raises MalformedDataSet, and PermanentFailure where encapsulated Pixel Data would have to
+    stand in an encoding that has none (A.4).
     """
     view, was, now = memoryview(data), form_of(source), form_of(target)
     writer = _Writer(now, limits)

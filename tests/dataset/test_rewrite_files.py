@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pydicom
@@ -22,6 +25,7 @@ from tests.dataset.samples import (
     NATIVE,
     NO_DATA_SET,
     NOT_FOR_PYDICOM,
+    bundled,
     data_set,
     every_file,
     recoded,
@@ -31,6 +35,7 @@ from tests.dataset.samples import (
 UNREADABLE = frozenset((*CUT, NO_DATA_SET, NOT_FOR_PYDICOM))
 LYING_ITEM = "DICOMDIR-nooffset"
 UNLABELLED = "ruby-dicom__no-header_explicit-two-pass-.dcm"
+OWN_TO_THE_ENCODING = rb' (vr|privateCreator|uuid)="[^"]*"'
 UN_MISREAD = ("UN_sequence.dcm", "pydicom__UN_sequence.dcm")
 
 
@@ -130,3 +135,24 @@ def test_the_same_encoding_is_a_copy(path: Path) -> None:
     else:
         assert data.startswith(out)
         assert not any(data[len(out) :])
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not shutil.which("dcm2xml"), reason="DCMTK's dcm2xml is not installed")
+@pytest.mark.parametrize("target", [ILE, EBE], ids=name_of)
+@pytest.mark.parametrize("name", ["UN_sequence.dcm", "reportsi.dcm", "rtplan.dcm", "CT_small.dcm"])
+def test_dcmtk_reads_the_same_values(name: str, target: TransferSyntax, tmp_path: Path) -> None:
+    """UN of undefined length among them, which pydicom misreads in big endian."""
+    data, source, _ = data_set(bundled(name))
+    told = []
+    for syntax in (source, target):
+        file = tmp_path / syntax.name
+        meta = encode_file_meta(
+            sop_class_uid="1.2", sop_instance_uid="1.2.3", transfer_syntax=syntax.uid
+        )
+        file.write_bytes(meta + recoded(data, source, syntax, {PIXEL_DATA: None}))
+        command = ["dcm2xml", "--native-format", "-q", file]
+        answer = subprocess.run(command, capture_output=True, check=True).stdout
+        told.append(re.sub(OWN_TO_THE_ENCODING, b"", answer))
+    assert told[0].count(b"<DicomAttribute") >= 6
+    assert told[0] == told[1]

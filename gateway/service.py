@@ -27,6 +27,7 @@ from gateway.transcode.pool import TranscodePool
 from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 
 TIDY_EVERY = timedelta(minutes=1)
+LOOK_EVERY = timedelta(seconds=1)
 
 
 def utc_now() -> datetime:
@@ -86,6 +87,10 @@ class Service:
         )
         return self
 
+    async def warm(self) -> None:
+        """Wait until the decoding workers are there; nothing else has to."""
+        await self._pool.warm()
+
     async def __aexit__(self, *_: object) -> None:
         """Take nothing new, end what runs within the drain limit, close everything."""
         self._draining = True
@@ -100,7 +105,9 @@ class Service:
         listen = self.config.gateway.web.listen
         self._tasks = [
             asyncio.create_task(self._scheduler.run(), name="scheduler"),
+            asyncio.create_task(self._pool.warm(), name="warm workers"),
             asyncio.create_task(self._tidy(), name="tidy"),
+            asyncio.create_task(self._notice_changes_by_hand(), name="changes by hand"),
         ]
         self._web = web.AppRunner(
             application(self.spool, self._not_ready, self._clock), access_log=None
@@ -129,6 +136,18 @@ class Service:
 
     def _not_ready(self) -> str:
         return "the gateway stops" if self._draining else ""
+
+    async def _notice_changes_by_hand(self) -> None:
+        """Wake all lanes, resting ones too, when ``dicom-gateway queue`` has changed something."""
+        known: int | None = None
+        while True:
+            with contextlib.suppress(Failure):
+                found = await self.spool.changes_by_hand()
+                if known is not None and found != known:
+                    for name in self.config.nodes:
+                        self._scheduler.wake(name, reopen=True)
+                known = found
+            await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     async def _tidy(self) -> None:
         """Retention, for ever: a ledger that cannot be read now is tried again."""

@@ -99,6 +99,7 @@ async def _run(folder: Path, console: Console) -> list[_Trip]:
     config = load_text(_CONFIG.format(folder=folder, port=port), "demo")
     try:
         async with Service(config) as service:
+            await service.warm()
             with _progress(console) as progress:
                 await _send(samples, service.dicom_port, progress)
                 await _wait(len(samples), config, progress)

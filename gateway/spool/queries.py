@@ -134,6 +134,12 @@ def is_uid(selector: Selector) -> bool:
     return isinstance(selector, str) and not selector.isdecimal()
 
 
+def changes_by_hand(connection: sqlite3.Connection) -> int:
+    """How often another process has changed deliveries."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'changes_by_hand'").fetchone()
+    return int(row[0]) if row else 0
+
+
 def counts(connection: sqlite3.Connection) -> Counts:
     """Every destination that was ever owed something, by state, and the spool's size."""
     states: dict[str, dict[str, int]] = {}

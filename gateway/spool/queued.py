@@ -15,14 +15,18 @@ from gateway.spool.rows import Counts, QueueRow
 from gateway.spool.schema import LEDGER, check_version, connect
 
 BY_HAND: Final = "by hand"
+_COUNT: Final = (
+    "INSERT INTO meta (name, value) VALUES ('changes_by_hand', 1) "
+    "ON CONFLICT (name) DO UPDATE SET value = value + 1"
+)
 
 
 class Queue:
     """The deliveries of a spool, to be looked at and changed while a gateway may be running.
 
     A selector is a delivery id or a SOP Instance UID; ``destination`` narrows it, or stands
-    alone. A running gateway notices a change when it next looks for what is due. Use it in one
-    thread, as a context manager.
+    alone. Each change is counted in the ledger, by which a running gateway notices it
+    (``Spool.changes_by_hand``). Use it in one thread, as a context manager.
     """
 
     def __init__(self, spool: Path, *, clock: Callable[[], datetime]) -> None:
@@ -75,6 +79,7 @@ class Queue:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             changed = step(self._connection)
+            self._connection.execute(_COUNT)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:

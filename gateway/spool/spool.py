@@ -180,6 +180,10 @@ class Spool:
         now = self._clock()
         return await self._committer.change(dropping(selector, destination, now, BY_HAND))
 
+    async def changes_by_hand(self) -> int:
+        """A number that grows with each change that a ``Queue`` beside this process has made."""
+        return await self._view.ask(queries.changes_by_hand)
+
     async def counts(self) -> Counts:
         """The ledger in numbers."""
         return await self._view.ask(queries.counts)

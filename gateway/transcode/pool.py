@@ -26,6 +26,7 @@ from gateway.transcode.worker import (
     decode_range,
     decoder_names,
     initialize,
+    ready,
     transcode_each,
     transcode_or_split,
 )
@@ -128,6 +129,12 @@ class TranscodePool:
             return await self.transcode(source, target, out, rendition)
         except Failure as failure:
             return failure
+
+    async def warm(self) -> None:
+        """Start the workers now, so that the first instance need not wait for them."""
+        future = await asyncio.to_thread(self._pool.schedule, ready)
+        with suppress(ProcessExpired):
+            await asyncio.wrap_future(future)
 
     async def aclose(self) -> None:
         """Stop: what is running is killed, what waits is given up."""

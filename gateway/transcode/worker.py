@@ -31,8 +31,10 @@ from gateway.transcode.instance import (
     finish_plan,
     make_plan,
     prepare_file,
+    transcode,
 )
 from gateway.transcode.output import beside_of, write_at
+from gateway.transcode.plan import Pixels  # noqa: E402
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
 
@@ -95,6 +97,10 @@ def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
         prepare()
 
 
+def ready() -> None:
+    """Nothing: a worker that has done it is there, with its libraries loaded."""
+
+
 def transcode_or_split(
     source: Path, target: UID, out: Path, rendition: Rendition, attempt: int, split: bool
 ) -> Transcoded | Split:
@@ -102,16 +108,14 @@ def transcode_or_split(
     began = perf_counter()
     opened = open_source(source, out.parent)
     plan = make_plan(opened, target, rendition)
-    if split and _worth_splitting(plan):
-        return _prepared(opened, plan, source, target, out, attempt, began)
+    if split and plan.pixels is not None and _worth_splitting(plan.pixels):
+        return _prepared(opened, plan, plan.pixels, source, target, out, attempt, began)
     return finish_plan(plan, opened, target, out, attempt, began)
 
 
-def _worth_splitting(plan: Plan) -> bool:
-    pixels = plan.pixels
+def _worth_splitting(pixels: Pixels) -> bool:
     return (
-        pixels is not None
-        and len(pixels.frames) > MANY_FRAMES
+        len(pixels.frames) > MANY_FRAMES
         and pixels.frame_bytes > 0
         and pixels.form.bits_allocated > 1
         and pixels.length > WORTH_SPLITTING
@@ -121,18 +125,17 @@ def _worth_splitting(plan: Plan) -> bool:
 def _prepared(
     opened: Source,
     plan: Plan,
+    pixels: Pixels,
     source: Path,
     target: UID,
     out: Path,
     attempt: int,
     began: float,
 ) -> Split:
-    pixels = plan.pixels
-    assert pixels is not None  # noqa: S101 - _worth_splitting has looked
     backends = candidates(pixels.form)[attempt:]
     if not backends:
         raise PermanentFailure("no decoder is left for this instance")
-    offset = prepare_file(plan, out)
+    offset = prepare_file(plan, pixels, out)
     return Split(
         source=source,
         out=out,
@@ -177,13 +180,11 @@ def transcode_each(
 
 def _one(source: Path, target: UID, out: Path, rendition: Rendition) -> Transcoded | Failure:
     try:
-        done = transcode_or_split(source, target, out, rendition, 0, False)
+        return transcode(source, target, out, rendition=rendition)
     except Failure as failure:
         return failure
     except Exception as error:  # noqa: BLE001 - one instance does not fail the others
         return TemporaryFailure(f"an error nobody expected: {type(error).__name__} {error}")
-    assert isinstance(done, Transcoded)  # noqa: S101 - it was told not to split
-    return done
 
 
 def decoder_names(source: Path, scratch: Path, target: UID, rendition: Rendition) -> list[str]:

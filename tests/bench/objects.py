@@ -52,12 +52,12 @@ def small_template() -> bytes:
     return _encoded(_synthetic(EXPLICIT_LE, 60))
 
 
-def copies(image: bytes, folder: Path, count: int) -> list[Path]:
+def copies(image: bytes, folder: Path, count: int, first: int = 1) -> list[Path]:
     """``count`` files of one image, distinct only in their SOP Instance UIDs (equal length)."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for number in range(count):
-        uid = f"{_ROOT}.1.3.{1_000_001 + number}"
+    for number in range(first, first + count):
+        uid = f"{_ROOT}.1.3.{1_000_000 + number}"
         file = folder / f"{number:04d}.dcm"
         file.write_bytes(image.replace(_TEMPLATE_UID.encode(), uid.encode()))
         files.append(file)

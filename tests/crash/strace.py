@@ -26,13 +26,13 @@ STEPS = (
 )
 """DESIGN's durable order: each comes after the one before it, and the answer comes last."""
 
-_CALL = re.compile(r"^(?P<thread>\d+) +(?P<call>\w+)\((?P<rest>.*)$")
+_CALL = re.compile(r"^(?:(?P<thread>\d+) +)?(?P<call>\w+)\((?P<rest>.*)$")
 
 _MEANT = (
     ("write", ".part>", "write the object"),
     ("fdatasync", ".part>", "sync the object"),
     ("rename", '.part", ', "give it its name"),
-    ("fsync", "/instances", "sync the folder"),
+    ("fsync", "/instances/", "sync the folder"),
     ("pwrite64", "-wal>", "write the ledger"),
     ("fdatasync", "-wal>", "sync the ledger"),
     ("fsync", "-wal>", "sync the ledger"),
@@ -41,11 +41,15 @@ _MEANT = (
 
 @dataclass(frozen=True)
 class Point:
-    """The ``count``-th ``call`` of a thread, and the step that it is ("" for none of them)."""
+    """The ``count``-th ``call`` of a thread, and the step that it is ("" for none of them).
+
+    With ``path`` only the calls on that file count, so that others cannot shift the number.
+    """
 
     call: str
     count: int
     step: str
+    path: str = ""
 
 
 def missing() -> str:
@@ -57,16 +61,23 @@ def missing() -> str:
 
 
 class Strace:
-    """strace attached to a process and all its threads; ``kill_at`` ends the process there."""
+    """strace attached to a process and all its threads; ``kill_at`` ends the process there.
+
+    To be killed at an answer only the main thread is traced: it alone speaks to peers, and wakes
+    between threads are sent by the same call.
+    """
 
     def __init__(self, pid: int, folder: Path, kill_at: Point | None = None) -> None:
         self.log = folder / "strace.log"
         self.told = folder / "strace.err"
-        command = ["strace", "-f", "-yy", "-s", "0", "-o", str(self.log), "-p", str(pid)]
+        self.main_only = kill_at is not None and kill_at.step == "answer"
+        threads = [] if self.main_only else ["-f"]
+        command = ["strace", *threads, "-yy", "-s", "0", "-o", str(self.log), "-p", str(pid)]
         command += ["-e", "trace=" + ",".join(TRACED)]
         if kill_at is not None:
             where = f"{kill_at.call}:signal=SIGKILL:when={kill_at.count}"
             command += ["-e", f"inject={where}"]
+            command += ["-P", kill_at.path] if kill_at.path else []
         with self.told.open("wb") as out:
             self.process = subprocess.Popen(command, stderr=out, stdin=subprocess.DEVNULL)
         until(lambda: b"attached" in self.told.read_bytes(), "strace attached", 10.0)
@@ -82,25 +93,25 @@ class Strace:
 
     def points(self, port: int) -> list[Point]:
         """Every call in order of entry. ``port`` is the gateway's, by which answers are known."""
-        return list(_points(self.log.read_text(errors="replace").splitlines(), port))
+        lines = self.log.read_text(errors="replace").splitlines()
+        return list(_points(lines, port, synced=self.main_only))
 
     def last_before_the_kill(self, port: int) -> Point:
         """The call at whose entry the process was killed: the last one that began."""
         return self.points(port)[-1]
 
 
-def _points(lines: list[str], port: int) -> Iterator[Point]:
+def _points(lines: list[str], port: int, *, synced: bool) -> Iterator[Point]:
     counts: Counter[tuple[str, str]] = Counter()
-    synced = False
     for line in lines:
         found = _CALL.match(line)
         if found is None:
             continue
         call, rest = found["call"], found["rest"]
-        counts[found["thread"], call] += 1
+        counts[found["thread"] or "", call] += 1
         step = _step(call, rest, port, synced=synced)
         synced = synced or step == "sync the ledger"
-        yield Point(call, counts[found["thread"], call], step)
+        yield Point(call, counts[found["thread"] or "", call], step)
 
 
 def _step(call: str, rest: str, port: int, *, synced: bool) -> str:

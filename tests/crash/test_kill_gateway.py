@@ -6,8 +6,8 @@ import pytest
 
 from tests.bench import objects
 from tests.crash import strace
-from tests.crash.strace import STEPS, Strace
-from tests.peers import PynetdicomReceiver, RunningGateway, Storescp, free_port
+from tests.crash.strace import STEPS, Point, Strace
+from tests.peers import PynetdicomReceiver, RunningGateway, Storescp, free_port, until
 from tests.peers.senders import answers, environment, pynetdicom_command
 
 pytestmark = [
@@ -29,6 +29,8 @@ routes:
 
 INSTANCES = 3
 ATTEMPTS = 3
+PATIENCE = 5
+"""Seconds that the sender waits for an answer that will not come."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def calls(tmp_path_factory, files):
 
 def send(gateway, files):
     """The SOP Instance UIDs that were acknowledged before the association broke."""
-    command = [str(part) for part in pynetdicom_command(gateway.port, files)]
+    parts = pynetdicom_command(gateway.port, files, patience=PATIENCE)
+    command = [str(part) for part in parts]
     ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
     return {reply.uid for reply in answers(ended.stdout) if reply.status == 0}
 
@@ -76,17 +79,30 @@ def test_every_answer_comes_after_its_own_sync(calls):
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_before_it_could(tmp_path, files, calls, step, instance):
     """... do this step for the first or second instance: nothing acknowledged is lost."""
-    point = nth(calls, step, instance)
     for attempt in range(ATTEMPTS):
         folder = tmp_path / str(attempt)
         folder.mkdir()
+        point = nth(calls, step, instance, folder / "gateway" / "spool")
         if killed_and_restarted(folder, files, point) == step:
             return
     pytest.fail(f"in {ATTEMPTS} tries the gateway was never killed at: {step}")
 
 
-def nth(calls, step, instance):
-    """The step's call for the n-th instance: the first of its kind after the answer before."""
+ON_THE_FILE = {
+    "write the object": "write",
+    "sync the object": "fdatasync",
+    "give it its name": "rename",
+}
+"""Steps that are the first of their call on the instance's own .part file."""
+
+
+def nth(calls, step, instance, spool):
+    """The step's call for the n-th instance; spool files are numbered from 1."""
+    if step in ON_THE_FILE:
+        file = spool / "instances" / "000000" / f"{instance}.part"
+        return Point(ON_THE_FILE[step], 1, step, str(file))
+    if step == "sync the folder":
+        return Point("fsync", instance, step, str(spool / "instances" / "000000"))
     seen = 1
     for point in calls:
         if point.step == step and seen == instance:
@@ -107,8 +123,7 @@ def killed_and_restarted(folder, files, point):
         with sink:
             gateway.kill()
             gateway.start()
-            sink.wait_for(len(acknowledged), 20.0)
-            assert acknowledged <= {file.name for file in sink.files()}
+            until(lambda: acknowledged <= sink.names(), f"{len(acknowledged)} at the sink", 20.0)
         assert not list(gateway.spool.rglob("*.part")), "half an object outlived the restart"
     finally:
         gateway.kill()

@@ -52,7 +52,7 @@ def pixel_digest(image: Dataset) -> str:
 def _pixel_bytes(image: Dataset) -> bytes:
     """Pixel Data, Float Pixel Data or Double Float Pixel Data (PS3.3 C.7.6.24, C.7.6.25)."""
     names = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    return next((bytes(image[name].value) for name in names if name in image), b"")
+    return next((bytes(image[name].value or b"") for name in names if name in image), b"")
 
 
 def _by_pixel(image: Dataset, data: bytes) -> bytes:

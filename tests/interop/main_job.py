@@ -31,6 +31,7 @@ Send = Callable[[int, list[RealObject]], set[str]]
 class Report:
     """What became of every object, by file name."""
 
+    sent: set[str] = field(default_factory=set)
     equal: set[str] = field(default_factory=set)
     unsent: set[str] = field(default_factory=set)
     held: dict[str, str] = field(default_factory=dict)
@@ -70,6 +71,7 @@ def run(objects: list[RealObject], send: Send, folder: Path) -> Report:
                 acknowledged = send(gateway.port, batch)
                 report.unsent |= {one.name for one in batch} - acknowledged
                 wait_settled(gateway)
+                report.sent |= acknowledged
                 sent = [one for one in batch if one.name in acknowledged]
                 _judge(sent, legacy, gateway, report)
     return report

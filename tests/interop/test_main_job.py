@@ -1,6 +1,7 @@
 """A compressed C-STORE in, a decompressed C-STORE out, with every real file that can be sent."""
 
 import sys
+import warnings
 
 import pytest
 
@@ -16,8 +17,19 @@ pytestmark = [
     pytest.mark.skipif(bool(Storescp.missing()), reason=Storescp.missing()),
 ]
 
-EXCEPTIONS: dict[str, str] = {}
-"""File name -> why what arrives may differ from the reference; a held file names its reason."""
+HELD = {
+    "fo-dicom__genFile.dcm": "its Pixel Data is no JPEG",
+    "healthcare-dicom-dicomweb-adapter__example3.dcm": "its Pixel Data is no JPEG",
+    "pydicom__JPEG2000-embedded-sequence-delimiter.dcm": "its codestream is garbled",
+    "pydicom__MR_truncated.dcm": "the file ends before its Pixel Data does",
+    "weasis-dicom-tools__NeurosurgeryPlan.dcm": "storescp takes no Hanging Protocol",
+}
+"""File name -> why it is right to hold it."""
+
+DIFFERENT = {
+    "pylibjpeg-data__JPEGLossless_1s_1f_i_16_16_bad.dcm": "DCMTK sends a blank DS as empty",
+}
+"""File name -> why it is not the gateway that made the difference."""
 
 _SENDERS = {"storescu": main_job.by_storescu, "pynetdicom": main_job.by_pynetdicom}
 
@@ -28,10 +40,12 @@ def job(request, tmp_path_factory):
     sender = request.param
     if sender == "storescu" and (reason := absent("storescu", "dcmsend")):
         pytest.skip(reason)
-    objects, unsuitable = suitable()
-    if sender == "pynetdicom":
-        objects = [one for one in objects if one.meta_agrees]
-    report = main_job.run(objects, _SENDERS[sender], tmp_path_factory.mktemp(sender))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # many real files break the Standard; pydicom says so
+        objects, unsuitable = suitable()
+        if sender == "pynetdicom":
+            objects = [one for one in objects if one.meta_agrees]
+        report = main_job.run(objects, _SENDERS[sender], tmp_path_factory.mktemp(sender))
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         sys.stdout.write("\n" + report.text(sender, len(objects)))
@@ -41,7 +55,8 @@ def job(request, tmp_path_factory):
 
 def test_every_real_file_arrives_as_it_was_sent(job):
     """Pixels by the reference's digest; every attribute that decompression may not touch."""
-    wrong = {name: what for name, what in job.wrong().items() if name not in EXCEPTIONS}
+    listed = HELD.keys() | DIFFERENT.keys()
+    wrong = {name: what for name, what in job.wrong().items() if name not in listed}
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in sorted(wrong.items()))
 
 
@@ -49,7 +64,8 @@ def test_no_acknowledged_object_is_lost(job):
     assert not job.lost
 
 
-def test_no_exception_is_listed_that_is_none(job):
-    """Every listed exception still happens, or is no longer sent by this sender."""
-    stale = {name for name in EXCEPTIONS if name in job.equal}
-    assert not stale
+def test_what_cannot_be_delivered_truthfully_is_held_with_a_reason(job):
+    """Whatever of these was sent: never delivered, and the queue says why."""
+    sent = HELD.keys() & job.sent
+    assert {name for name in sent if name not in job.held} == set()
+    assert not HELD.keys() & job.equal

@@ -107,6 +107,10 @@ class _Folder(Peer):
         """The stored files, by name."""
         return sorted(self.stored.iterdir())
 
+    def names(self) -> set[str]:
+        """The names of the stored files; for pynetdicom they are the SOP Instance UIDs."""
+        return {file.name for file in self.stored.iterdir()}
+
     def arrived(self) -> int:
         with os.scandir(self.stored) as entries:
             return sum(1 for _ in entries)

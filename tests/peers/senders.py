@@ -80,9 +80,13 @@ def pynetdicom_echo(port: int) -> Sent:
     return run([sys.executable, "-m", "tests.peers.storescu_app", str(port)])
 
 
-def pynetdicom_command(port: int, files: Iterable[Path]) -> list[str | Path]:
-    """The command that sends files by pynetdicom and prints one JSON line per answer."""
-    return [sys.executable, "-m", "tests.peers.storescu_app", str(port), *files]
+def pynetdicom_command(port: int, files: Iterable[Path], patience: int = 30) -> list[str | Path]:
+    """The command that sends files by pynetdicom and prints one JSON line per answer.
+
+    It waits ``patience`` seconds for each answer.
+    """
+    command = [sys.executable, "-m", "tests.peers.storescu_app", "--patience", str(patience)]
+    return [*command, str(port), *files]
 
 
 def pynetdicom_store(port: int, files: Iterable[Path]) -> list[Answer]:

@@ -83,9 +83,11 @@ def main() -> int:
     parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--calling", default="PYNETDICOM")
     parser.add_argument("--called", default="GATEWAY")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds per answer")
     options = parser.parse_args()
     _config.STORE_SEND_CHUNKED_DATASET = True
     entity = AE(options.calling)
+    entity.acse_timeout = entity.dimse_timeout = options.patience
     if not options.files:
         return _echo(entity, options.port, options.called)
     for batch in _batches(options.files):

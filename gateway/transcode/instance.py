@@ -132,21 +132,22 @@ def make_plan(source: Source, target: UID, rendition: Rendition) -> Plan:
 
 
 def _framed(source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels) -> Plan:
-    assert source.pixels is not None  # noqa: S101 - make_plan has looked
     head = [meta, *_before(source, target, pixels)]
     head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
     tail = [b"\0"] if pixels.length & 1 else []
-    tail += data_set_part(source, source.pixels.end, source.end, target, {})
+    tail += data_set_part(source, source.pixel_data.end, source.end, target, {})
     notes = pixels.notes
-    if bytes(source.data[source.pixels.end : source.pixels.end + 4]) == b"\xfa\xff\xfa\xff":
+    if (
+        bytes(source.data[source.pixel_data.end : source.pixel_data.end + 4])
+        == b"\xfa\xff\xfa\xff"
+    ):
         notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
     return Plan(head, pixels, tail, notes)
 
 
 def _before(source: Source, target: TransferSyntax, pixels: Pixels) -> list[Any]:
     """The data set up to Pixel Data, an encapsulated icon decoded on the way."""
-    assert source.pixels is not None  # noqa: S101 - make_plan has looked
-    end = source.pixels.start
+    end = source.pixel_data.start
     icon = source.found.get(ICON)
     parts = icon_parts(source, icon, target) if icon is not None else None
     if icon is None or parts is None:
@@ -162,8 +163,7 @@ def _before(source: Source, target: TransferSyntax, pixels: Pixels) -> list[Any]
 
 def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rendition) -> Plan:
     """Native Pixel Data: copied, swapped where the byte order changes, or rendered anew."""
-    element = source.pixels
-    assert element is not None  # noqa: S101 - make_plan has looked
+    element = source.pixel_data
     body = native_body(source, target)
     rendered = native_rendered(source, target, rendition, body.little_endian)
     if rendered is not None:
@@ -185,7 +185,7 @@ def _write_with_best(plan: Plan, out: Path, attempt: int, notes: list[str]) -> s
     for backend in backends_for(plan.pixels, attempt):
         try:
             with written(out) as descriptor:
-                _write_frames(descriptor, plan, backend)
+                _write_frames(descriptor, plan, plan.pixels, backend)
         except DecoderFailed as failure:
             reasons.append(str(failure))
         else:
@@ -205,10 +205,8 @@ def backends_for(pixels: Pixels, attempt: int) -> Sequence[Backend]:
     return found
 
 
-def prepare_file(plan: Plan, out: Path) -> int:
+def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
     """Write all but the frames beside ``out``; the offset at which the first frame goes."""
-    pixels = plan.pixels
-    assert pixels is not None  # noqa: S101 - the caller has looked
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:
         descriptor = os.open(beside_of(out), flags, 0o600)
@@ -224,10 +222,8 @@ def prepare_file(plan: Plan, out: Path) -> int:
     return offset
 
 
-def _write_frames(descriptor: int, plan: Plan, backend: Backend) -> None:
+def _write_frames(descriptor: int, plan: Plan, pixels: Pixels, backend: Backend) -> None:
     """Head, frames and tail; one system call where there is a single frame."""
-    pixels = plan.pixels
-    assert pixels is not None  # noqa: S101 - the caller has looked
     decoding = Decoding(pixels.form, pixels.finish, pixels.frames, known=pixels.known)
     pending = list(plan.head)
     done = 0

@@ -49,8 +49,7 @@ def native_body(source: Source, target: TransferSyntax) -> NativeBody:
     8-bit and single-bit samples go to explicit syntaxes as OB, which is never swapped, unless
     the source says OW, whose bytes are words in a big-endian data set.
     """
-    element, allocated = source.pixels, read_image_pixel(source.values).allocated
-    assert element is not None  # noqa: S101 - the caller has looked
+    element, allocated = source.pixel_data, read_image_pixel(source.values).allocated
     value = memoryview(source.data)[element.value : element.value + element.length]
     words = allocated // 8 if allocated in (16, 32, 64) else 2
     width = words if allocated > 8 or element.vr == "OW" else 0

@@ -65,8 +65,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
     Raises PermanentFailure where frames, codestream and header do not fit together, where no
     decoder is known, and for a native result beyond 2**32 - 2 bytes.
     """
-    values, element = source.values, source.pixels
-    assert element is not None  # noqa: S101 - the caller has looked
+    values, element = source.values, source.pixel_data
     header = read_image_pixel(values)
     frames = split_frames(source.data, _fragments(source, element), header.frames, _table(source))
     first = join(memoryview(source.data), frames[0])
@@ -122,8 +121,6 @@ def _codestream(source: Source, first: Any) -> Codestream | None:
             f"Pixel Data labelled {name_of(syntax)} starts like no JPEG, JPEG-LS or JPEG 2000 "
             "codestream; no other decoder is at hand for it"
         )
-    if found is not None and found.coding is None:
-        raise PermanentFailure(f"{found.process}: no decoder is at hand for this process")
     return found
 
 
@@ -131,8 +128,7 @@ def frame_format(
     syntax: str, header: ImagePixel, found: Codestream | None, colour: Colour
 ) -> FrameFormat:
     """The form of frames coded as ``found`` (None: RLE). Raises PermanentFailure when too big."""
-    coding = Coding.RLE if found is None else found.coding
-    assert coding is not None  # noqa: S101 - plan_frames has refused it
+    coding = Coding.RLE if found is None else _decodable(found)
     form = FrameFormat(
         transfer_syntax=syntax,
         rows=header.rows,
@@ -154,6 +150,12 @@ def frame_format(
             f"a frame of {form.bits // 8} bytes; at most {MAX_FRAME} are decoded"
         )
     return form
+
+
+def _decodable(found: Codestream) -> Coding:
+    if found.coding is None:
+        raise PermanentFailure(f"{found.process}: no decoder is at hand for this process")
+    return found.coding
 
 
 def _rendered(
@@ -205,8 +207,7 @@ def native_rendered(
     ``swapped`` gives the value's bytes in little endian. Valid YBR_FULL_422 has two bytes per
     pixel; where there are three, as is common, it is YBR_FULL.
     """
-    header, element = read_image_pixel(source.values), source.pixels
-    assert element is not None  # noqa: S101 - the caller has looked
+    header, element = read_image_pixel(source.values), source.pixel_data
     to_rgb = rendition.color == RGB and header.photometric in ("YBR_FULL", "YBR_FULL_422")
     palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"
     separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)

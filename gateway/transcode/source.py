@@ -44,6 +44,13 @@ class Source:
     pixels: Element | None
 
     @property
+    def pixel_data(self) -> Element:
+        """Pixel Data (7FE0,0010). Raises PermanentFailure where there is none."""
+        if self.pixels is None:
+            raise PermanentFailure("the instance has no Pixel Data (7FE0,0010)")
+        return self.pixels
+
+    @property
     def end(self) -> int:
         """The end of the data set."""
         return len(self.data)

@@ -34,7 +34,7 @@ from gateway.transcode.instance import (
     transcode,
 )
 from gateway.transcode.output import beside_of, write_at
-from gateway.transcode.plan import Pixels  # noqa: E402
+from gateway.transcode.plan import Pixels
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway import __version__, telemetry
 from gateway.config import Config, Node, Route
+from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.deliver.store_scu import StoreScu, Target
@@ -59,6 +60,7 @@ class Service:
             self._pool,
             [_destination(name, node, config) for name, node in config.nodes.items()],
             {route.name: _policy(route) for route in config.routes},
+            Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
         rules = compile_rules(config)
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)

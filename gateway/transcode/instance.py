@@ -136,11 +136,8 @@ def _framed(source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels)
     head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
     tail = [b"\0"] if pixels.length & 1 else []
     tail += data_set_part(source, source.pixel_data.end, source.end, target, {})
-    notes = pixels.notes
-    if (
-        bytes(source.data[source.pixel_data.end : source.pixel_data.end + 4])
-        == b"\xfa\xff\xfa\xff"
-    ):
+    notes, end = pixels.notes, source.pixel_data.end
+    if bytes(source.data[end : end + 4]) == b"\xfa\xff\xfa\xff":
         notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
     return Plan(head, pixels, tail, notes)
 

@@ -62,6 +62,11 @@ class Command:
     status: int | None = None
     error_comment: str = ""
 
+    @property
+    def is_response(self) -> bool:
+        """Whether this answers a request (PS3.7 §E.1: bit 15 of the Command Field)."""
+        return bool(self.field & 0x8000)
+
     def answer(self, status: int, comment: str = "") -> "Command":
         """The response to this request."""
         return Command(
@@ -76,8 +81,7 @@ class Command:
 
 def encode_command(command: Command) -> bytes:
     """The command set as bytes, with its group length; elements in tag order."""
-    is_response = bool(command.field & 0x8000)
-    responded = _MESSAGE_ID_RESPONDED_TO if is_response else _MESSAGE_ID
+    responded = _MESSAGE_ID_RESPONDED_TO if command.is_response else _MESSAGE_ID
     parts = []
     if command.sop_class:
         parts.append(_text(_AFFECTED_SOP_CLASS, command.sop_class, b"\0"))

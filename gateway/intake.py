@@ -34,6 +34,9 @@ LEDGER_TAGS: Final[Mapping[int, str]] = {
 }
 """What the ledger keeps of every instance, beside what the routes read."""
 
+_NAMES: Final[Mapping[int, str]] = {0x00080016: "SOPClassUID", 0x00080018: "SOPInstanceUID"}
+"""What every SOP Instance holds (PS3.3 §C.12.1); where both are missing it is none."""
+
 
 def is_uid(text: str) -> bool:
     """Whether a text can be a UID: digits and points, 1 to 64 of them (PS3.5 §9)."""
@@ -68,7 +71,7 @@ class Intake:
         self._kept = kept
         self._clock = clock
         self._rules = rules
-        self._tags = {**LEDGER_TAGS, **rules.tags}
+        self._tags = {**LEDGER_TAGS, **rules.tags, **_NAMES}
 
     def begin(self, announced: Announced) -> Part:
         """A part that already holds the file meta information, ready for the data set.
@@ -82,15 +85,18 @@ class Intake:
         ):
             if not is_uid(uid):
                 raise PermanentFailure(f"the {what} UID {uid[:80]!r} is not a UID")
-        part = self._spool.create()
-        part.write(
-            encode_file_meta(
-                sop_class_uid=announced.sop_class_uid,
-                sop_instance_uid=announced.sop_instance_uid,
-                transfer_syntax=announced.transfer_syntax,
-                source_ae=announced.origin.calling,
-            )
+        file_meta = encode_file_meta(
+            sop_class_uid=announced.sop_class_uid,
+            sop_instance_uid=announced.sop_instance_uid,
+            transfer_syntax=announced.transfer_syntax,
+            source_ae=announced.origin.calling.encode("ascii", "replace").decode(),
         )
+        part = self._spool.create()
+        try:
+            part.write(file_meta)
+        except BaseException:
+            part.abort()
+            raise
         return part
 
     async def admit(self, part: Part, announced: Announced) -> Instance:
@@ -135,5 +141,12 @@ class Intake:
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
         if BY_UID[transfer_syntax].deflated:
-            return await asyncio.to_thread(read_header, part.path, self._tags)
-        return read_header(part.path, self._tags)
+            header = await asyncio.to_thread(read_header, part.path, self._tags)
+        else:
+            header = read_header(part.path, self._tags)
+        if {header.pop(name, "") for name in _NAMES.values()} == {""}:
+            raise PermanentFailure(
+                "the data set names neither SOP class nor instance: it is none, or not in"
+                f" {BY_UID[transfer_syntax].title}"
+            )
+        return header

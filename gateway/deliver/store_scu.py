@@ -7,22 +7,20 @@ The data set goes from the file to the socket in P-DATA-TF PDUs of the length th
 
 import asyncio
 import contextlib
-import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gateway import dimse
-from gateway.dataset.part10 import read_file_meta
+from gateway.deliver.p_data import open_data_set, p_data
 from gateway.deliver.session import ConnectionLost, Session
 from gateway.dimse import Command
 from gateway.failures import TemporaryFailure
 from gateway.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, UID, Instance
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE
 from gateway.transport import Connection
-from gateway.upper_layer import pdu
 from gateway.upper_layer.association import Association, LocalProtocolError, Role, State
 from gateway.upper_layer.events import (
     Abort,
@@ -40,8 +38,8 @@ from gateway.upper_layer.events import (
 
 MAX_CONTEXTS: Final = 128
 _LONGEST_PDU: Final = 262_144
-_CHUNK: Final = 1 << 19
-_META: Final = 1 << 16
+_ASSOCIATED: Final = Command(0, 0)
+"""What resolves the wait for the answer to an association request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,7 @@ class Target:
     connect_seconds: float = 10.0
     associate_seconds: float = 30.0
     response_seconds: float = 120.0
+    release_seconds: float = 5.0
     max_pdu_length: int = 131_072
 
     def __str__(self) -> str:
@@ -112,6 +111,7 @@ class StoreScu:
                     lambda: session.connection, self.target.host, self.target.port
                 )
         except TimeoutError:
+            session.abort()
             raise TemporaryFailure(
                 f"{self.target}: no connection within {self.target.connect_seconds:g} s"
             ) from None
@@ -119,6 +119,9 @@ class StoreScu:
             raise TemporaryFailure(
                 f"{self.target}: {error.strerror or error}; is the node up?"
             ) from None
+        except BaseException:
+            session.abort()
+            raise
 
 
 def _proposals(
@@ -149,7 +152,7 @@ class StoreSession:
         self._peer_length = 0
         self._message_id = 0
         self._response = bytearray()
-        self._waiting: asyncio.Future[Command | None] | None = None
+        self._waiting: asyncio.Future[Command] | None = None
         self._gone = ""
         self.connection = Connection(
             Association(Role.REQUESTOR, max_pdu_length=target.max_pdu_length),
@@ -198,12 +201,21 @@ class StoreSession:
             self._target.called_ae, self._target.calling_ae, tuple(numbered), user
         )
         answer = self._expect()
-        self.connection.send(request)
+        try:
+            self.connection.send(request)
+        except LocalProtocolError:
+            raise ConnectionLost(f"{self._target}: {self.connection.reason}") from None
         await answer
 
     async def store(self, instance: Instance, file: Path, transfer_syntax: UID) -> str:
         """Send a Part 10 file's data set and wait for the status; "" or the warning's text."""
-        context_id = self._contexts[instance.sop_class_uid, transfer_syntax]
+        with open_data_set(file) as (descriptor, offset):
+            context_id = self._contexts[instance.sop_class_uid, transfer_syntax]
+            return _warning(await self._exchange(instance, context_id, descriptor, offset))
+
+    async def _exchange(
+        self, instance: Instance, context_id: int, descriptor: int, offset: int
+    ) -> Command:
         self._message_id = self._message_id % 65_535 + 1
         command = Command(
             field=dimse.C_STORE_RQ,
@@ -214,9 +226,9 @@ class StoreSession:
         )
         answer = self._expect()
         try:
-            await self._send(context_id, command, file)
+            await self._send(context_id, command, descriptor, offset)
             async with asyncio.timeout(self._target.response_seconds):
-                response = await answer
+                return await answer
         except TimeoutError:
             reason = f"{self._target}: no progress within {self._target.response_seconds:g} s"
             self.abort(reason)
@@ -228,17 +240,20 @@ class StoreSession:
             self._waiting = None
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()
-        return _warning(response)
 
     async def release(self) -> None:
         """Release the association, politely but not for ever."""
         if self.alive:
             self.connection.send(ReleaseRequest())
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(self._target.release_seconds):
                 await self.connection.ended()
         except TimeoutError:
             self.connection.abort("the release was not answered")
+            self.connection.cut()
+        except BaseException:
+            self.connection.abort("the release was given up")
+            raise
 
     def abort(self, reason: str = "aborted") -> None:
         """End the association at once."""
@@ -253,19 +268,19 @@ class StoreSession:
             case AssociateAccept():
                 self._established(event)
             case AssociateReject():
-                self._fail(TemporaryFailure(f"{self._target}: {event}"))
+                self._fail(str(event), TemporaryFailure)
             case ReleaseRequest():
-                self._gone = "the peer released the association"
                 self._reply_to_release()
+                self._fail("the peer released the association")
             case ReleaseReply():
                 self._reply_to_release()
             case Abort() | Closed() | AssociateRequest():
                 told = str(event) if isinstance(event, Abort) else "the peer closed the connection"
-                self._fail(ConnectionLost(f"{self._target}: {told}"))
+                self._fail(self.connection.reason or told)
 
     def lost(self, reason: str) -> None:
         """The connection has ended."""
-        self._fail(ConnectionLost(f"{self._target}: {reason or 'the connection has ended'}"))
+        self._fail(reason or "the connection has ended")
 
     def _reply_to_release(self) -> None:
         with contextlib.suppress(LocalProtocolError):
@@ -281,14 +296,15 @@ class StoreSession:
                 if context.transfer_syntax == syntax:
                     found[sop_class].add(syntax)
         self._accepted = {sop_class: frozenset(uids) for sop_class, uids in found.items()}
-        self._resolve(None)
+        self._resolve(_ASSOCIATED)
 
     def _fragment(self, fragment: Fragment) -> None:
         if not fragment.is_command:
             return
         self._response += fragment.data
         if len(self._response) > dimse.MAX_COMMAND_LENGTH:
-            self.abort("the peer sent an endless command set")
+            self._fail("the peer sent an endless command set")
+            self.abort("an endless command set")
         elif fragment.is_last:
             data, self._response = bytes(self._response), bytearray()
             self._responded(data)
@@ -297,33 +313,38 @@ class StoreSession:
         try:
             command = dimse.decode_command(data)
         except dimse.MalformedCommand as error:
-            self._fail(ConnectionLost(f"{self._target}: malformed response: {error}"))
+            self._fail(f"malformed response: {error}")
             self.abort("malformed response")
             return
         if command.field == dimse.C_STORE_RSP and command.message_id == self._message_id:
             self._resolve(command)
 
-    def _expect(self) -> "asyncio.Future[Command | None]":
+    def _expect(self) -> "asyncio.Future[Command]":
         if self._gone:
             raise ConnectionLost(f"{self._target}: {self._gone}")
         self._waiting = asyncio.get_running_loop().create_future()
         return self._waiting
 
-    def _resolve(self, command: Command | None) -> None:
+    def _resolve(self, command: Command) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(command)
 
-    def _fail(self, failure: TemporaryFailure) -> None:
-        self._gone = self._gone or str(failure)
+    def _fail(self, text: str, kind: type[TemporaryFailure] = ConnectionLost) -> None:
+        self._gone = self._gone or text
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(failure)
+            self._waiting.set_exception(kind(f"{self._target}: {self._gone}"))
 
-    async def _send(self, context_id: int, command: Command, file: Path) -> None:
-        self.connection.send(
-            Fragment(context_id, is_command=True, is_last=True, data=dimse.encode_command(command))
-        )
+    async def _send(self, context_id: int, command: Command, descriptor: int, offset: int) -> None:
         longest = min(self._peer_length or _LONGEST_PDU, _LONGEST_PDU)
-        for chunk in _p_data(file, context_id, max(longest - 6, 2) & ~1):
+        length = max(longest - 6, 2) & ~1
+        data = dimse.encode_command(command)
+        for at in range(0, len(data), length):
+            is_last = at + length >= len(data)
+            piece = data[at : at + length]
+            self.connection.send(
+                Fragment(context_id, is_command=True, is_last=is_last, data=piece)
+            )
+        for chunk in p_data(descriptor, offset, context_id, length):
             if self._gone or self.connection.association.state is not State.ESTABLISHED:
                 return
             self.connection.write(chunk)
@@ -331,53 +352,9 @@ class StoreSession:
                 await self.connection.drained()
 
 
-def _p_data(file: Path, context_id: int, length: int) -> Iterator[bytearray]:
-    """The data set of a Part 10 file as P-DATA-TF PDUs with ``length`` bytes of data each.
-
-    Several PDUs stand in each buffer; the file is read straight into its place in it. A buffer is
-    never reused, since the transport may keep a view of what it could not send at once.
-    """
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        offset = read_file_meta(os.pread(descriptor, _META, 0)).dataset_offset
-        end = os.fstat(descriptor).st_size
-        together = max(1, _CHUNK // length)
-        while True:
-            pieces = _pieces(end - offset, length, together)
-            yield _filled(
-                descriptor, offset, pieces, context_id, is_end=sum(pieces) == end - offset
-            )
-            offset += sum(pieces)
-            if offset >= end:
-                return
-    finally:
-        os.close(descriptor)
-
-
-def _pieces(left: int, length: int, together: int) -> list[int]:
-    whole, rest = divmod(min(left, length * together), length)
-    return [length] * whole + ([rest] if rest or not whole else [])
-
-
-def _filled(
-    descriptor: int, offset: int, pieces: list[int], context_id: int, *, is_end: bool
-) -> bytearray:
-    overhead = pdu.P_DATA_OVERHEAD
-    buffer = bytearray(sum(pieces) + overhead * len(pieces))
-    views, at = [], 0
-    for number, piece in enumerate(pieces, 1):
-        is_last = is_end and number == len(pieces)
-        pdu.pack_p_data_head(buffer, at, context_id, is_last, piece)
-        views.append(memoryview(buffer)[at + overhead : at + overhead + piece])
-        at += overhead + piece
-    if os.preadv(descriptor, views, offset) != sum(pieces):
-        raise TemporaryFailure("the spool file became shorter while it was being sent")
-    return buffer
-
-
-def _warning(response: Command | None) -> str:
+def _warning(response: Command) -> str:
     """ "" for success, the warning's text, or the failure that the status stands for."""
-    if response is None or response.status is None:
+    if response.status is None:
         raise ConnectionLost("the response has no status")
     failure = dimse.failure_for(response.status, response.error_comment)
     if failure is not None:

@@ -6,27 +6,22 @@ taken is read to its end and refused; the association goes on.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Collection
+import contextlib
 from dataclasses import dataclass
+from typing import Final
 
 from gateway import dimse, telemetry
 from gateway.dimse import Command
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.intake import Announced, Intake
 from gateway.model import UID, Arrival, Origin
+from gateway.receive.associations import Associations, ScpSettings
 from gateway.spool import Part
 from gateway.transport import Connection
 from gateway.upper_layer import negotiation
 from gateway.upper_layer.association import Association, Role, State
 from gateway.upper_layer.events import (
-    APPLICATION_CONTEXT,
-    REJECT_APPLICATION_CONTEXT,
-    REJECT_CALLED,
-    REJECT_CALLING,
-    REJECT_LIMIT,
     Abort,
-    AssociateReject,
     AssociateRequest,
     ContextResult,
     Event,
@@ -35,22 +30,12 @@ from gateway.upper_layer.events import (
     ReleaseRequest,
 )
 
+__all__ = ["ScpSettings", "StoreScp"]
 
-@dataclass(frozen=True, slots=True)
-class ScpSettings:
-    """How the SCP behaves. Sizes in bytes, times in seconds; defaults as configured."""
-
-    ae_title: str = "GATEWAY"
-    check_called_ae: bool = False
-    accept_from: Collection[str] = ()
-    max_pdu_length: int = 131_072
-    max_associations: int = 100
-    max_associations_per_peer: int = 20
-    artim_seconds: float = 30.0
-    idle_seconds: float = 300.0
-    message_seconds: float = 60.0
-    max_object: int = 8 << 30
-    storable: Collection[UID] = negotiation.STORABLE
+_IN_COMMIT: Final = 16
+"""Instances of one association that may wait for their commit before nothing more is read."""
+_LAST_WORDS: Final = 1.0
+"""Seconds that a peer is given to read our A-ABORT when the gateway stops."""
 
 
 class StoreScp:
@@ -60,9 +45,9 @@ class StoreScp:
         self.intake = intake
         self.settings = settings
         self._peers: dict[_Peer, Connection] = {}
-        self._per_address: Counter[str] = Counter()
+        self.associations = Associations(settings)
+        self._answering: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._draining = False
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port, which the system chose where ``port`` is 0."""
@@ -71,52 +56,55 @@ class StoreScp:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self, grace: float) -> None:
-        """Take no new association; abort after ``grace`` seconds those that have not ended."""
-        self._draining = True
+        """Take no new association; abort after ``grace`` seconds those that have not ended.
+
+        On return every connection has ended and every commit that was begun is done.
+        """
+        self.associations.draining = True
         if self._server is not None:
             self._server.close()
-        connections = list(self._peers.values())
-        if connections:
-            waits = [asyncio.ensure_future(connection.ended()) for connection in connections]
-            await asyncio.wait(waits, timeout=grace)
+        for peer, connection in list(self._peers.items()):
+            if not peer.associated:
+                connection.abort("the gateway stops")
+        await self._all_ended(grace)
         for connection in list(self._peers.values()):
-            connection.abort("the gateway stops")
+            connection.abort("the gateway stops", linger=True)
+        await self._all_ended(_LAST_WORDS)
+        for connection in list(self._peers.values()):
+            connection.cut()
+            await connection.ended()
+        while self._answering:
+            await asyncio.wait(self._answering)
+
+    async def _all_ended(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for connection in list(self._peers.values()):
+                    await connection.ended()
+
+    def answering(self, task: asyncio.Task[None]) -> None:
+        """Remember an answer until it is given, even when the association ends before it."""
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def _connect(self) -> Connection:
         peer = _Peer(self)
         association = Association(Role.ACCEPTOR, max_pdu_length=self.settings.max_pdu_length)
-        connection = Connection(association, peer, artim_seconds=self.settings.artim_seconds)
+        strangers = len(self._peers) - self.associations.total()
+        crowded = strangers >= self.settings.max_strangers
+        connection = Connection(
+            association,
+            peer,
+            artim_seconds=self.settings.artim_seconds,
+            refusal="too many connections ask for no association" if crowded else "",
+        )
         peer.connection = connection
         self._peers[peer] = connection
         return connection
 
-    def rejection(self, request: AssociateRequest, address: str) -> AssociateReject | None:
-        """Why an association is not accepted, None where it is."""
-        settings = self.settings
-        if request.application_context != APPLICATION_CONTEXT:
-            return REJECT_APPLICATION_CONTEXT
-        if settings.check_called_ae and request.called != settings.ae_title:
-            return REJECT_CALLED
-        if settings.accept_from and request.calling not in settings.accept_from:
-            return REJECT_CALLING
-        here = self._per_address
-        if self._draining or here.total() >= settings.max_associations:
-            return REJECT_LIMIT
-        if here[address] >= settings.max_associations_per_peer:
-            return REJECT_LIMIT
-        return None
-
-    def associated(self, address: str) -> None:
-        """Count an accepted association."""
-        self._per_address[address] += 1
-
-    def ended(self, peer: "_Peer", address: str, *, was_associated: bool) -> None:
+    def ended(self, peer: "_Peer") -> None:
         """Forget a connection."""
         self._peers.pop(peer, None)
-        if was_associated:
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
 
 
 @dataclass(slots=True)
@@ -126,7 +114,7 @@ class _Incoming:
     context_id: int
     command: Command
     announced: Announced
-    part: Part | None
+    part: Part | None = None
     refusal: Failure | None = None
 
 
@@ -137,12 +125,13 @@ class _Peer:
         self.connection: Connection
         self._scp = scp
         self._origin = Origin(Arrival.C_STORE)
-        self._associated = False
+        self.associated = False
         self._contexts: dict[int, UID] = {}
         self._command = bytearray()
+        self._command_context = 0
         self._incoming: _Incoming | None = None
         self._answering: set[asyncio.Task[None]] = set()
-        self._release_asked = False
+        self._release_asked = self._ended = False
         self._received = self._refused = 0
         self._outcome = ""
         self._began = asyncio.get_running_loop().time()
@@ -177,31 +166,33 @@ class _Peer:
         """Drop what was only half received, and say how the association ended."""
         if self._incoming is not None:
             self._drop(self._incoming, "the association ended in the middle of the data set")
-        outcome = reason or self._outcome or "released"
-        if self._associated:
+            self._incoming = None
+        self._outcome = reason or self._outcome or "released"
+        self._ended = True
+        if self.associated:
+            self._scp.associations.ended(self._origin.address)
+            self._report()
+        elif reason and not self._origin.address:
+            stranger = Origin(Arrival.C_STORE, address=self.connection.address)
+            telemetry.association_refused(stranger, reason)
+        self._scp.ended(self)
+
+    def _report(self) -> None:
+        """One line, once the association has ended and the last commit is done."""
+        if self._ended and not self._answering:
             seconds = asyncio.get_running_loop().time() - self._began
             telemetry.association_closed(
                 self._origin,
                 received=self._received,
                 refused=self._refused,
                 seconds=seconds,
-                outcome=outcome,
+                outcome=self._outcome,
             )
-        elif reason:
-            telemetry.association_refused(self._origin_now(), reason)
-        self._scp.ended(self, self._origin.address, was_associated=self._associated)
-
-    def _origin_now(self) -> Origin:
-        return (
-            self._origin
-            if self._origin.address
-            else Origin(Arrival.C_STORE, address=self.connection.address)
-        )
 
     def _associate(self, request: AssociateRequest) -> None:
         address = self.connection.address
         self._origin = Origin(Arrival.C_STORE, request.calling, request.called, address)
-        rejection = self._scp.rejection(request, address)
+        rejection = self._scp.associations.rejection(request, address)
         if rejection is not None:
             telemetry.association_refused(self._origin, str(rejection))
             self.connection.send(rejection)
@@ -216,26 +207,36 @@ class _Peer:
             for context in accept.contexts
             if context.result == ContextResult.ACCEPTED
         }
-        self._associated = True
-        self._scp.associated(address)
+        self.associated = True
+        self._scp.associations.began(address)
         self.connection.send(accept)
 
     def _fragment(self, fragment: Fragment) -> None:
+        incoming = self._incoming
         if fragment.context_id not in self._contexts:
             self._broken(f"presentation context {fragment.context_id} was not accepted")
         elif fragment.is_command:
-            self._command += fragment.data
-            if len(self._command) > dimse.MAX_COMMAND_LENGTH:
-                self._broken(f"a command set of more than {dimse.MAX_COMMAND_LENGTH} bytes")
-            elif fragment.is_last:
-                self._begin(fragment.context_id)
-        elif self._incoming is None:
+            self._command_fragment(fragment)
+        elif incoming is None:
             self._broken("a data set without a command")
+        elif fragment.context_id != incoming.context_id:
+            self._broken("a data set in another presentation context than its command")
         else:
-            self._data(self._incoming, fragment)
+            self._data(incoming, fragment)
+
+    def _command_fragment(self, fragment: Fragment) -> None:
+        if not self._command:
+            self._command_context = fragment.context_id
+        self._command += fragment.data
+        if len(self._command) > dimse.MAX_COMMAND_LENGTH:
+            self._broken(f"a command set of more than {dimse.MAX_COMMAND_LENGTH} bytes")
+        elif fragment.context_id != self._command_context:
+            self._broken("a command set in two presentation contexts")
+        elif fragment.is_last:
+            self._begin(fragment.context_id)
 
     def _broken(self, reason: str) -> None:
-        self.connection.abort(reason)
+        self.connection.abort(reason, linger=True)
 
     def _begin(self, context_id: int) -> None:
         data, self._command = bytes(self._command), bytearray()
@@ -247,7 +248,9 @@ class _Peer:
         except dimse.MalformedCommand as error:
             self._broken(f"malformed command set: {error}")
             return
-        if command.field == dimse.C_ECHO_RQ:
+        if command.is_response:
+            self._broken(f"a response that nobody waits for, 0x{command.field:04X}")
+        elif command.field == dimse.C_ECHO_RQ and not command.has_data_set:
             self._reply(context_id, command.answer(dimse.SUCCESS))
         elif command.field == dimse.C_STORE_RQ and command.has_data_set:
             self._incoming = self._open(context_id, command)
@@ -258,13 +261,15 @@ class _Peer:
         if command.has_data_set:
             self._broken(f"DIMSE operation 0x{command.field:04X} is not offered")
         else:
-            self._reply(context_id, command.answer(dimse.UNRECOGNIZED_OPERATION))
+            is_store = command.field == dimse.C_STORE_RQ
+            status = dimse.CANNOT_UNDERSTAND if is_store else dimse.UNRECOGNIZED_OPERATION
+            self._reply(context_id, command.answer(status))
 
     def _open(self, context_id: int, command: Command) -> _Incoming:
         announced = Announced(
             self._origin, command.sop_class, command.sop_instance, self._contexts[context_id]
         )
-        incoming = _Incoming(context_id, command, announced, None)
+        incoming = _Incoming(context_id, command, announced)
         try:
             incoming.part = self._scp.intake.begin(announced)
         except Failure as failure:
@@ -287,7 +292,10 @@ class _Peer:
             self._incoming = None
             task = asyncio.get_running_loop().create_task(self._finish(incoming))
             self._answering.add(task)
+            self._scp.answering(task)
             task.add_done_callback(self._answered)
+            if len(self._answering) == _IN_COMMIT:
+                self.connection.hold(on=True)
 
     async def _finish(self, incoming: _Incoming) -> None:
         """Commit and answer; whatever goes wrong, the peer gets an answer that is true."""
@@ -328,10 +336,13 @@ class _Peer:
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)
+        if len(self._answering) == _IN_COMMIT - 1:
+            self.connection.hold(on=False)
         if not task.cancelled() and (error := task.exception()) is not None:
             telemetry.bug("a C-STORE could not be answered", error)
         if self._release_asked:
             self._release()
+        self._report()
 
     def _release(self) -> None:
         """Reply to the release once everything has been answered (PS3.8 §7.2)."""

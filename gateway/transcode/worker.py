@@ -43,6 +43,10 @@ MANY_FRAMES: Final = 8
 WORTH_SPLITTING: Final = 8 << 20
 """... if their native pixels have more bytes than this."""
 _PR_SET_PDEATHSIG: Final = 1
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT: Final = 64 << 20
+"""Freed memory a worker keeps: frames come one after another, and fresh pages cost faults."""
 _MAPPED: Final = 16 << 30
 
 imagecodecs.load()  # once, in the parent of all workers
@@ -86,7 +90,11 @@ def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
     Read-only maps of stored files do not count. ``prepare`` runs last (tests change decoders).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    library = ctypes.CDLL(None)
+    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _KEPT // 2)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_AS, (memory + _MAPPED, memory + _MAPPED))

@@ -202,8 +202,9 @@ class Association:
     def next_event(self) -> Event | Literal[Need.DATA]:
         """The next thing that happened, or that more bytes are needed.
 
-        Raises ``RemoteProtocolError`` once where the peer broke the protocol; the state is then
-        Sta13 and ``answer`` holds the A-ABORT.
+        Raises ``RemoteProtocolError`` where the peer broke the protocol; the state is then Sta13
+        and ``answer`` holds what to write. Call it again, until it needs data: only then is the
+        receive buffer free.
         """
         while True:
             event = self._parse()
@@ -252,28 +253,31 @@ class Association:
         raise RemoteProtocolError("protocol version 1 is not offered (PS3.8 §9.3.2)", answer)
 
     def _broken(
-        self, text: str, source: int = 2, reason: int = _UNEXPECTED_PDU
+        self, text: str, source: int, reason: int = _UNEXPECTED_PDU
     ) -> RemoteProtocolError:
-        """Drop what is unread and what follows, go to Sta13, and say what to answer."""
-        self._out_of_step = True
+        """Go to Sta13 and say what to answer."""
+        self._began = True
         self.state = State.AWAITING_CLOSE
         return RemoteProtocolError(text, pdu.encode(Abort(source, reason if source else 0)))
 
     def _parse(self) -> Event | None:
         """The next event in the buffer, None where it is not complete."""
-        if self._out_of_step:
+        if self._out_of_step or self.finished:
             self._start = self._end
-            return None
-        if self._skip and not self._skipped():
             return None
         if self._pdu_left or self._fragment_left >= 0:
             return self._parse_fragment()
-        if self._end - self._start < 6:
-            return None
-        kind, length = pdu.head(self._view[self._start :])
-        if kind == pdu.P_DATA:
-            return self._begin_p_data(length)
-        return self._parse_control(kind, length)
+        while not self._skip or self._skipped():
+            if self._end - self._start < 6:
+                return None
+            kind, length = pdu.head(self._view[self._start :])
+            if kind != pdu.P_DATA:
+                return self._parse_control(kind, length)
+            if RECEIVED[self.state][Fragment] is not _Do.IGNORE:
+                return self._begin_p_data(length)
+            self._start += 6
+            self._skip = length
+        return None
 
     def _skipped(self) -> bool:
         count = min(self._skip, self._end - self._start)
@@ -282,16 +286,11 @@ class Association:
         return self._skip == 0
 
     def _begin_p_data(self, length: int) -> Event | None:
-        if RECEIVED[self.state][Fragment] is _Do.IGNORE:
-            self._start += 6
-            self._skip = length
-            return self._parse()
         if not isinstance(RECEIVED[self.state][Fragment], State):
             return Fragment(0, is_command=False, is_last=False, data=b"")
         if length > self.max_pdu_length or length < 6:
-            raise self._broken(
-                f"P-DATA-TF of {length} bytes, agreed are 6 to {self.max_pdu_length}",
-                reason=_INVALID_PARAMETER,
+            raise self._invalid(
+                f"P-DATA-TF of {length} bytes, agreed are 6 to {self.max_pdu_length}"
             )
         self._start += 6
         self._pdu_left = length
@@ -323,14 +322,13 @@ class Association:
             return False
         length, context_id, control = pdu.pdv_head(self._view[self._start :])
         if length < 0 or length + 6 > self._pdu_left:
-            raise self._broken(
-                f"a presentation data value of {length} bytes in {self._pdu_left} of its PDU",
-                reason=_INVALID_PARAMETER,
+            raise self._invalid(
+                f"a presentation data value of {length} bytes in {self._pdu_left} of its PDU"
             )
         self._start += 6
         self._pdu_left -= 6
         if 0 < self._pdu_left - length < 6:
-            raise self._broken("a PDU with bytes after its last value", reason=_INVALID_PARAMETER)
+            raise self._invalid("a PDU with bytes after its last value")
         self._fragment_left, self._fragment_head = length, (context_id, control)
         return True
 
@@ -351,6 +349,10 @@ class Association:
             raise self._invalid(str(error), error.reason) from None
 
     def _invalid(self, text: str, reason: int = _INVALID_PARAMETER) -> RemoteProtocolError:
-        """Evt19, an unrecognized or invalid PDU: AA-1 in Sta2, AA-7 in Sta13, else AA-8."""
+        """Evt19, an unrecognized or invalid PDU: AA-1 in Sta2, AA-7 in Sta13, else AA-8.
+
+        Where the next PDU begins is no longer known, so all that follows is dropped.
+        """
+        self._out_of_step = True
         source = 0 if self.state is State.AWAITING_REQUEST else 2
         return self._broken(text, source, reason)

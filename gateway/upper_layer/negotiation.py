@@ -6,7 +6,7 @@ order decides.
 """
 
 from collections.abc import Collection
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from pynetdicom.service_class import (
@@ -39,10 +39,35 @@ _STORING: Final = (StorageServiceClass, NonPatientObjectStorageServiceClass, Ser
 _COMMANDS_ONLY: Final = frozenset((IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE))
 
 
-@cache
+_LONGEST_UID: Final = 64
+
+_MANAGING: Final = (
+    "1.2.840.10008.1.9",
+    "1.2.840.10008.1.20",
+    "1.2.840.10008.3.1.2",
+    "1.2.840.10008.5.1.1",
+    "1.2.840.10008.5.1.4.32",
+    "1.2.840.10008.5.1.4.34.2",
+    "1.2.840.10008.5.1.4.34.3",
+    "1.2.840.10008.5.1.4.34.4",
+    "1.2.840.10008.10",
+)
+"""Services, mostly retired, that pynetdicom does not know: study and print management, storage
+commitment, worklists and procedure steps of old, real-time video (PS3.6 Annex A)."""
+
+_HARDCOPY: Final = frozenset(f"1.2.840.10008.5.1.1.{last}" for last in (27, 29, 30))
+"""Stored Print and Hardcopy Image Storage, retired: among print management, but storage."""
+
+
+@lru_cache(maxsize=4096)
 def is_storage(abstract_syntax: UID) -> bool:
     """Whether a SOP class may be stored: all but those of services known to be others."""
-    return bool(abstract_syntax) and uid_to_service_class(abstract_syntax) in _STORING
+    if uid_to_service_class(abstract_syntax) not in _STORING:
+        return False
+    return abstract_syntax in _HARDCOPY or not any(
+        abstract_syntax == service or abstract_syntax.startswith(service + ".")
+        for service in _MANAGING
+    )
 
 
 def answer(
@@ -73,7 +98,7 @@ def _answer(
     role = roles.get(context.abstract_syntax)
     if context.abstract_syntax == VERIFICATION:
         readable: Collection[UID] = _COMMANDS_ONLY
-    elif is_storage(context.abstract_syntax):
+    elif 0 < len(context.abstract_syntax) <= _LONGEST_UID and is_storage(context.abstract_syntax):
         readable = storable
     else:
         return AnsweredContext(

@@ -35,8 +35,8 @@ RELEASE_RQ, RELEASE_RP, ABORT = 5, 6, 7
 MAX_CONTEXTS = 128
 MAX_SYNTAXES = 64
 MAX_USER_ITEMS = 1024
-MAX_ASSOCIATE_LENGTH = 65_536
-"""Bytes of an A-ASSOCIATE PDU's body: 128 contexts of 40 transfer syntaxes fit."""
+MAX_ASSOCIATE_LENGTH = 163_840
+"""Bytes of an A-ASSOCIATE PDU's body: 128 contexts of 45 transfer syntaxes fit."""
 
 _HEAD = struct.Struct(">BxL")
 _ITEM = struct.Struct(">BxH")
@@ -110,8 +110,12 @@ def foreign(first: bytes) -> str:
     """What speaks on the port when the first bytes are no A-ASSOCIATE-RQ, "" where unknown."""
     if first[:2] == b"\x16\x03":
         return "a TLS hello: the peer speaks TLS, this port is plain DICOM"
-    if first[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
+    if first[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PRI "):
         return "an HTTP request: this port is DICOM"
+    if first[:4] == b"HTTP":
+        return "an HTTP answer: the port called is not DICOM"
+    if first[:4] == b"SSH-":
+        return "an SSH greeting: the port called is not DICOM"
     return ""
 
 
@@ -294,7 +298,7 @@ def _associate(
     body = b"".join(
         (
             _FIXED.pack(event.protocol_version, _padded(event.called), _padded(event.calling)),
-            _item(0x10, event.application_context.encode()),
+            _item(0x10, _ascii(event.application_context)),
             *contexts,
             _item(0x50, b"".join(_user_items(event.user))),
         )
@@ -303,30 +307,30 @@ def _associate(
 
 
 def _proposed(context: ProposedContext) -> bytes:
-    syntaxes = b"".join(_item(0x40, uid.encode()) for uid in context.transfer_syntaxes)
-    abstract = _item(0x30, context.abstract_syntax.encode())
+    syntaxes = b"".join(_item(0x40, _ascii(uid)) for uid in context.transfer_syntaxes)
+    abstract = _item(0x30, _ascii(context.abstract_syntax))
     return _item(0x20, bytes((context.context_id, 0, 0, 0)) + abstract + syntaxes)
 
 
 def _answered(context: AnsweredContext) -> bytes:
     head_ = bytes((context.context_id, 0, context.result, 0))
-    return _item(0x21, head_ + _item(0x40, context.transfer_syntax.encode()))
+    return _item(0x21, head_ + _item(0x40, _ascii(context.transfer_syntax)))
 
 
 def _user_items(user: UserInformation) -> Iterator[bytes]:
     yield _item(0x51, struct.pack(">L", user.max_length))
-    yield _item(0x52, user.implementation_class.encode())
+    yield _item(0x52, _ascii(user.implementation_class))
     if user.window is not None:
         yield _item(0x53, struct.pack(">HH", *user.window))
     for role in user.roles:
-        yield _item(0x54, _count(role.sop_class.encode()) + bytes((role.scu, role.scp)))
+        yield _item(0x54, _count(_ascii(role.sop_class)) + bytes((role.scu, role.scp)))
     if user.implementation_version:
-        yield _item(0x55, user.implementation_version.encode("ascii", "replace")[:16])
+        yield _item(0x55, _ascii(user.implementation_version)[:16])
     for extended in user.extended:
-        yield _item(0x56, _count(extended.sop_class.encode()) + extended.information)
+        yield _item(0x56, _count(_ascii(extended.sop_class)) + extended.information)
     for common in user.common_extended:
-        related = b"".join(_count(uid.encode()) for uid in common.related)
-        heads = _count(common.sop_class.encode()) + _count(common.service_class.encode())
+        related = b"".join(_count(_ascii(uid)) for uid in common.related)
+        heads = _count(_ascii(common.sop_class)) + _count(_ascii(common.service_class))
         yield _item(0x57, heads + _count(related))
     if user.identity is not None:
         secrets = _count(user.identity.primary) + _count(user.identity.secondary)
@@ -342,6 +346,11 @@ def _item(kind: int, value: bytes) -> bytes:
 
 def _count(value: bytes) -> bytes:
     return _U16.pack(len(value)) + value
+
+
+def _ascii(text: str) -> bytes:
+    """One byte a character, so what a peer sent and is sent back never grows."""
+    return text.encode("ascii", "replace")
 
 
 def _padded(title: str) -> bytes:

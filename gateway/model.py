@@ -128,3 +128,57 @@ class Rendition:
 
     color: str = ""
     planar: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What is asked of a transcode beside the result.
+
+    ``verify`` "lossless" has reversible codestreams decoded a second time by a decoder of another
+    lineage, "all" lossy ones too, "" none. ``digests`` asks for SHA-256 sums of the pixels.
+    ``skip`` is how many tries ended with the whole gateway: as many decoders are passed over.
+    """
+
+    verify: str = ""
+    digests: bool = False
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a second decoder said of an instance that one decoder got through.
+
+    ``state`` is "equal", "within bound" (lossy, and nowhere off by more than ``bound``), "one
+    lineage" (nobody could be asked) or "not asked". ``decoders`` names both with their versions
+    and lineages; ``frames`` were compared, and ``maximum`` is the largest difference of a sample.
+    """
+
+    state: str
+    decoders: tuple[str, ...] = ()
+    frames: int = 0
+    maximum: int = 0
+    bound: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """How the pixels of an instance were made: what the ledger keeps of a transcode.
+
+    ``decoder`` is "" where none was needed. ``colour`` is the Photometric Interpretation that came
+    in and the one that went out; ``notes`` are corrections and warnings; ``stderr`` is what native
+    libraries printed. ``stored_digest`` is the SHA-256 of the stored frames without item heads,
+    ``native_digest`` that of Pixel Data as it went out, without its pad; "" where not asked for.
+    """
+
+    target: UID
+    decoder: str = ""
+    version: str = ""
+    self_test: str = ""
+    frames: int = 0
+    seconds: float = 0.0
+    colour: str = ""
+    notes: tuple[str, ...] = ()
+    stderr: str = ""
+    stored_digest: str = ""
+    native_digest: str = ""
+    verification: Verification | None = None

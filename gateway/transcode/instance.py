@@ -7,19 +7,21 @@ fails, everything is begun again with the next.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import UID, Rendition
+from gateway.model import UID, Checks, Passport, Rendition, Verification
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.decoders import candidates
-from gateway.transcode.form import Backend
+from gateway.transcode.form import Backend, FrameFormat
 from gateway.transcode.icon import ICON, icon_parts
+from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body
 from gateway.transcode.output import beside_of, write_all, written
 from gateway.transcode.plan import (
@@ -29,7 +31,9 @@ from gateway.transcode.plan import (
     pixel_head,
     plan_frames,
 )
+from gateway.transcode.record import Digests
 from gateway.transcode.source import Source, open_source
+from gateway.transcode.verify import verdict, watched
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 
 
@@ -37,7 +41,7 @@ from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 class Transcoded:
     """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
 
-    ``notes`` are corrections and colour decisions, for the record.
+    ``notes`` are corrections and colour decisions, for the record; the rest as in ``Passport``.
     """
 
     target: UID
@@ -47,16 +51,57 @@ class Transcoded:
     size: int
     photometric: str
     notes: tuple[str, ...]
+    version: str = ""
+    self_test: str = ""
+    colour: str = ""
+    stderr: str = ""
+    stored_digest: str = ""
+    native_digest: str = ""
+    verification: Verification | None = None
+
+    @property
+    def passport(self) -> Passport:
+        """What the ledger keeps of it."""
+        return Passport(
+            target=self.target,
+            decoder=self.decoder,
+            version=self.version,
+            self_test=self.self_test,
+            frames=self.frames,
+            seconds=self.seconds,
+            colour=self.colour,
+            notes=self.notes,
+            stderr=self.stderr,
+            stored_digest=self.stored_digest,
+            native_digest=self.native_digest,
+            verification=self.verification,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``."""
+    """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``.
+
+    ``value`` are those parts of ``head`` that are Pixel Data which needs no decoder, made of the
+    bytes ``stored``.
+    """
 
     head: list[Any]
     pixels: Pixels | None
     tail: list[Any]
     notes: tuple[str, ...] = ()
+    value: Sequence[Any] = ()
+    stored: Any = b""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is known of an instance when its result is written."""
+
+    notes: list[str]
+    backend: Backend | None = None
+    digests: Digests | None = None
+    verification: Verification | None = None
 
 
 def transcode(
@@ -66,6 +111,7 @@ def transcode(
     *,
     rendition: Rendition = Rendition(),  # noqa: B008 - a frozen value
     attempt: int = 0,
+    checks: Checks = Checks(),  # noqa: B008 - a frozen value
 ) -> Transcoded:
     """Write the instance in ``source`` to ``out`` in the native transfer syntax ``target``.
 
@@ -75,39 +121,51 @@ def transcode(
     """
     began = perf_counter()
     opened = open_source(source, out.parent)
+    mark(opened, out)
     plan = make_plan(opened, target, rendition)
-    return finish_plan(plan, opened, target, out, attempt, began)
+    return finish_plan(plan, opened, target, out, attempt, checks, began)
+
+
+def mark(source: Source, out: Path) -> None:
+    """Let the result's file stand before any decoder runs: it tells of a decode under way.
+
+    All decoders but that of an icon run after it was begun in any case.
+    """
+    if ICON in source.found:
+        with suppress(OSError):
+            beside_of(out).touch(0o600)
 
 
 def finish_plan(
-    plan: Plan, source: Source, target: UID, out: Path, attempt: int, began: float
+    plan: Plan, source: Source, target: UID, out: Path, attempt: int, checks: Checks, began: float
 ) -> Transcoded:
     """Decode and write what was planned; ``began`` is the perf_counter at the start."""
-    notes = list(plan.notes)
-    decoder = _write_with_best(plan, out, attempt, notes)
-    return described(plan, source, target, decoder, began, notes)
+    found = Findings(list(plan.notes))
+    _write_with_best(plan, out, attempt, checks, found)
+    return described(plan, source, target, found, began)
 
 
 def described(
-    plan: Plan, source: Source, target: UID, decoder: str, began: float, notes: Sequence[str]
+    plan: Plan, source: Source, target: UID, found: Findings, began: float
 ) -> Transcoded:
     """The record of what was done, or is about to be."""
+    backend = found.backend
+    stored_digest, native_digest = found.digests.sums if found.digests else ("", "")
+    came, goes = source.values.text(0x00280004), plan.pixels.photometric if plan.pixels else ""
     return Transcoded(
         target=target,
-        decoder=decoder,
-        frames=len(plan.pixels.frames) if plan.pixels and decoder else 0,
+        decoder=backend.name if backend else "",
+        frames=len(plan.pixels.frames) if plan.pixels and backend else 0,
         seconds=perf_counter() - began,
         size=_size(plan),
-        photometric=photometric_of(plan, source),
-        notes=tuple(notes),
+        photometric=goes or came,
+        notes=tuple(found.notes),
+        version=backend.version() if backend else "",
+        colour=came if goes in ("", came) else f"{came} to {goes}",
+        stored_digest=stored_digest,
+        native_digest=native_digest,
+        verification=found.verification,
     )
-
-
-def photometric_of(plan: Plan, source: Source) -> str:
-    """The Photometric Interpretation that goes out, "" where there are no pixels."""
-    if plan.pixels is not None:
-        return plan.pixels.photometric
-    return source.values.text(0x00280004)
 
 
 def make_plan(source: Source, target: UID, rendition: Rendition) -> Plan:
@@ -169,37 +227,83 @@ def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rend
     head = [meta, *parts, pixel_head(body.vr, element.length + (element.length & 1), target)]
     tail = [b"\0"] if element.length & 1 else []
     tail += data_set_part(source, element.end, source.end, target, {})
-    return Plan([*head, *body.parts()], None, tail)
+    value = list(body.parts())
+    stored = memoryview(source.data)[element.value : element.end]
+    return Plan([*head, *value], None, tail, value=value, stored=stored)
 
 
-def _write_with_best(plan: Plan, out: Path, attempt: int, notes: list[str]) -> str:
-    """Write the result with the first decoder that gets through; its name, "" for none."""
+def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
+    """Write the result with the first decoder that gets through."""
     if plan.pixels is None:
         with written(out) as descriptor:
             write_all(descriptor, [*plan.head, *plan.tail])
-        return ""
+        found.digests = _undecoded(plan) if checks.digests else None
+        return
     reasons: list[str] = []
-    for backend in backends_for(plan.pixels, attempt):
+    for backend in backends_for(plan.pixels, attempt, checks.skip):
         try:
             with written(out) as descriptor:
-                _write_frames(descriptor, plan, plan.pixels, backend)
+                _write_checked(descriptor, plan, plan.pixels, backend, checks, found)
         except DecoderFailed as failure:
             reasons.append(str(failure))
         else:
-            notes += reasons
-            return backend.name
+            found.notes += reasons
+            found.backend = backend
+            return
     raise PermanentFailure("; ".join(reasons))
 
 
-def backends_for(pixels: Pixels, attempt: int) -> Sequence[Backend]:
-    """The decoders from the ``attempt``-th on. Raises PermanentFailure where none is left."""
-    found = candidates(pixels.form)[attempt:]
+def _write_checked(
+    descriptor: int,
+    plan: Plan,
+    pixels: Pixels,
+    backend: Backend,
+    checks: Checks,
+    found: Findings,
+) -> None:
+    """Write the frames, and see what was asked to be seen. Raises Disagreement."""
+    found.digests = digests = Digests() if checks.digests else None
+    beside = watched(backend, pixels.form, checks.verify)
+    _write_frames(descriptor, plan, pixels, beside or backend, digests)
+    tally = beside.tally if beside else None
+    decoder = described_decoder(backend, pixels.form) if checks.verify else ""
+    found.verification = verdict(decoder, pixels.form, checks.verify, tally)
+    if digests:
+        digests.store(pixels.data, pixels.frames)
+
+
+def _undecoded(plan: Plan) -> Digests:
+    """Of native Pixel Data that is copied or swapped."""
+    digests = Digests()
+    for part in plan.value:
+        digests.native(part)
+    digests.store(plan.stored, [((0, len(plan.stored)),)])
+    return digests
+
+
+class _OfForm(Protocol):
+    @property
+    def form(self) -> FrameFormat: ...
+
+
+def backends_for(pixels: _OfForm, attempt: int, skip: int = 0) -> Sequence[Backend]:
+    """The decoders from the ``attempt``-th on, the first ``skip`` of them put last.
+
+    Raises PermanentFailure where none is left.
+    """
+    found = in_turn(candidates(pixels.form), skip)[attempt:]
     if not found:
         raise PermanentFailure(
             f"no {'other ' if attempt else ''}decoder for {pixels.form.coding.value} of "
             f"{pixels.form.precision} bits, {pixels.form.samples_per_pixel} samples per pixel"
         )
     return found
+
+
+def in_turn(found: list[Backend], skip: int) -> list[Backend]:
+    """The decoders with the first ``skip`` of them put last; a lone one is first again."""
+    first = skip % len(found) if found else 0
+    return found[first:] + found[:first]
 
 
 def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
@@ -219,13 +323,17 @@ def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
     return offset
 
 
-def _write_frames(descriptor: int, plan: Plan, pixels: Pixels, backend: Backend) -> None:
+def _write_frames(
+    descriptor: int, plan: Plan, pixels: Pixels, backend: Backend, digests: Digests | None
+) -> None:
     """Head, frames and tail; one system call where there is a single frame."""
     decoding = Decoding(pixels.form, pixels.finish, pixels.frames, known=pixels.known)
     pending = list(plan.head)
     done = 0
     for frame in decoded_frames(decoding, pixels.data, backend):
         pending.append(frame)
+        if digests:
+            digests.native(frame)
         done += memoryview(frame).nbytes
         if len(pixels.frames) > 1:
             write_all(descriptor, pending)

@@ -11,20 +11,24 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
-from gateway.model import UID, Rendition
+from gateway.model import UID, Checks, Rendition
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.output import beside_of
 from gateway.transcode.worker import (
+    Heard,
     Split,
+    concluded,
     decode_range,
     decoder_names,
+    digests_of,
     initialize,
     ready,
     transcode_each,
@@ -37,6 +41,7 @@ TASKS_PER_WORKER: Final = 2_000
 """A worker is replaced after so many tasks: native libraries leak."""
 _RANGES_PER_WORKER: Final = 4
 _AS_STORED: Final = Rendition()
+_NONE: Final = Checks()
 
 
 class _WorkerLost(Exception):
@@ -77,23 +82,29 @@ class TranscodePool:
         )
 
     async def transcode(
-        self, source: Path, target: UID, out: Path, rendition: Rendition = _AS_STORED
+        self,
+        source: Path,
+        target: UID,
+        out: Path,
+        rendition: Rendition = _AS_STORED,
+        checks: Checks = _NONE,
     ) -> Transcoded:
         """Write the instance in ``source`` to ``out`` in the native syntax ``target``.
 
         Raises PermanentFailure for an instance that cannot be decoded, also when two decoders
-        brought their worker down; TemporaryFailure when files cannot be read or written.
+        brought their worker down or disagree; TemporaryFailure when files cannot be read or
+        written.
         """
         lost: list[str] = []
         notes: list[str] = []
         attempt = 0
         while True:
             try:
-                done = await self._attempt(source, target, out, rendition, attempt)
+                done = await self._attempt(source, target, out, rendition, attempt, checks)
             except DecoderFailed as failure:
                 notes.append(str(failure))
             except _WorkerLost as end:
-                names = await self._names(source, target, out, rendition)
+                names = await self._names(source, target, out, rendition, checks)
                 who = names[attempt] if attempt < len(names) else "no decoder"
                 lost.append(f"{who} {end}")
                 if len(lost) > 1 or attempt + 1 >= len(names):
@@ -101,7 +112,8 @@ class TranscodePool:
             except PermanentFailure as failure:
                 if not notes and not lost:
                     raise
-                raise PermanentFailure("; ".join((*lost, *notes, str(failure)))) from failure
+                text = "; ".join((*lost, *notes, str(failure)))
+                raise type(failure)(text) from failure
             else:
                 return _with_notes(done, (*lost, *notes))
             attempt += 1
@@ -111,6 +123,7 @@ class TranscodePool:
         pairs: Sequence[tuple[Path, Path]],
         target: UID,
         rendition: Rendition = _AS_STORED,
+        checks: Checks = _NONE,
     ) -> list[Transcoded | Failure]:
         """Transcode several small instances, (source, out) each, as one task.
 
@@ -118,15 +131,17 @@ class TranscodePool:
         worker is lost, they are taken one by one.
         """
         try:
-            return await self._run(transcode_each, pairs, target, rendition)
+            return await self._run(transcode_each, pairs, target, rendition, checks)
         except _WorkerLost:
-            return [await self._single(source, target, out, rendition) for source, out in pairs]
+            return [
+                await self._single(source, target, out, rendition, checks) for source, out in pairs
+            ]
 
     async def _single(
-        self, source: Path, target: UID, out: Path, rendition: Rendition
+        self, source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks
     ) -> Transcoded | Failure:
         try:
-            return await self.transcode(source, target, out, rendition)
+            return await self.transcode(source, target, out, rendition, checks)
         except Failure as failure:
             return failure
 
@@ -142,16 +157,22 @@ class TranscodePool:
         await asyncio.to_thread(_stop, self._pool)
 
     async def _attempt(
-        self, source: Path, target: UID, out: Path, rendition: Rendition, attempt: int
+        self,
+        source: Path,
+        target: UID,
+        out: Path,
+        rendition: Rendition,
+        attempt: int,
+        checks: Checks,
     ) -> Transcoded:
         split = self.workers > 1
         try:
             done = await self._run(
-                transcode_or_split, source, target, out, rendition, attempt, split
+                transcode_or_split, source, target, out, rendition, attempt, split, checks
             )
             if isinstance(done, Transcoded):
                 return done
-            await self._ranges(done)
+            result = await self._ranges(done)
             beside_of(out).rename(out)
         except OSError as error:
             _remove(out)
@@ -159,9 +180,9 @@ class TranscodePool:
         except BaseException:
             _remove(out)
             raise
-        return done.result
+        return result
 
-    async def _ranges(self, split: Split) -> None:
+    async def _ranges(self, split: Split) -> Transcoded:
         """All ranges of frames, side by side; the first failure cancels the others."""
         count = len(split.frames)
         step = max(1, -(-count // (self.workers * _RANGES_PER_WORKER)))
@@ -170,23 +191,26 @@ class TranscodePool:
                 group.create_task(self._range(split, first, min(first + step, count)))
                 for first in range(0, count, step)
             ]
+        heard = []
         for task in running:
-            if (failure := task.result()) is not None:
-                raise failure
+            if not isinstance(answer := task.result(), Heard):
+                raise answer
+            heard.append(answer)
+        digests = await self._run(digests_of, split) if split.checks.digests else ("", "")
+        return concluded(split, heard, digests)
 
-    async def _range(self, split: Split, first: int, stop: int) -> Exception | None:
+    async def _range(self, split: Split, first: int, stop: int) -> Heard | Exception:
         """One range; its failure as a value, so that the others end before the file goes."""
         try:
-            await self._run(decode_range, split.part(first, stop), first)
+            return await self._run(decode_range, split.part(first, stop), first)
         except (Failure, DecoderFailed, _WorkerLost) as failure:
             return failure
-        return None
 
     async def _names(
-        self, source: Path, target: UID, out: Path, rendition: Rendition
+        self, source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks
     ) -> list[str]:
         try:
-            return await self._run(decoder_names, source, out.parent, target, rendition)
+            return await self._run(decoder_names, source, out.parent, target, rendition, checks)
         except (Failure, _WorkerLost):
             return []
 
@@ -247,15 +271,7 @@ def _given_up(lost: Sequence[str]) -> str:
 def _with_notes(done: Transcoded, notes: tuple[str, ...]) -> Transcoded:
     if not notes:
         return done
-    return Transcoded(
-        target=done.target,
-        decoder=done.decoder,
-        frames=done.frames,
-        seconds=done.seconds,
-        size=done.size,
-        photometric=done.photometric,
-        notes=(*notes, *done.notes),
-    )
+    return replace(done, notes=(*notes, *done.notes))
 
 
 def _remove(out: Path) -> None:

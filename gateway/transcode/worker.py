@@ -10,33 +10,38 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from gateway.failures import Failure, PermanentFailure, TemporaryFailure
-from gateway.model import UID, Rendition
+from gateway.failures import Failure, TemporaryFailure
+from gateway.model import UID, Checks, Rendition
+from gateway.transcode import lineage
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
-from gateway.transcode.decoders import candidates
-from gateway.transcode.form import FrameFormat
+from gateway.transcode.form import Backend, FrameFormat
 from gateway.transcode.frames import Frame
 from gateway.transcode.instance import (
+    Findings,
     Plan,
     Transcoded,
+    backends_for,
     described,
     finish_plan,
     make_plan,
+    mark,
     prepare_file,
     transcode,
 )
 from gateway.transcode.output import beside_of, write_at
 from gateway.transcode.plan import Pixels
+from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
+from gateway.transcode.verify import Tally, verdict, watched
 
 MANY_FRAMES: Final = 8
 """Objects of more frames than this are split over the workers."""
@@ -48,6 +53,8 @@ _M_MMAP_THRESHOLD: Final = -3
 _KEPT: Final = 64 << 20
 """Freed memory a worker keeps: frames come one after another, and fresh pages cost faults."""
 _MAPPED: Final = 16 << 30
+_stderr: Final[list[Stderr]] = []
+"""The pipe of this process, once it is a worker."""
 
 imagecodecs.load()  # once, in the parent of all workers
 
@@ -66,22 +73,23 @@ class Split:
     frames: Sequence[Frame]
     offset: int
     frame_bytes: int
-    attempt: int
+    backend: str
+    described: str
+    checks: Checks
     result: Transcoded
 
     def part(self, first: int, stop: int) -> "Split":
         """The frames [first, stop) alone."""
-        return Split(
-            source=self.source,
-            out=self.out,
-            form=self.form,
-            finish=self.finish,
-            frames=self.frames[first:stop],
-            offset=self.offset + first * self.frame_bytes,
-            frame_bytes=self.frame_bytes,
-            attempt=self.attempt,
-            result=self.result,
-        )
+        offset = self.offset + first * self.frame_bytes
+        return replace(self, frames=self.frames[first:stop], offset=offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a range of frames gave rise to beside its pixels."""
+
+    tally: Tally | None
+    stderr: str
 
 
 def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
@@ -98,9 +106,7 @@ def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_AS, (memory + _MAPPED, memory + _MAPPED))
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)  # native libraries print what they please
-    os.close(silence)
+    _stderr.append(Stderr())  # native libraries print what they please
     if prepare is not None:
         prepare()
 
@@ -109,16 +115,31 @@ def ready() -> None:
     """Nothing: a worker that has done it is there, with its libraries loaded."""
 
 
+def _printed() -> str:
+    """What native code has printed since this was last asked."""
+    return _stderr[0].take() if _stderr else ""
+
+
 def transcode_or_split(
-    source: Path, target: UID, out: Path, rendition: Rendition, attempt: int, split: bool
+    source: Path,
+    target: UID,
+    out: Path,
+    rendition: Rendition,
+    attempt: int,
+    split: bool,
+    checks: Checks,
 ) -> Transcoded | Split:
     """Transcode one instance; where ``split`` and it has many frames, only prepare its file."""
     began = perf_counter()
+    _printed()  # by a task that failed
     opened = open_source(source, out.parent)
+    mark(opened, out)
     plan = make_plan(opened, target, rendition)
     if split and plan.pixels is not None and _worth_splitting(plan.pixels):
-        return _prepared(opened, plan, plan.pixels, source, target, out, attempt, began)
-    return finish_plan(plan, opened, target, out, attempt, began)
+        return _prepared(opened, plan, plan.pixels, source, target, out, attempt, checks, began)
+    done = finish_plan(plan, opened, target, out, attempt, checks, began)
+    text = _printed()
+    return replace(done, stderr=text) if text else done
 
 
 def _worth_splitting(pixels: Pixels) -> bool:
@@ -138,11 +159,10 @@ def _prepared(
     target: UID,
     out: Path,
     attempt: int,
+    checks: Checks,
     began: float,
 ) -> Split:
-    backends = candidates(pixels.form)[attempt:]
-    if not backends:
-        raise PermanentFailure("no decoder is left for this instance")
+    backend = backends_for(pixels, attempt, checks.skip)[0]
     offset = prepare_file(plan, pixels, out)
     return Split(
         source=source,
@@ -152,24 +172,28 @@ def _prepared(
         frames=pixels.frames,
         offset=offset,
         frame_bytes=pixels.frame_bytes,
-        attempt=attempt,
-        result=described(plan, opened, target, backends[0].name, began, plan.notes),
+        backend=backend.name,
+        described=lineage.described(backend, pixels.form),
+        checks=checks,
+        result=described(plan, opened, target, Findings(list(plan.notes), backend), began),
     )
 
 
-def decode_range(split: Split, first: int) -> None:
+def decode_range(split: Split, first: int) -> Heard:
     """Decode the frames of ``split`` into their places; ``first`` numbers them in messages.
 
     Raises DecoderFailed where the decoder gave up: the instance begins again with the next.
     """
-    backend = candidates(split.form)[split.attempt]
+    _printed()
+    backend = _backend(split)
+    beside = watched(backend, split.form, split.checks.verify, first)
     decoding = Decoding(split.form, split.finish, split.frames, first)
     data = open_bytes(split.source)
     try:
         descriptor = os.open(beside_of(split.out), os.O_WRONLY | os.O_CLOEXEC)
         try:
             position = split.offset
-            for frame in decoded_frames(decoding, data, backend):
+            for frame in decoded_frames(decoding, data, beside or backend):
                 position = write_at(descriptor, frame, position)
         finally:
             os.close(descriptor)
@@ -177,25 +201,68 @@ def decode_range(split: Split, first: int) -> None:
         raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error
     if position != split.offset + len(split.frames) * split.frame_bytes:
         raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
+    return Heard(beside.tally if beside else None, _printed())
+
+
+def _backend(split: Split) -> Backend:
+    found = backends_for(split, 0)
+    return next(backend for backend in found if backend.name == split.backend)
+
+
+def digests_of(split: Split) -> tuple[str, str]:
+    """The digests of a whole instance whose frames are all in their places."""
+    stored = Digests()
+    stored.store(open_bytes(split.source), split.frames)
+    try:
+        descriptor = os.open(beside_of(split.out), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            length = len(split.frames) * split.frame_bytes
+            return stored.sums[0], digest_of_file(descriptor, split.offset, length)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TemporaryFailure(f"cannot read the transcoded file: {error}") from error
+
+
+def concluded(split: Split, heard: Sequence[Heard], digests: tuple[str, str]) -> Transcoded:
+    """The record of an instance that was decoded in ranges. Raises Disagreement."""
+    tallies = [each.tally for each in heard if each.tally is not None]
+    for each in tallies[1:]:
+        tallies[0].add(each)
+    return replace(
+        split.result,
+        stderr=distinct([each.stderr for each in heard]),
+        stored_digest=digests[0],
+        native_digest=digests[1],
+        verification=verdict(
+            split.described, split.form, split.checks.verify, tallies[0] if tallies else None
+        ),
+    )
 
 
 def transcode_each(
-    pairs: Sequence[tuple[Path, Path]], target: UID, rendition: Rendition
+    pairs: Sequence[tuple[Path, Path]], target: UID, rendition: Rendition, checks: Checks
 ) -> list[Transcoded | Failure]:
     """Transcode several instances, one after the other; a failure stands in its place."""
-    return [_one(source, target, out, rendition) for source, out in pairs]
+    return [_one(source, target, out, rendition, checks) for source, out in pairs]
 
 
-def _one(source: Path, target: UID, out: Path, rendition: Rendition) -> Transcoded | Failure:
+def _one(
+    source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks
+) -> Transcoded | Failure:
     try:
-        return transcode(source, target, out, rendition=rendition)
+        return transcode(source, target, out, rendition=rendition, checks=checks)
     except Failure as failure:
         return failure
     except Exception as error:  # noqa: BLE001 - one instance does not fail the others
         return TemporaryFailure(f"an error nobody expected: {type(error).__name__} {error}")
 
 
-def decoder_names(source: Path, scratch: Path, target: UID, rendition: Rendition) -> list[str]:
+def decoder_names(
+    source: Path, scratch: Path, target: UID, rendition: Rendition, checks: Checks
+) -> list[str]:
     """The decoders that would be tried, in order: to say which one brought a worker down."""
     plan = make_plan(open_source(source, scratch), target, rendition)
-    return [] if plan.pixels is None else [one.name for one in candidates(plan.pixels.form)]
+    if plan.pixels is None:
+        return []
+    return [one.name for one in backends_for(plan.pixels, 0, checks.skip)]

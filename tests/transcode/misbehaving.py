@@ -7,16 +7,17 @@ object chooses, and other objects are decoded as ever.
 import os
 import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gateway.transcode import decoders
+from gateway.transcode import decoders, worker
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 
-CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH = range(60001, 60007)
+CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE = range(60001, 60008)
 
 
 class Misbehaving:
@@ -58,9 +59,43 @@ FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH))
 SECOND = Misbehaving("second", (ALL_CRASH,))
 
 
+class Witness(Misbehaving):
+    """Sees one sample otherwise where the first sample of a frame is ``LIE``, refuses ``RAISE``.
+
+    It prints what a native library might.
+    """
+
+    def decode(self, frame: Any, form: FrameFormat) -> Any:
+        samples = np.array(super().decode(frame, form))
+        os.write(2, b"a \x1b[31mwarning\n")
+        if int(samples.flat[0]) == LIE:
+            samples[3, 5] += 9
+            samples[4, 0] += 2
+        return samples
+
+
+WITNESS = Witness("witness", (RAISE,))
+
+
 def prepare() -> None:
     """Put both in front of the JPEG-LS decoders of this process."""
     decoders.ROWS[Coding.JPEG_LS] = (FIRST, SECOND)
+
+
+def prepare_witness() -> None:
+    """One decoder of JPEG-LS, and one of another lineage beside it."""
+    decoders.ROWS[Coding.JPEG_LS] = (HONEST, WITNESS)
+
+
+HONEST = Misbehaving("honest", ())
+
+
+def flood() -> int:
+    """Print a megabyte; how many characters of it are kept."""
+    for _ in range(1 << 10):
+        with suppress(BlockingIOError):
+            os.write(2, b"x" * 1023 + b"\n")
+    return len(worker._printed())
 
 
 def limits_here() -> dict[str, object]:
@@ -68,5 +103,5 @@ def limits_here() -> dict[str, object]:
     return {
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
-        "stderr": str(Path("/proc/self/fd/2").readlink()),
+        "stderr": str(Path("/proc/self/fd/2").readlink()).startswith("pipe:"),
     }

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.model import Checks
 from gateway.transcode import worker
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool
@@ -169,9 +170,10 @@ def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     source, _ = many_frames(tmp_path)
     small, _ = object_of(tmp_path, 1)
     arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
-    assert isinstance(worker.transcode_or_split(source, *arguments, True), worker.Split)
-    assert isinstance(worker.transcode_or_split(source, *arguments, False), Transcoded)
-    assert isinstance(worker.transcode_or_split(small, *arguments, True), Transcoded)
+    none = Checks()
+    assert isinstance(worker.transcode_or_split(source, *arguments, True, none), worker.Split)
+    assert isinstance(worker.transcode_or_split(source, *arguments, False, none), Transcoded)
+    assert isinstance(worker.transcode_or_split(small, *arguments, True, none), Transcoded)
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ async def test_workers_keep_their_limits(tmp_path: Path) -> None:
         limits = await pool._run(misbehaving.limits_here)
     finally:
         await pool.aclose()
-    assert limits == {"core": 0, "data": 1 << 30, "stderr": "/dev/null"}
+    assert limits == {"core": 0, "data": 1 << 30, "stderr": True}
 
 
 async def test_an_idle_worker_that_dies_is_replaced(tmp_path: Path) -> None:

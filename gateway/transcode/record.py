@@ -1,0 +1,94 @@
+"""What is found out while an instance is transcoded, beside the result: digests and stderr.
+
+Digests are SHA-256: of the stored frames, fragment after fragment without item heads and offset
+table, so that they do not depend on how a sender cut them; and of the native value of Pixel Data
+as it goes out, without its pad byte, which is what others compute of ``PixelData``.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.transcode.frames import Frame
+
+MOST_STDERR: Final = 4096
+"""Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
+_PIECE: Final = 8 << 20
+_ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ESCAPED[ord("\n")] = " | "
+
+
+@dataclass(slots=True)
+class Digests:
+    """Two running sums: of the stored frames and of what is made of them."""
+
+    _stored: Any = field(default_factory=hashlib.sha256)
+    _native: Any = field(default_factory=hashlib.sha256)
+
+    def store(self, data: Any, frames: Iterable[Frame]) -> None:
+        """Add stored frames, spans of ``data``."""
+        view = memoryview(data)
+        for frame in frames:
+            for offset, length in frame:
+                self._stored.update(view[offset : offset + length])
+
+    def native(self, part: Any) -> None:
+        """Add bytes that go out."""
+        self._native.update(part)
+
+    @property
+    def sums(self) -> tuple[str, str]:
+        """Of what was stored and of what goes out, in hexadecimal."""
+        return self._stored.hexdigest(), self._native.hexdigest()
+
+
+def digest_of_file(descriptor: int, offset: int, length: int) -> str:
+    """The SHA-256 of ``length`` bytes of a file. Raises OSError."""
+    found = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_PIECE, max(length, 1))))
+    while length > 0:
+        count = os.preadv(descriptor, [buffer[: min(length, len(buffer))]], offset)
+        if not count:
+            break
+        found.update(buffer[:count])
+        offset, length = offset + count, length - count
+    return found.hexdigest()
+
+
+class Stderr:
+    """What native code prints in this process: a pipe instead of descriptor 2.
+
+    The pipe never blocks and holds ``MOST_STDERR`` bytes: what is more is lost.
+    """
+
+    def __init__(self) -> None:
+        """Take descriptor 2 over, for the life of the process."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(OSError, AttributeError):
+            import fcntl
+
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, MOST_STDERR)
+        os.dup2(writing, 2)
+        os.close(writing)
+        self._reading = reading
+
+    def take(self) -> str:
+        """What was printed since the last call, control characters escaped, "" for nothing."""
+        try:
+            raw = os.read(self._reading, 1 << 16)
+        except BlockingIOError:
+            return ""
+        return readable(raw)[:MOST_STDERR]
+
+
+def readable(raw: bytes) -> str:
+    """Foreign bytes as one line of text that a terminal may be given."""
+    return raw.decode("utf-8", "replace").strip().translate(_ESCAPED)
+
+
+def distinct(texts: Sequence[str]) -> str:
+    """What several tasks printed, each text once, within the limit of one."""
+    return " | ".join(dict.fromkeys(text for text in texts if text))[:MOST_STDERR]

@@ -44,6 +44,10 @@ JPEG_LS: Final = "1.2.840.10008.1.2.4.80"
 JPEG_LS_NEAR: Final = "1.2.840.10008.1.2.4.81"
 J2K_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
 J2K: Final = "1.2.840.10008.1.2.4.91"
+J2K_PART2_LOSSLESS: Final = "1.2.840.10008.1.2.4.92"
+J2K_PART2: Final = "1.2.840.10008.1.2.4.93"
+ENCAPSULATED_UNCOMPRESSED: Final = "1.2.840.10008.1.2.1.98"
+DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
 
 
 def _images(*rows: tuple[UID, str, str, bool]) -> tuple[TransferSyntax, ...]:
@@ -60,19 +64,30 @@ def _videos(*rows: tuple[UID, str, str]) -> tuple[TransferSyntax, ...]:
 
 _4 = "1.2.840.10008.1.2.4."
 
+_HIERARCHICAL: Final = (
+    ("59", "16-18", "Extended, Process 16 and 18", True),
+    ("60", "17-19", "Extended, Process 17 and 19", True),
+    ("61", "20-22", "Spectral Selection, Process 20 and 22", True),
+    ("62", "21-23", "Spectral Selection, Process 21 and 23", True),
+    ("63", "24-26", "Progressive, Process 24 and 26", True),
+    ("64", "25-27", "Progressive, Process 25 and 27", True),
+    ("65", "28", "Lossless, Process 28", False),
+    ("66", "29", "Lossless, Process 29", False),
+)
+
 KNOWN: Final[tuple[TransferSyntax, ...]] = (
     TransferSyntax(IMPLICIT_LE, "implicit-le", "Implicit VR Little Endian", explicit=False),
     TransferSyntax(EXPLICIT_LE, "explicit-le", "Explicit VR Little Endian"),
     TransferSyntax(EXPLICIT_BE, "explicit-be", "Explicit VR Big Endian", little_endian=False),
     TransferSyntax(DEFLATED, "deflated", "Deflated Explicit VR Little Endian", deflated=True),
     TransferSyntax(
-        "1.2.840.10008.1.2.1.98",
+        ENCAPSULATED_UNCOMPRESSED,
         "encapsulated-uncompressed",
         "Encapsulated Uncompressed Explicit VR Little Endian",
         encapsulated=True,
     ),
     *_images(
-        ("1.2.840.10008.1.2.8.1", "deflated-frames", "Deflated Image Frame Compression", False),
+        (DEFLATED_FRAMES, "deflated-frames", "Deflated Image Frame Compression", False),
         (RLE, "rle", "RLE Lossless", False),
         (JPEG_BASELINE, "jpeg-baseline", "JPEG Baseline (Process 1)", True),
         (JPEG_EXTENDED, "jpeg-extended", "JPEG Extended (Process 2 and 4)", True),
@@ -82,14 +97,49 @@ KNOWN: Final[tuple[TransferSyntax, ...]] = (
         (JPEG_LS_NEAR, "jpeg-ls-near", "JPEG-LS Near-Lossless", True),
         (J2K_LOSSLESS, "j2k-lossless", "JPEG 2000 Lossless", False),
         (J2K, "j2k", "JPEG 2000", True),
-        (_4 + "92", "j2k-part2-lossless", "JPEG 2000 Part 2 Multi-component Lossless", False),
-        (_4 + "93", "j2k-part2", "JPEG 2000 Part 2 Multi-component", True),
+        (
+            J2K_PART2_LOSSLESS,
+            "j2k-part2-lossless",
+            "JPEG 2000 Part 2 Multi-component Lossless",
+            False,
+        ),
+        (J2K_PART2, "j2k-part2", "JPEG 2000 Part 2 Multi-component", True),
         (_4 + "201", "htj2k-lossless", "High-Throughput JPEG 2000 Lossless", False),
         (_4 + "202", "htj2k-rpcl", "High-Throughput JPEG 2000 Lossless RPCL", False),
         (_4 + "203", "htj2k", "High-Throughput JPEG 2000", True),
         (_4 + "110", "jpeg-xl-lossless", "JPEG XL Lossless", False),
         (_4 + "111", "jpeg-xl-recompression", "JPEG XL JPEG Recompression", True),
         (_4 + "112", "jpeg-xl", "JPEG XL", True),
+        (_4 + "52", "jpeg-extended-3-5", "JPEG Extended (Process 3 and 5), retired", True),
+        (
+            _4 + "53",
+            "jpeg-spectral-6-8",
+            "JPEG Spectral Selection (Process 6 and 8), retired",
+            True,
+        ),
+        (
+            _4 + "54",
+            "jpeg-spectral-7-9",
+            "JPEG Spectral Selection (Process 7 and 9), retired",
+            True,
+        ),
+        (
+            _4 + "55",
+            "jpeg-progressive-10-12",
+            "JPEG Progressive (Process 10 and 12), retired",
+            True,
+        ),
+        (
+            _4 + "56",
+            "jpeg-progressive-11-13",
+            "JPEG Progressive (Process 11 and 13), retired",
+            True,
+        ),
+        (_4 + "58", "jpeg-lossless-15", "JPEG Lossless (Process 15), retired", False),
+        *(
+            (_4 + n, f"jpeg-hierarchical-{p}", f"JPEG Hierarchical ({t}), retired", lossy)
+            for n, p, t, lossy in _HIERARCHICAL
+        ),
     ),
     *_videos(
         (_4 + "100", "mpeg2-main", "MPEG2 Main Profile / Main Level"),

@@ -1,9 +1,10 @@
 """What a codestream says of itself, read before any decoder touches it.
 
 JPEG (ISO/IEC 10918-1 Annex B), JPEG-LS (14495-1 Annex C), JPEG 2000 (15444-1 Annex A, raw or in
-a JP2 wrapper) and the RLE header (PS3.5 Annex G). Only marker segments are read, never entropy
-coded data, so a hostile stream costs microseconds. A stream without its end marker was cut:
-decoders return plausible pictures for such, this module refuses them.
+a JP2 wrapper), JPEG XL (18181-1) and the RLE header (PS3.5 Annex G). Only marker
+segments are read, never entropy coded data, so a hostile stream costs microseconds. A stream
+without its end marker was cut: decoders return plausible pictures for such, this module refuses
+them.
 """
 
 import itertools
@@ -12,19 +13,29 @@ from struct import Struct, error, unpack_from
 from typing import Any, NoReturn
 
 from gateway.failures import PermanentFailure
+from gateway.transcode import jpeg_xl
 from gateway.transcode.form import Coding
 
 MAX_SCANS = 100
 MAX_TILES = 65_535
 MAX_LAYERS = 1_000
 MAX_COMPONENTS = 4
+MAX_SPANNING = 1_024
+"""Components of a JPEG 2000 codestream that holds several frames (PS3.5 A.4.4)."""
 MAX_SEGMENTS = 2_000
 TAIL = 128
 """Bytes at the end of a frame in which the end marker must stand: padding comes after it."""
 
 _SEGMENT = Struct(">BBH")
 _SIZ = Struct(">HHIIIIIIIIH")
-_DCT = (0xC0, 0xC1, 0xC2)
+_DCT = {
+    0xC0: "baseline",
+    0xC1: "extended",
+    0xC2: "progressive",
+    0xC9: "extended, arithmetic",
+    0xCA: "progressive, arithmetic",
+}
+_PROGRESSIVE = (0xC2, 0xCA)
 _FRAMES = {
     *_DCT,
     0xC3,
@@ -78,6 +89,8 @@ def read_codestream(frame: Any) -> Codestream | None:
             return _jpeg_2000(frame, 0)
         if head[4:8] == b"jP  ":
             return _jpeg_2000(frame, _contiguous_codestream(frame))
+        if head.startswith(jpeg_xl.STARTS):
+            return _jpeg_xl(frame)
     except (error, IndexError):
         _refuse("the codestream is cut within its header")
     return None
@@ -143,7 +156,7 @@ def _application(frame: Any, at: int, length: int, seen: _Jpeg) -> None:
 
 def _finished(frame: Any, seen: _Jpeg) -> Codestream:
     coding, process, lossy = _process(seen)
-    if seen.kind == 0xC2 and _scans(frame) > MAX_SCANS:
+    if seen.kind in _PROGRESSIVE and _scans(frame) > MAX_SCANS:
         _refuse(f"more than {MAX_SCANS} scans in a progressive JPEG")
     return Codestream(
         coding=coding,
@@ -166,9 +179,10 @@ def _process(seen: _Jpeg) -> tuple[Coding | None, str, bool]:
     if seen.kind == 0xC3:
         return Coding.JPEG_LOSSLESS, f"JPEG lossless, selection value {seen.near}", False
     if seen.kind in _DCT and seen.precision in (8, 12):
-        name = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}[seen.kind]
         coding = Coding.JPEG_8 if seen.precision == 8 else Coding.JPEG_12
-        return coding, f"JPEG {name}, {seen.precision} bit", True
+        if seen.kind in (0xC9, 0xCA):
+            coding = Coding.JPEG_ARITHMETIC
+        return coding, f"JPEG {_DCT[seen.kind]}, {seen.precision} bit", True
     if not seen.kind:
         _refuse("no frame header (SOF) before the first scan")
     return None, f"JPEG process SOF{seen.kind - 0xC0}, {seen.precision} bit", True
@@ -202,8 +216,8 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
     length, capabilities, x1, y1, x0, y0, tw, th, tx0, ty0, count = _SIZ.unpack_from(
         frame, start + 4
     )
-    if not 1 <= count <= MAX_COMPONENTS:
-        _refuse(f"the codestream has {count} components; 1 to {MAX_COMPONENTS} are decoded here")
+    if not 1 <= count <= MAX_SPANNING:
+        _refuse(f"the codestream has {count} components; 1 to {MAX_SPANNING} are decoded here")
     if not tw or not th or x1 <= x0 or y1 <= y0:
         _refuse("the codestream declares an empty image or empty tiles")
     if -(-(x1 - tx0) // tw) * -(-(y1 - ty0) // th) > MAX_TILES:
@@ -243,6 +257,21 @@ def _coding_style(frame: Any, at: int) -> tuple[bool, bool]:
             return bool(transform), frame[at + 13] == 1
         at += 2 + length
     _refuse("no coding style (COD) in the main header")
+
+
+def _jpeg_xl(frame: Any) -> Codestream:
+    head = jpeg_xl.read_head(frame)
+    how = "JPEG recompressed" if head.recompressed else "XYB" if head.xyb else "not transformed"
+    return Codestream(
+        coding=Coding.JPEG_XL,
+        process=f"JPEG XL, {how}",
+        rows=head.rows,
+        columns=head.columns,
+        components=head.components,
+        precision=head.precision,
+        lossy=head.xyb or head.recompressed,
+        transform=head.xyb or head.recompressed,
+    )
 
 
 def rle_segments(frame: Any) -> list[tuple[int, int]]:

@@ -17,11 +17,14 @@ JPEG lossless      Adobe transform 0, ids R, G, B  any                          
 JPEG lossless, LS  none                            RGB / YBR_FULL(_422)          RGB / YBR_FULL
 JPEG 2000          component transform used        any                           RGB
 JPEG 2000          component transform not used    YBR_FULL(_422) / another      YBR_FULL / RGB
-RLE                none                            YBR_FULL(_422) / another      YBR_FULL / as is
+JPEG XL            XYB, or a recompressed JPEG     any                           RGB
+JPEG XL            not transformed                 YBR_FULL(_422) / another      YBR_FULL / RGB
+RLE, deflated, raw none                            YBR_FULL(_422) / another      YBR_FULL / as is
 =================  ==============================  ============================  ============
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.transcode.codestream import Codestream
 from gateway.transcode.form import Coding
@@ -30,6 +33,7 @@ RGB = "RGB"
 YBR_FULL = "YBR_FULL"
 _YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
 _RGB_IDS = (0x52, 0x47, 0x42)
+DCT: Final = (Coding.JPEG_8, Coding.JPEG_12, Coding.JPEG_ARITHMETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,10 @@ def decide_colour(header: str, found: Codestream | None, wanted: str = "") -> Co
 def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
     if found is None:
         encoded = YBR_FULL if header in _YBR_FULL else header
-        return encoded, "RLE holds the samples as the header names them"
-    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K):
+        return encoded, "the samples stand as the header names them"
+    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K, Coding.JPEG_XL):
         return _jpeg_2000(header, found)
-    if found.coding in (Coding.JPEG_8, Coding.JPEG_12):
+    if found.coding in DCT:
         return _jpeg_dct(header, found)
     if found.coding is Coding.JPEG_LOSSLESS and (found.adobe == 0 or found.ids == _RGB_IDS):
         return RGB, "the codestream declares RGB"

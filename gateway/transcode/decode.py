@@ -1,7 +1,7 @@
 """Frames through one decoder: preflight, decode, check, finish. No file is written here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join
 from gateway.transcode.image_pixel import different
-from gateway.transcode.samples import Finish, conform, finished, pack, spread_422
+from gateway.transcode.samples import Finish, apart, conform, finished, pack, spread_422
 
 EXPANSION: Final = 1_000
 SMALL: Final = 16 << 20
@@ -51,6 +51,8 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
         if decoding.form.bits_allocated == 1:
             packed, carry = pack(samples, carry)
             yield packed
+        elif decoding.form.spanning:
+            yield from (finished(one, decoding.finish) for one in apart(samples, decoding.form))
         else:
             yield finished(samples, decoding.finish)
     if len(carry):
@@ -61,6 +63,8 @@ def _decoded(
     frame: Any, form: FrameFormat, backend: Backend, number: int, known: Codestream | None
 ) -> Any:
     try:
+        if form.spanning:
+            form = _as_spanned(frame, form)
         frame = _checked(frame, form, known)
         if form.photometric == "YBR_FULL_422" and form.coding is Coding.NATIVE:
             return spread_422(frame, form.rows, form.columns)
@@ -77,22 +81,37 @@ def _decoded(
         ) from error
 
 
+def _as_spanned(frame: Any, form: FrameFormat) -> FrameFormat:
+    """The form of a codestream of several frames: each may hold another number of them."""
+    found = read_codestream(frame)
+    return replace(form, samples_per_pixel=found.components) if found else form
+
+
 def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:
     """The raw codestream of a frame, after it was held against the form."""
     if form.coding is Coding.NATIVE:
-        return frame
+        return _whole(frame, form)
     size = form.bits // 8
     if size > SMALL and size > EXPANSION * len(frame):
         raise PermanentFailure(
             f"{len(frame)} bytes would expand to {size}, more than {EXPANSION} times"
         )
-    if form.coding is Coding.RLE:
+    if form.coding in (Coding.RLE, Coding.DEFLATED):
         return frame
     found = known or read_codestream(frame)
     if found is None:
         raise PermanentFailure("the frame does not start with a codestream")
     _compare(found, form)
     return frame[found.start :] if found.start else frame
+
+
+def _whole(frame: Any, form: FrameFormat) -> Any:
+    """A frame of samples as they are, without padding. Raises PermanentFailure when short."""
+    size = 2 * form.rows * form.columns if form.photometric == "YBR_FULL_422" else form.bits
+    size = size if form.photometric == "YBR_FULL_422" else -(-size // 8)
+    if len(frame) < size:
+        raise PermanentFailure(f"the frame has {len(frame)} bytes, {size} are needed")
+    return frame[:size]
 
 
 def _compare(found: Codestream, form: FrameFormat) -> None:

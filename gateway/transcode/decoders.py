@@ -1,4 +1,7 @@
-"""The decoders in the order in which they are tried: exactness first, then measured speed.
+"""The decoders in the order in which they are tried: proven exact first, then fastest here.
+
+The self-test closes what a decoder fails and measures speed (``gateway.transcode.matrix``);
+between decoders of equal speed the order of this table rules.
 
 =====================  ==========================================  ============================
 transfer syntax        decoders                                    why in this order
@@ -10,7 +13,10 @@ JPEG Lossless .57 .70  imagecodecs, gdcm                           1.5 ms agains
 JPEG-LS .80 .81        imagecodecs, pyjpegls, gdcm                 the first takes a stray byte
 JPEG 2000 .90 .91      imagecodecs, pylibjpeg, pillow, gdcm        one lineage, equal speed
 .. irreversible colour pylibjpeg, pillow, gdcm, imagecodecs        the last rounds some by 1
-HTJ2K .201 .202 .203   imagecodecs, pylibjpeg                      irreversible: pylibjpeg alone
+HTJ2K .201 .202 .203   imagecodecs, pylibjpeg                      irreversible: the first wraps
+JPEG arithmetic        imagecodecs, pillow                         one lineage
+JPEG XL .110-.112      imagecodecs                                 the only one
+deflated frames        imagecodecs, numpy                          libdeflate against zlib
 =====================  ==========================================  ============================
 
 The row is taken by what the codestream is, not by its label. One decoder serves a whole
@@ -21,6 +27,7 @@ from typing import Final
 
 from gateway.transcode.backends import gdcm, imagecodecs, jpeg_ls, native, pillow, pylibjpeg
 from gateway.transcode.form import Backend, Coding, FrameFormat
+from gateway.transcode.matrix import proven
 
 BACKENDS: Final[tuple[Backend, ...]] = (imagecodecs, pylibjpeg, pillow, jpeg_ls, gdcm, native)
 
@@ -36,6 +43,9 @@ ROWS: Final[dict[Coding, tuple[Backend, ...]]] = {
     Coding.JPEG_LS: (imagecodecs, jpeg_ls, gdcm),
     Coding.JPEG_2000: _OPENJPEG,
     Coding.HTJ2K: (imagecodecs, pylibjpeg),
+    Coding.JPEG_ARITHMETIC: (imagecodecs, pillow),
+    Coding.JPEG_XL: (imagecodecs,),
+    Coding.DEFLATED: (imagecodecs, native),
 }
 
 
@@ -44,4 +54,7 @@ def candidates(form: FrameFormat) -> list[Backend]:
     row = ROWS[form.coding]
     if form.coding is Coding.JPEG_2000 and form.lossy and form.samples_per_pixel > 1:
         row = _IRREVERSIBLE_COLOUR
-    return [backend for backend in row if backend.supports(form) and backend.version()]
+    able = [backend for backend in row if backend.supports(form) and backend.version()]
+    if form.coding is Coding.NATIVE:
+        return able
+    return proven().ordered(form, able)

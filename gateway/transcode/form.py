@@ -26,6 +26,9 @@ class Coding(Enum):
     JPEG_LS = "JPEG-LS"
     JPEG_2000 = "JPEG 2000"
     HTJ2K = "High-Throughput JPEG 2000"
+    JPEG_ARITHMETIC = "JPEG DCT, arithmetic coding"
+    JPEG_XL = "JPEG XL"
+    DEFLATED = "deflated samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class FrameFormat:
     lossy: bool = False
     convert: bool = False
     high_bits: bool = False
-    """Overlays stand in the bits above Bits Stored: they are kept as they are."""
+    """Something stands in the bits above Bits Stored: they are kept as they are."""
+    spanning: bool = False
+    """The components of a codestream are those of several frames, one after the other."""
 
     @property
     def samples(self) -> int:

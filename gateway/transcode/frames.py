@@ -59,6 +59,18 @@ def split_frames(
     return frames
 
 
+def split_collections(data: Any, fragments: Sequence[Span]) -> list[Frame]:
+    """The codestreams of an element in which each may hold several frames (PS3.5 A.4.4).
+
+    By the Basic Offset Table where it fits, else by the codestreams' markers.
+    """
+    bodies = [span for span in fragments[1:] if span[1]]
+    if not bodies:
+        raise PermanentFailure("Pixel Data holds no fragment with content")
+    count = fragments[0][1] // 4
+    return (count and _by_basic(data, fragments[0], fragments, count)) or _by_markers(data, bodies)
+
+
 def join(data: Any, frame: Frame) -> Any:
     """One frame's codestream: a slice of ``data`` where it is one fragment, else a copy."""
     if len(frame) == 1:

@@ -27,6 +27,7 @@ EXTENDED_OFFSETS: Final = 0x7FE00001
 EXTENDED_LENGTHS: Final = 0x7FE00002
 TOTAL_LENGTH: Final = 0x7FE00003
 PIXEL_DATA: Final = 0x7FE00010
+_OVERLAY_BIT: Final = 0x60000102
 
 Changes: TypeAlias = dict[int, NewValue | None]
 
@@ -37,6 +38,8 @@ _METHODS: Final = {
     Coding.JPEG_LS: "ISO_14495_1",
     Coding.JPEG_2000: "ISO_15444_1",
     Coding.HTJ2K: "ISO_15444_15",
+    Coding.JPEG_ARITHMETIC: "ISO_10918_1",
+    Coding.JPEG_XL: "ISO_18181_1",
 }
 
 
@@ -104,13 +107,25 @@ def read_image_pixel(values: Values) -> ImagePixel:
         representation=number(REPRESENTATION),
         frames=int(frames or 1) or 1,
         lossy=values.text(LOSSY),
-        high_bits=_overlays_in_high_bits(values),
+        high_bits=number(HIGH_BIT) >= number(STORED) or _overlays_in_high_bits(values),
     )
 
 
 def _overlays_in_high_bits(values: Values) -> bool:
-    """Retired: overlay planes in unused bits of Pixel Data (PS3.5 8.1.2)."""
-    return any(tag & 0xFF01FFFF == 0x60000100 and values.number(tag) > 1 for tag in values.found)
+    """Retired: an overlay in unused bits of Pixel Data, by its Bit Position (PS3.5 8.1.2)."""
+    stored = values.number(STORED)
+    return any(
+        tag & 0xFF01FFFF == _OVERLAY_BIT
+        and values.number(tag) >= stored > 0
+        and _no_data(tag, values)
+        for tag in values.found
+    )
+
+
+def _no_data(bit_position: int, values: Values) -> bool:
+    """Whether an overlay has no Overlay Data of its own, or says that it needs none."""
+    group = bit_position & 0xFFFF0000
+    return values.number(group | 0x0100) > 1 or group | 0x3000 not in values.found
 
 
 def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tuple[str, ...]]:
@@ -119,7 +134,7 @@ def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tupl
     Raises PermanentFailure where rows, columns or components differ: that is another picture.
     """
     if found is None:
-        _check_rle(header)
+        _check_whole(header)
         return header, ()
     stated = (header.rows, header.columns, header.samples)
     if stated != (found.rows, found.columns, found.components):
@@ -139,10 +154,10 @@ def different(stated: tuple[int, int, int], found: Codestream) -> str:
     )
 
 
-def _check_rle(header: ImagePixel) -> None:
+def _check_whole(header: ImagePixel) -> None:
     if header.allocated not in (1, 8, 16, 32) or not header.rows or not header.columns:
         raise PermanentFailure(
-            f"RLE of {header.rows} rows, {header.columns} columns, Bits Allocated "
+            f"samples of {header.rows} rows, {header.columns} columns, Bits Allocated "
             f"{header.allocated}: Bits Allocated 1, 8, 16 and 32 are decoded here"
         )
 

@@ -155,7 +155,7 @@ def described(
     return Transcoded(
         target=target,
         decoder=backend.name if backend else "",
-        frames=len(plan.pixels.frames) if plan.pixels and backend else 0,
+        frames=plan.pixels.count or len(plan.pixels.frames) if plan.pixels and backend else 0,
         seconds=perf_counter() - began,
         size=_size(plan),
         photometric=goes or came,

@@ -16,6 +16,9 @@ JPEG-LS                CharLS                          imagecodecs, pyjpegls, gd
 JPEG 2000              OpenJPEG                        imagecodecs, pylibjpeg, pillow, gdcm
 HTJ2K                  OpenJPH                         imagecodecs
 ..                     OpenJPEG                        pylibjpeg
+JPEG XL                libjxl                          imagecodecs
+deflated samples       libdeflate                      imagecodecs
+..                     zlib                            numpy
 =====================  ==============================  =========================================
 
 libjpeg-turbo left IJG's libjpeg 6b in 2010 and has entropy decoder and transforms of its own, so
@@ -53,6 +56,11 @@ LINEAGE: Final[dict[tuple[str, Coding], str]] = {
     ("gdcm", Coding.JPEG_2000): _OPENJPEG,
     ("imagecodecs", Coding.HTJ2K): "OpenJPH",
     ("pylibjpeg", Coding.HTJ2K): _OPENJPEG,
+    ("imagecodecs", Coding.JPEG_ARITHMETIC): _TURBO,
+    ("pillow", Coding.JPEG_ARITHMETIC): _TURBO,
+    ("imagecodecs", Coding.JPEG_XL): "libjxl",
+    ("imagecodecs", Coding.DEFLATED): "libdeflate",
+    ("numpy", Coding.DEFLATED): "zlib",
 }
 
 WITNESSES: Final[tuple[Backend, ...]] = (JPEGSOF3, LIBLJ92)

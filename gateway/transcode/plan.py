@@ -13,9 +13,9 @@ from gateway.dataset.rewrite import rewrite
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.codestream import Codestream, read_codestream
-from gateway.transcode.colour import RGB, Colour, decide_colour
+from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
 from gateway.transcode.form import Coding, FrameFormat
-from gateway.transcode.frames import Frame, join, split_frames
+from gateway.transcode.frames import Frame, join, split_collections, split_frames
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
     EXTENDED_OFFSETS,
@@ -30,11 +30,20 @@ from gateway.transcode.image_pixel import (
 from gateway.transcode.palette import as_rgb, read_palette
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source
-from gateway.transfer_syntax import RLE, TransferSyntax, name_of
+from gateway.transfer_syntax import (
+    BY_UID,
+    DEFLATED_FRAMES,
+    ENCAPSULATED_UNCOMPRESSED,
+    J2K_PART2,
+    J2K_PART2_LOSSLESS,
+    RLE,
+    TransferSyntax,
+    name_of,
+)
 
 MAX_NATIVE: Final = 2**32 - 2
 MAX_FRAME: Final = 512 << 20
-_DCT: Final = (Coding.JPEG_8, Coding.JPEG_12)
+_WITHOUT_MARKERS: Final = {RLE: Coding.RLE, DEFLATED_FRAMES: Coding.DEFLATED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Pixels:
     notes: tuple[str, ...] = ()
     known: tuple[Any, Codestream | None] | None = None
     """The first frame's bytes and declarations."""
+    count: int = 0
+    """Number of Frames; less are in ``frames`` where codestreams hold several each."""
 
 
 def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) -> Pixels:
@@ -67,12 +78,16 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
     """
     values, element = source.values, source.pixel_data
     header = read_image_pixel(values)
-    frames = split_frames(source.data, _fragments(source, element), header.frames, _table(source))
+    spanning = spans_frames(source, header)
+    frames = spanning or split_frames(
+        source.data, _fragments(source, element), header.frames, _table(source)
+    )
     first = join(memoryview(source.data), frames[0])
-    found = _codestream(source, first)
-    mended, notes = mend(header, found)
+    found = _codestream(source, first, header)
+    mended, notes = mend(header, one_of(found, header) if spanning else found)
     colour = decide_colour(header.photometric, found, rendition.color)
-    form = frame_format(source.meta.transfer_syntax, mended, found, colour)
+    form = frame_format(source.meta.transfer_syntax, mended, found, colour, len(first))
+    form = replace(form, spanning=bool(spanning))
     out, finish, changes = _rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
@@ -80,7 +95,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
         stored = sum(length for frame in frames for _, length in frame)
         ratio = form.bits * len(frames) / 8 / max(stored, 1)
         changes |= provenance(header, form.coding, ratio, values)
-    found_notes = found.notes if found else ()
+    found_notes = found.notes if found else _label_notes(source, form)
     return sized(
         Pixels(
             form=form,
@@ -94,10 +109,18 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
             changes=changes,
             notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
             known=(first, found),
+            count=header.frames,
         ),
         out,
         target,
     )
+
+
+def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
+    syntax = source.meta.transfer_syntax
+    if form.coding is not Coding.NATIVE or syntax == ENCAPSULATED_UNCOMPRESSED:
+        return ()
+    return (f"Pixel Data labelled {name_of(syntax)} holds uncompressed samples: taken as such",)
 
 
 def _fragments(source: Source, element: Element) -> list[tuple[int, int]]:
@@ -112,11 +135,40 @@ def _table(source: Source) -> tuple[bytes, bytes] | None:
     return (offsets, lengths) if offsets and lengths else None
 
 
-def _codestream(source: Source, first: Any) -> Codestream | None:
-    """The first frame's declarations; None for RLE."""
+def spans_frames(source: Source, header: ImagePixel) -> list[Frame] | None:
+    """JPEG 2000 codestreams whose components run across frames (PS3.5 8.2.4, A.4.4), else None.
+
+    Raises PermanentFailure where their components are not as many as the frames need.
+    """
+    if source.meta.transfer_syntax not in (J2K_PART2, J2K_PART2_LOSSLESS) or header.frames < 2:
+        return None
+    streams = split_collections(source.data, _fragments(source, source.pixel_data))
+    found = [read_codestream(join(memoryview(source.data), one)) for one in streams]
+    components = sum(one.components for one in found if one)
+    if all(one and one.components == header.samples for one in found):
+        return None
+    if components != header.frames * header.samples:
+        raise PermanentFailure(
+            f"Pixel Data holds {components} components in {len(streams)} codestreams, "
+            f"{header.frames} frames of {header.samples} samples need another number"
+        )
+    return streams
+
+
+def one_of(found: Codestream | None, header: ImagePixel) -> Codestream | None:
+    """The declarations as if the codestream held one frame only."""
+    return found and replace(found, components=header.samples)
+
+
+def _codestream(source: Source, first: Any, header: ImagePixel) -> Codestream | None:
+    """The first frame's declarations; None for samples in RLE, deflated, or as they are."""
     syntax = source.meta.transfer_syntax
+    if syntax == ENCAPSULATED_UNCOMPRESSED and _native_size(header, len(first)):
+        return None
     found = read_codestream(first)
-    if found is None and syntax != RLE:
+    if found is None and syntax not in (RLE, DEFLATED_FRAMES):
+        if _native_size(header, len(first)):
+            return None
         raise PermanentFailure(
             f"Pixel Data labelled {name_of(syntax)} starts like no JPEG, JPEG-LS or JPEG 2000 "
             "codestream; no other decoder is at hand for it"
@@ -124,11 +176,20 @@ def _codestream(source: Source, first: Any) -> Codestream | None:
     return found
 
 
+def _native_size(header: ImagePixel, length: int) -> bool:
+    """Whether a frame of ``length`` bytes is one of uncompressed samples, padded to even."""
+    bits = header.rows * header.columns * header.samples * header.allocated
+    return bits > 0 and length - -(-bits // 8) in (0, 1)
+
+
 def frame_format(
-    syntax: str, header: ImagePixel, found: Codestream | None, colour: Colour
+    syntax: str, header: ImagePixel, found: Codestream | None, colour: Colour, length: int = 0
 ) -> FrameFormat:
-    """The form of frames coded as ``found`` (None: RLE). Raises PermanentFailure when too big."""
-    coding = Coding.RLE if found is None else _decodable(found)
+    """The form of frames coded as ``found`` (None: by the label, or not at all).
+
+    ``length`` is that of the first frame. Raises PermanentFailure when frames are too big.
+    """
+    coding = _WITHOUT_MARKERS.get(syntax, Coding.NATIVE) if found is None else _decodable(found)
     form = FrameFormat(
         transfer_syntax=syntax,
         rows=header.rows,
@@ -137,19 +198,25 @@ def frame_format(
         bits_allocated=header.allocated,
         bits_stored=header.stored,
         signed=bool(header.representation),
-        photometric=colour.photometric if coding in _DCT else colour.encoded,
+        photometric=colour.photometric if coding in DCT else colour.encoded,
+        planar=header.planar if coding in (Coding.NATIVE, Coding.DEFLATED) else 0,
         coding=coding,
-        precision=found.precision if found else header.stored,
+        precision=found.precision if found else header.allocated,
         codestream_signed=found.signed if found else False,
         lossy=found.lossy if found else False,
-        convert=colour.convert and coding in _DCT,
-        high_bits=header.high_bits or found is None,
+        convert=colour.convert and coding in DCT,
+        high_bits=header.high_bits or _beyond_is_meant(syntax, found),
     )
     if form.bits // 8 > MAX_FRAME:
         raise PermanentFailure(
             f"a frame of {form.bits // 8} bytes; at most {MAX_FRAME} are decoded"
         )
     return form
+
+
+def _beyond_is_meant(syntax: str, found: Codestream | None) -> bool:
+    """A reversible coding cut short overshoots: its values are numbers, not stray bits."""
+    return found is not None and not found.lossy and BY_UID[syntax].lossy
 
 
 def _decodable(found: Codestream) -> Coding:
@@ -176,7 +243,7 @@ def _rendered(
 def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
     """The plan with its lengths, VR and byte order. Raises PermanentFailure beyond 2**32 - 2."""
     bits = out.rows * out.columns * out.samples * out.allocated
-    length = -(-bits * len(pixels.frames) // 8)
+    length = -(-bits * (pixels.count or len(pixels.frames)) // 8)
     if length > MAX_NATIVE:
         raise PermanentFailure(
             f"uncompressed this instance has {length} bytes of Pixel Data and the standard "
@@ -187,7 +254,7 @@ def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
     return replace(
         pixels,
         length=length,
-        frame_bytes=bits // 8 if bits % 8 == 0 else 0,
+        frame_bytes=bits // 8 if bits % 8 == 0 and not pixels.form.spanning else 0,
         vr=vr,
         finish=replace(pixels.finish, swap=swap),
     )

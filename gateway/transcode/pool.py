@@ -21,6 +21,7 @@ from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
+from gateway.transcode.matrix import proven
 from gateway.transcode.output import beside_of
 from gateway.transcode.worker import (
     Heard,
@@ -68,6 +69,7 @@ class TranscodePool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
         self._arguments = (memory, prepare)
+        proven()  # before the workers, which find it where it is kept
         self._pool = self._start()
         self._renewing = asyncio.Lock()
         self._closed = False

@@ -1,8 +1,9 @@
 """From what a decoder returns to native samples: container, sign, range, colour, order.
 
 The rules (PS3.3 C.7.6.3, PS3.5 8.1.1): a sample fills Bits Allocated; bits above Bits Stored are
-the sign's where Pixel Representation is 1; a lossy codec's overshoot beyond Bits Stored is
-clamped, never masked; single bits are packed, the first in the least significant bit.
+the sign's where Pixel Representation is 1, else zero, but for overlays that live there; a lossy
+codec's overshoot beyond Bits Stored is clamped, never masked; single bits are packed, the first
+in the least significant bit.
 """
 
 from dataclasses import dataclass
@@ -56,7 +57,17 @@ def conform(samples: "Samples", form: FrameFormat) -> "Samples":
             low, high = _range(form)
             np.clip(samples, low, high, out=samples)
         return samples
+    if form.precision > form.bits_stored and not (form.signed or form.high_bits):
+        top = (1 << form.bits_stored) - 1
+        samples = samples & top if samples.max() > top else samples
     return np.ascontiguousarray(samples, f"<{samples.dtype.kind}{form.container}")
+
+
+def apart(samples: "Samples", form: FrameFormat) -> "Samples":
+    """Samples whose components are those of several frames: (frames, rows, columns[, samples])."""
+    each = form.samples_per_pixel
+    frames = samples.reshape(form.rows, form.columns, -1, each).transpose(2, 0, 1, 3)
+    return np.ascontiguousarray(frames[..., 0] if each == 1 else frames)
 
 
 def _extend(samples: "Samples", bits: int) -> None:

@@ -142,10 +142,10 @@ def test_what_is_no_jpeg_is_not_recognised() -> None:
 
 
 def test_processes_without_a_decoder_are_named() -> None:
-    found = read_codestream(jpeg_header(kind=0xC9))
+    found = read_codestream(jpeg_header(kind=0xCB))
     assert found is not None
     assert found.coding is None
-    assert found.process == "JPEG process SOF9, 8 bit"
+    assert found.process == "JPEG process SOF11, 8 bit"
 
 
 def test_a_bomb_of_scans_is_refused() -> None:

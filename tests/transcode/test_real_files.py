@@ -20,16 +20,13 @@ REFUSED: Final = {
     "dcm4che__3gb-bulk-data-truncated.dcm": "cut: Pixel Data claims 3 GB of which 98 kB are there",
     "pydicom__MR_truncated.dcm": "cut: Pixel Data lacks its last 62 bytes",
     "pydicom__rtplan_truncated.dcm": "cut within a sequence",
-    "fo-dicom__genFile.dcm": "Pixel Data holds no codestream",
     "healthcare-dicom-dicomweb-adapter__example3.dcm": "Pixel Data holds no codestream",
-    "libdicom__generated_encapsulated_defined_bot_1_to_1.dcm": "made-up bytes, no codestream",
     "libdicom__generated_encapsulated_defined_bot_2_to_2.dcm": "made-up bytes, no codestream",
-    "libdicom__generated_encapsulated_empty_bot_2_to_1.dcm": "made-up bytes, no codestream",
     "pydicom__JPEG2000-embedded-sequence-delimiter.dcm": "random bytes after a SIZ of 0 x 0 tiles",
-    "orthanc-jxl__test_ct1_jxl.dcm": "JPEG XL comes with a later stage",
-    "pydicom-data__liver_deflate.dcm": "deflated frames come with a later stage",
 }
 """Files that must be refused, and why."""
+
+_UNCOMPRESSED = "no decoder: uncompressed samples, as many as the header says, labelled"
 
 OWN_PIXELS: Final = {
     "dicom-test-files__RG3_JPLY.dcm": (
@@ -40,6 +37,12 @@ OWN_PIXELS: Final = {
         "decoders tie: sign-extended from 15 bits stored, as pydicom does",
         "bb0a20c3",
     ),
+    "fo-dicom__genFile.dcm": (f"{_UNCOMPRESSED} JPEG Baseline", "73d9ab22"),
+    "libdicom__generated_encapsulated_defined_bot_1_to_1.dcm": (
+        f"{_UNCOMPRESSED} .90",
+        "8a851ff8",
+    ),
+    "libdicom__generated_encapsulated_empty_bot_2_to_1.dcm": (f"{_UNCOMPRESSED} .90", "be45cb26"),
 }
 """Files whose digest is ours: why, and its beginning."""
 

@@ -62,9 +62,11 @@ def test_lossy_overshoot_of_signed_samples_is_clamped_at_both_ends() -> None:
     assert out.view("<i2").tolist() == [[511, 511, -1, -512]]
 
 
-def test_lossless_samples_beyond_bits_stored_are_kept() -> None:
+def test_unsigned_bits_above_bits_stored_are_zero_where_nothing_lives_in_them() -> None:
     form = replace(FORM, bits_stored=10)
-    assert conform(row(1024, 0, 0, 0), form).tolist() == [[1024, 0, 0, 0]]
+    assert conform(row(0xC01, 1023, 0, 1024), form).tolist() == [[1, 1023, 0, 0]]
+    kept = replace(form, high_bits=True)
+    assert conform(row(0xC01, 1023, 0, 1024), kept).tolist() == [[0xC01, 1023, 0, 1024]]
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (2, 4), (4, 1), (1, 4, 3)])

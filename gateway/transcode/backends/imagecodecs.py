@@ -1,8 +1,8 @@
-"""imagecodecs: libjpeg-turbo 3 (JPEG DCT and lossless), CharLS, OpenJPEG, OpenJPH, PackBits.
+"""imagecodecs: libjpeg-turbo 3 (JPEG), CharLS, OpenJPEG, OpenJPH, libjxl, libdeflate, PackBits.
 
 JPEG colours are taken as encoded: equal colour spaces on both sides make libjpeg upsample the
-chroma and convert nothing. Refused: 1-bit JPEG-LS, and irreversible HTJ2K, for which OpenJPH
-through this library wraps 255 to 0 instead of clipping.
+chroma and convert nothing. A JPEG that was recompressed as JPEG XL is restored, then decoded as
+the JPEG it was.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.transcode.form import Samples
 
 name: Final = "imagecodecs"
+_JBRD_WITHIN: Final = 1 << 16
 requires: Final = "imagecodecs>=2025.3.30"
 
 
@@ -43,9 +44,7 @@ def load() -> None:
 
 
 def supports(form: FrameFormat) -> bool:
-    """Every coding but native samples and irreversible HTJ2K."""
-    if form.coding is Coding.HTJ2K:
-        return not form.lossy
+    """Every coding but native samples."""
     return form.coding in _DECODERS
 
 
@@ -91,6 +90,33 @@ def _htj2k(frame: Any, form: FrameFormat) -> Any:
     return _library().htj2k_decode(frame)
 
 
+def _jpeg_xl(frame: Any, form: FrameFormat) -> Any:
+    if form.lossy and b"jbrd" in bytes(frame[:_JBRD_WITHIN]):
+        jpeg = _library().jpegxl_decode_jpeg(frame)
+        if form.samples_per_pixel == 1:
+            return _library().jpeg8_decode(jpeg)
+        return _library().jpeg8_decode(jpeg, outcolorspace="RGB")
+    return _library().jpegxl_decode(frame, keeporientation=True)
+
+
+def _deflated(frame: Any, form: FrameFormat) -> Any:
+    """PS3.5 8.2.16: each frame is one deflate stream (RFC 1951)."""
+    import numpy as np
+
+    size = -(-form.bits // 8)
+    raw = _library().deflate_decode(frame, raw=True, out=size)
+    if len(raw) != size:
+        raise ValueError(f"the deflated frame holds {len(raw)} bytes, {size} are needed")
+    if form.bits_allocated == 1:
+        bits = np.unpackbits(np.frombuffer(raw, "u1"), bitorder="little", count=form.samples)
+        return bits.reshape(form.rows, form.columns)
+    samples = np.frombuffer(raw, f"<u{form.container}")
+    if form.samples_per_pixel > 1 and form.planar == 1:
+        planes = samples.reshape(form.samples_per_pixel, form.rows, form.columns)
+        return planes.transpose(1, 2, 0)
+    return samples.reshape(form.rows, form.columns, form.samples_per_pixel)
+
+
 def _rle(frame: Any, form: FrameFormat) -> Any:
     """PS3.5 Annex G: one PackBits segment per byte of a sample, most significant first."""
     import numpy as np
@@ -124,6 +150,9 @@ _DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {
     Coding.JPEG_LS: _jpeg_ls,
     Coding.JPEG_2000: _jpeg_2000,
     Coding.HTJ2K: _htj2k,
+    Coding.JPEG_ARITHMETIC: _jpeg,
+    Coding.JPEG_XL: _jpeg_xl,
+    Coding.DEFLATED: _deflated,
 }
 _FUNCTIONS: Final = (
     "jpeg8_decode",
@@ -131,4 +160,6 @@ _FUNCTIONS: Final = (
     "jpeg2k_decode",
     "htj2k_decode",
     "packbits_decode",
+    "jpegxl_decode",
+    "deflate_decode",
 )

@@ -1,5 +1,6 @@
 """NumPy: samples that are not compressed, and RLE where no library is at hand (PS3.5 Annex G)."""
 
+import zlib
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,9 +23,9 @@ def version() -> str:
 
 
 def supports(form: FrameFormat) -> bool:
-    """Native samples of whole bytes in little endian, and RLE."""
-    if form.coding is Coding.NATIVE:
-        return form.bits_allocated in (8, 16, 32)
+    """Little-endian samples, deflated or not, and RLE."""
+    if form.coding in (Coding.NATIVE, Coding.DEFLATED):
+        return form.bits_allocated in (1, 8, 16, 32)
     return form.coding is Coding.RLE
 
 
@@ -34,6 +35,12 @@ def decode(frame: Any, form: FrameFormat) -> "Samples":
 
     if form.coding is Coding.RLE:
         return _rle(frame, form)
+    if form.coding is Coding.DEFLATED:
+        frame = _inflated(frame, -(-form.bits // 8))
+    if form.bits_allocated == 1:
+        packed = np.frombuffer(frame, "u1")
+        bits = np.unpackbits(packed, bitorder="little", count=form.samples)
+        return bits.reshape(form.rows, form.columns)
     samples = np.frombuffer(frame, f"<u{form.container}", count=form.samples)
     if form.samples_per_pixel == 1:
         return samples.reshape(form.rows, form.columns)
@@ -41,6 +48,17 @@ def decode(frame: Any, form: FrameFormat) -> "Samples":
         planes = samples.reshape(form.samples_per_pixel, form.rows, form.columns)
         return planes.transpose(1, 2, 0)
     return samples.reshape(form.rows, form.columns, form.samples_per_pixel)
+
+
+def _inflated(frame: Any, size: int) -> bytes:
+    """The ``size`` bytes of a frame deflated on its own (PS3.5 8.2.16, RFC 1951)."""
+    stream = zlib.decompressobj(-15)
+    samples = stream.decompress(frame, size + 2)
+    if not 0 <= len(samples) - size <= 1:
+        raise ValueError(f"the deflated frame holds {len(samples)} bytes, {size} are needed")
+    if not stream.eof and not stream.decompress(stream.unconsumed_tail, 1) and not stream.eof:
+        raise ValueError("the deflated frame is cut")
+    return samples[:size]
 
 
 def _rle(frame: Any, form: FrameFormat) -> "Samples":

@@ -29,8 +29,8 @@ def version() -> str:
 
 def supports(form: FrameFormat) -> bool:
     """See the module's refusals."""
-    if form.coding is Coding.JPEG_8:
-        return True
+    if form.coding in (Coding.JPEG_8, Coding.JPEG_ARITHMETIC):
+        return form.precision == 8
     if form.coding is not Coding.JPEG_2000 or form.codestream_signed:
         return False
     return form.precision == 8 or (form.precision == 16 and form.samples_per_pixel == 1)
@@ -44,7 +44,7 @@ def decode(frame: Any, form: FrameFormat) -> "Samples":
     with Image.open(BytesIO(frame)) as image:
         if image.size != (form.columns, form.rows):
             raise ValueError(f"Pillow sees {image.size}, not {form.columns} x {form.rows}")
-        if form.coding is Coding.JPEG_8 and form.samples_per_pixel > 1:
+        if form.coding is not Coding.JPEG_2000 and form.samples_per_pixel > 1:
             _choose_colours(image, form)
         return np.asarray(image)
 

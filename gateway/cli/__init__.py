@@ -1,4 +1,4 @@
-"""The command line: ``dicom-gateway serve | check | decompress | queue | demo``.
+"""The command line: ``dicom-gateway serve | check | codecs | decompress | queue | demo``.
 
 Exit status 0: done; 1: something failed, and the output says what; 2: the call was wrong.
 """
@@ -10,6 +10,7 @@ import typer
 from gateway import __version__
 from gateway.cli import queue
 from gateway.cli.check import check
+from gateway.cli.codecs import codecs
 from gateway.cli.decompress import decompress
 from gateway.cli.demo import demo
 from gateway.cli.serve import serve
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("check")(check)
+app.command("codecs")(codecs)
 app.command("decompress")(decompress)
 app.command("demo")(demo)
 app.add_typer(queue.app, name="queue")

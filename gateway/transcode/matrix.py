@@ -91,7 +91,9 @@ class Matrix:
         """The decoders that may serve: the exact ones first, then by speed."""
         coding, lossy = form.coding.name, form.lossy
         left = [one for one in backends if not self.closed(form, one.name)]
-        times = {one.name: self._times.get((coding, lossy, one.name), 0.0) for one in left}
+        known = {one.name: self._times.get((coding, lossy, one.name), 0.0) for one in left}
+        last = max(known.values(), default=0.0)
+        times = {name: seconds or last for name, seconds in known.items()}
         found: list[Backend] = []
         while left:
             exact = [one for one in left if not self.inexact(form, one.name)] or left

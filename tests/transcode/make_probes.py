@@ -280,11 +280,13 @@ def jpeg_2000() -> Iterator[Made]:
         variant = "components of 7 frames"
         yield made(syntax, image, 12, stream, variant, wanted, bound=0 if reversible else 2)
     for syntax in ("4.90", "4.92"):
-        yield made(syntax, large(12), 12, j2k(large(12), 12), "speed")
+        for bits in (8, 12):
+            yield made(syntax, large(bits), bits, j2k(large(bits), bits), "speed")
     for syntax in ("4.91", "4.93"):
-        stream = j2k(large(12), 12, reversible=False, level=60)
-        wanted = reference(stream, large(12))
-        yield made(syntax, large(12), 12, stream, "speed", wanted, bound=2)
+        for bits in (8, 12):
+            stream = j2k(large(bits), bits, reversible=False, level=60)
+            wanted = reference(stream, large(bits))
+            yield made(syntax, large(bits), bits, stream, "speed", wanted, bound=2)
 
 
 def j2k(image: np.ndarray, bits: int, *, reversible: bool = True, level: int = 0) -> bytes:

@@ -205,7 +205,7 @@ def frame_format(
         codestream_signed=found.signed if found else False,
         lossy=found.lossy if found else False,
         convert=colour.convert and coding in DCT,
-        high_bits=header.high_bits or _beyond_is_meant(syntax, found),
+        high_bits=header.high_bits or _beyond_is_meant(syntax, header, found),
     )
     if form.bits // 8 > MAX_FRAME:
         raise PermanentFailure(
@@ -214,9 +214,11 @@ def frame_format(
     return form
 
 
-def _beyond_is_meant(syntax: str, found: Codestream | None) -> bool:
+def _beyond_is_meant(syntax: str, header: ImagePixel, found: Codestream | None) -> bool:
     """A reversible coding cut short overshoots: its values are numbers, not stray bits."""
-    return found is not None and not found.lossy and BY_UID[syntax].lossy
+    if found is None or found.lossy or found.precision <= header.stored:
+        return False
+    return BY_UID[syntax].lossy
 
 
 def _decodable(found: Codestream) -> Coding:

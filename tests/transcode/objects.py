@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID
 
+from gateway.dataset.part10 import encode_file_meta, read_file_meta
+
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
@@ -43,7 +45,8 @@ def header(rows: int, columns: int, **changes: Any) -> Dataset:
 def save(path: Path, ds: Dataset, syntax: str, sop_instance: str = "2.25.1234567890") -> Path:
     """Write ``ds`` as a Part 10 file in ``syntax``."""
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(syntax)
+    known = UID(syntax).is_transfer_syntax
+    meta.TransferSyntaxUID = UID(syntax if known else J2K_LOSSLESS)
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = UID(sop_instance)
     ds.file_meta = meta
@@ -56,8 +59,20 @@ def save(path: Path, ds: Dataset, syntax: str, sop_instance: str = "2.25.1234567
         implicit_vr=implicit if syntax in TARGETS else None,
         little_endian=little if syntax in TARGETS else None,
     )
-    path.write_bytes(buffer.getvalue())
+    content = buffer.getvalue()
+    path.write_bytes(content if known else relabelled(content, syntax))
     return path
+
+
+def relabelled(content: bytes, syntax: str) -> bytes:
+    """A Part 10 file under another transfer syntax, which pydicom may not know."""
+    meta = read_file_meta(content)
+    head = encode_file_meta(
+        sop_class_uid=meta.sop_class_uid,
+        sop_instance_uid=meta.sop_instance_uid,
+        transfer_syntax=syntax,
+    )
+    return head + content[meta.dataset_offset :]
 
 
 def encapsulated(

@@ -13,7 +13,7 @@ from struct import Struct, error, unpack_from
 from typing import Any, NoReturn
 
 from gateway.failures import PermanentFailure
-from gateway.transcode import jpeg_xl
+from gateway.transcode import jpeg_xl, part2
 from gateway.transcode.form import Coding
 
 MAX_SCANS = 100
@@ -35,6 +35,8 @@ _DCT = {
     0xC9: "extended, arithmetic",
     0xCA: "progressive, arithmetic",
 }
+_ARRAYS = 0b110
+"""In COD: component transforms of 15444-2, by arrays or wavelets (A.2.3)."""
 _PROGRESSIVE = (0xC2, 0xCA)
 _FRAMES = {
     *_DCT,
@@ -226,26 +228,36 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
     if len({depth for depth, _, _ in parts}) > 1:
         _refuse("the components have different precisions; Image Pixel has one for all")
     _must_end(frame, b"\xff\xd9", "EOC")
-    transform, reversible = _coding_style(frame, start + 4 + length)
+    style, reversible = _coding_style(frame, start + 4 + length)
+    precision, signed = (parts[0][0] & 0x7F) + 1, bool(parts[0][0] & 0x80)
+    if arrays := bool(style & _ARRAYS):
+        image = part2.read_transform(frame, start)
+        precision, signed = image.precision, image.signed
     high_throughput = bool(capabilities & 0x4000)
     return Codestream(
-        coding=Coding.HTJ2K if high_throughput else Coding.JPEG_2000,
-        process=f"JPEG 2000 {'5/3' if reversible else '9/7'}",
+        coding=_jpeg_2000_coding(high_throughput, arrays),
+        process=f"JPEG 2000 {'5/3' if reversible else '9/7'}" + ", arrays" * arrays,
         rows=y1 - y0,
         columns=x1 - x0,
         components=count,
-        precision=(parts[0][0] & 0x7F) + 1,
-        signed=bool(parts[0][0] & 0x80),
+        precision=precision,
+        signed=signed,
         lossy=not reversible,
         sampling=tuple((dx, dy) for _, dx, dy in parts),
-        transform=transform,
+        transform=bool(style & 1) and not arrays,
         start=start,
         notes=("the codestream stands in a JP2 wrapper",) if start else (),
     )
 
 
-def _coding_style(frame: Any, at: int) -> tuple[bool, bool]:
-    """Of the COD segment: the component transformation's use, and a reversible wavelet."""
+def _jpeg_2000_coding(high_throughput: bool, arrays: bool) -> Coding | None:
+    if high_throughput:
+        return None if arrays else Coding.HTJ2K
+    return Coding.JPEG_2000_ARRAYS if arrays else Coding.JPEG_2000
+
+
+def _coding_style(frame: Any, at: int) -> tuple[int, bool]:
+    """Of the COD segment: which component transformation, and a reversible wavelet or not."""
     for _ in range(MAX_SEGMENTS):
         fill, marker, length = _SEGMENT.unpack_from(frame, at)
         if fill != 0xFF or marker in (0x90, 0x93):
@@ -254,7 +266,7 @@ def _coding_style(frame: Any, at: int) -> tuple[bool, bool]:
             layers, transform = unpack_from(">HB", frame, at + 6)
             if layers > MAX_LAYERS:
                 _refuse(f"{layers} quality layers; at most {MAX_LAYERS} are decoded here")
-            return bool(transform), frame[at + 13] == 1
+            return transform, frame[at + 13] == 1
         at += 2 + length
     _refuse("no coding style (COD) in the main header")
 

@@ -33,6 +33,12 @@ RGB = "RGB"
 YBR_FULL = "YBR_FULL"
 _YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
 _RGB_IDS = (0x52, 0x47, 0x42)
+_TRANSFORMING: Final = (
+    Coding.JPEG_2000,
+    Coding.JPEG_2000_ARRAYS,
+    Coding.HTJ2K,
+    Coding.JPEG_XL,
+)
 DCT: Final = (Coding.JPEG_8, Coding.JPEG_12, Coding.JPEG_ARITHMETIC)
 
 
@@ -66,7 +72,7 @@ def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
     if found is None:
         encoded = YBR_FULL if header in _YBR_FULL else header
         return encoded, "the samples stand as the header names them"
-    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K, Coding.JPEG_XL):
+    if found.coding in _TRANSFORMING:
         return _jpeg_2000(header, found)
     if found.coding in DCT:
         return _jpeg_dct(header, found)

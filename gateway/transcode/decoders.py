@@ -13,6 +13,7 @@ JPEG Lossless .57 .70  imagecodecs, gdcm                           1.5 ms agains
 JPEG-LS .80 .81        imagecodecs, pyjpegls, gdcm                 the first takes a stray byte
 JPEG 2000 .90 .91      imagecodecs, pylibjpeg, pillow, gdcm        one lineage, equal speed
 .. irreversible colour pylibjpeg, pillow, gdcm, imagecodecs        the last rounds some by 1
+.. with arrays .92 .93 imagecodecs, pylibjpeg                      arrays undone by ourselves
 HTJ2K .201 .202 .203   imagecodecs, pylibjpeg                      irreversible: the first wraps
 JPEG arithmetic        imagecodecs, pillow                         one lineage
 JPEG XL .110-.112      imagecodecs                                 the only one
@@ -42,6 +43,7 @@ ROWS: Final[dict[Coding, tuple[Backend, ...]]] = {
     Coding.JPEG_LOSSLESS: (imagecodecs, gdcm),
     Coding.JPEG_LS: (imagecodecs, jpeg_ls, gdcm),
     Coding.JPEG_2000: _OPENJPEG,
+    Coding.JPEG_2000_ARRAYS: (imagecodecs, pylibjpeg),
     Coding.HTJ2K: (imagecodecs, pylibjpeg),
     Coding.JPEG_ARITHMETIC: (imagecodecs, pillow),
     Coding.JPEG_XL: (imagecodecs,),

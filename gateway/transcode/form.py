@@ -25,6 +25,7 @@ class Coding(Enum):
     JPEG_LOSSLESS = "JPEG lossless"
     JPEG_LS = "JPEG-LS"
     JPEG_2000 = "JPEG 2000"
+    JPEG_2000_ARRAYS = "JPEG 2000 Part 2, component transform by arrays"
     HTJ2K = "High-Throughput JPEG 2000"
     JPEG_ARITHMETIC = "JPEG DCT, arithmetic coding"
     JPEG_XL = "JPEG XL"

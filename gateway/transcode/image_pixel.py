@@ -31,12 +31,16 @@ _OVERLAY_BIT: Final = 0x60000102
 
 Changes: TypeAlias = dict[int, NewValue | None]
 
+SIGNED: Final = (Coding.JPEG_2000, Coding.JPEG_2000_ARRAYS, Coding.HTJ2K)
+"""The codings whose codestreams say whether their samples are signed."""
+
 _METHODS: Final = {
     Coding.JPEG_8: "ISO_10918_1",
     Coding.JPEG_12: "ISO_10918_1",
     Coding.JPEG_LOSSLESS: "ISO_10918_1",
     Coding.JPEG_LS: "ISO_14495_1",
     Coding.JPEG_2000: "ISO_15444_1",
+    Coding.JPEG_2000_ARRAYS: "ISO_15444_2",
     Coding.HTJ2K: "ISO_15444_15",
     Coding.JPEG_ARITHMETIC: "ISO_10918_1",
     Coding.JPEG_XL: "ISO_18181_1",
@@ -141,7 +145,7 @@ def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tupl
         raise PermanentFailure(different(stated, found))
     notes: list[str] = []
     header = _mend_depth(header, found.precision, notes)
-    if found.coding in (Coding.JPEG_2000, Coding.HTJ2K):
+    if found.coding in SIGNED:
         header = _mend_sign(header, found, notes)
     return header, tuple(notes)
 

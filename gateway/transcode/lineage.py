@@ -54,6 +54,8 @@ LINEAGE: Final[dict[tuple[str, Coding], str]] = {
     ("pylibjpeg", Coding.JPEG_2000): _OPENJPEG,
     ("pillow", Coding.JPEG_2000): _OPENJPEG,
     ("gdcm", Coding.JPEG_2000): _OPENJPEG,
+    ("imagecodecs", Coding.JPEG_2000_ARRAYS): _OPENJPEG,
+    ("pylibjpeg", Coding.JPEG_2000_ARRAYS): _OPENJPEG,
     ("imagecodecs", Coding.HTJ2K): "OpenJPH",
     ("pylibjpeg", Coding.HTJ2K): _OPENJPEG,
     ("imagecodecs", Coding.JPEG_ARITHMETIC): _TURBO,

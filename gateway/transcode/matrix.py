@@ -208,8 +208,7 @@ def _key() -> str:
 def _sources() -> list[Path]:
     """The modules between a codestream and its samples."""
     here = Path(__file__).parent
-    names = ("codestream.py", "decoders.py", "probes.py", "samples.py", "selftest.py")
-    return sorted([*(here / name for name in names), *(here / "backends").glob("*.py")])
+    return sorted([*here.glob("*.py"), *(here / "backends").glob("*.py")])
 
 
 def _processor() -> str:

@@ -152,6 +152,13 @@ def spans_frames(source: Source, header: ImagePixel) -> list[Frame] | None:
             f"Pixel Data holds {components} components in {len(streams)} codestreams, "
             f"{header.frames} frames of {header.samples} samples need another number"
         )
+    width = max(1, header.allocated // 8) * header.rows * header.columns
+    most = max((one.components for one in found if one), default=0)
+    if most * width > MAX_FRAME:
+        raise PermanentFailure(
+            f"a codestream of {most} components, {most * width} bytes; "
+            f"at most {MAX_FRAME} are decoded at once"
+        )
     return streams
 
 

@@ -22,9 +22,11 @@ import pydicom
 from openjpeg.utils import decode as openjpeg_decode
 from pydicom.encaps import get_frame
 
+from gateway.transcode import part2
 from gateway.transcode.codestream import read_codestream
 from gateway.transcode.form import Coding
 from gateway.transcode.probes import ARCHIVE, container_of, picture
+from tests.transcode.multi_component import with_arrays
 from tests.transcode.objects import header, rle_of, save
 
 SMALL, LARGE = (17, 24), (64, 80)
@@ -279,6 +281,7 @@ def jpeg_2000() -> Iterator[Made]:
         wanted = reference(stream, image)
         variant = "components of 7 frames"
         yield made(syntax, image, 12, stream, variant, wanted, bound=0 if reversible else 2)
+    yield from arrays()
     for syntax in ("4.90", "4.92"):
         for bits in (8, 12):
             yield made(syntax, large(bits), bits, j2k(large(bits), bits), "speed")
@@ -287,6 +290,26 @@ def jpeg_2000() -> Iterator[Made]:
             stream = j2k(large(bits), bits, reversible=False, level=60)
             wanted = reference(stream, large(bits))
             yield made(syntax, large(bits), bits, stream, "speed", wanted, bound=2)
+
+
+def arrays() -> Iterator[Made]:
+    """Component transforms by arrays: differences exactly, a rotation nearly."""
+    for image, bits in pictures(8, 12, 16, samples=(3,)):
+        middle = [0 if image.dtype.kind == "i" else 1 << (bits - 1)] * 3
+        sums = np.tril(np.ones((3, 3)))
+        stream = with_arrays(image, bits, sums, middle, element="i4")
+        yield made("4.92", image, bits, stream, "sums of components")
+        stream = with_arrays(image, bits, ROTATION, middle, reversible_wavelet=False)
+        wanted = part2.undo(stream, lambda plain: openjpeg_decode(BytesIO(plain), 0))
+        worst = np.abs(wanted.astype(int) - image).max()
+        assert worst <= max(2, (1 << bits) // 100), worst
+        yield made("4.93", image, bits, stream, "rotated components", wanted, bound=2)
+    image = np.stack([picture(*SMALL, 1, 12, False) // (2 + one) for one in range(5)], -1)
+    stream = with_arrays(image, 12, np.tril(np.ones((5, 5))), element="i2")
+    yield made("4.92", image, 12, stream, "sums of 5 frames", image)
+
+
+ROTATION = np.array([[0.6, 0.64, 0.48], [-0.8, 0.48, 0.36], [0.0, -0.6, 0.8]])
 
 
 def j2k(image: np.ndarray, bits: int, *, reversible: bool = True, level: int = 0) -> bytes:

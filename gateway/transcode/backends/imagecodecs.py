@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.transcode import part2
 from gateway.transcode.codestream import rle_segments
 from gateway.transcode.form import Coding, FrameFormat
 
@@ -86,6 +87,10 @@ def _jpeg_2000(frame: Any, form: FrameFormat) -> Any:
     return _library().jpeg2k_decode(frame)
 
 
+def _jpeg_2000_arrays(frame: Any, form: FrameFormat) -> Any:
+    return part2.undo(frame, _library().jpeg2k_decode)
+
+
 def _htj2k(frame: Any, form: FrameFormat) -> Any:
     return _library().htj2k_decode(frame)
 
@@ -150,6 +155,7 @@ _DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {
     Coding.JPEG_LS: _jpeg_ls,
     Coding.JPEG_2000: _jpeg_2000,
     Coding.HTJ2K: _htj2k,
+    Coding.JPEG_2000_ARRAYS: _jpeg_2000_arrays,
     Coding.JPEG_ARITHMETIC: _jpeg,
     Coding.JPEG_XL: _jpeg_xl,
     Coding.DEFLATED: _deflated,

@@ -8,6 +8,7 @@ from importlib import metadata
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.transcode import part2
 from gateway.transcode.form import Coding, FrameFormat
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ def supports(form: FrameFormat) -> bool:
     """JPEG 2000, HTJ2K, and RLE of whole bytes."""
     if form.coding is Coding.RLE:
         return form.bits_allocated > 1
-    return form.coding in (Coding.JPEG_2000, Coding.HTJ2K)
+    return form.coding in (Coding.JPEG_2000, Coding.JPEG_2000_ARRAYS, Coding.HTJ2K)
 
 
 def decode(frame: Any, form: FrameFormat) -> "Samples":
     """The samples of one codestream."""
+    if form.coding is Coding.JPEG_2000_ARRAYS:
+        return part2.undo(frame, _jpeg_2000)
     return _rle(frame, form) if form.coding is Coding.RLE else _jpeg_2000(frame)
 
 

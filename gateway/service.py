@@ -192,6 +192,7 @@ def _policy(route: Route) -> RoutePolicy:
     return RoutePolicy(
         change=route.pixels.change,
         if_undecodable=route.pixels.if_undecodable,
+        verify=route.pixels.verify,
         retry_first=timedelta(seconds=delivery.retry.first),
         retry_longest=timedelta(seconds=delivery.retry.longest),
         give_up_after=None if give_up_after is None else timedelta(seconds=give_up_after),

@@ -1,9 +1,10 @@
 """``dicom-gateway decompress``: the gateway's decompression for files and folders."""
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.failures import Failure
-from gateway.model import UID
+from gateway.model import UID, Checks
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool
+from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import BY_NAME, BY_UID, EXPLICIT_LE, NATIVE, name_of
 
 _TOGETHER = 16
@@ -25,11 +27,20 @@ _SMALL = 4 << 20
 Pair = tuple[Path, Path]
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is wanted of every file."""
+
+    target: UID
+    checks: Checks
+
+
 @dataclass(slots=True)
 class _Summary:
     """What became of the files."""
 
     decoders: Counter[str] = field(default_factory=Counter)
+    verified: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     failures: list[tuple[Path, Failure]] = field(default_factory=list)
 
@@ -41,12 +52,23 @@ def decompress(
         str, typer.Option(help="explicit-le, implicit-le or explicit-be, or the UID.")
     ] = "explicit-le",
     jobs: Annotated[int | None, typer.Option(help="Worker processes; default: the cores.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Decode twice, by different code bases; compare.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a file on standard output.")
+    ] = False,
 ) -> None:
-    """Write uncompressed copies; names and sub-folders are kept, sources are never touched."""
+    """Write uncompressed copies; names and sub-folders are kept, sources are never touched.
+
+    With --verify a file whose decoders disagree fails, and nothing is written for it.
+    """
     target = _target(to)
     pairs = list(_pairs(sources, out))
     console = Console(stderr=True)
-    summary = asyncio.run(_decompress(pairs, target, jobs, console))
+    order = _Order(target, Checks(verify="all" if verify else "", digests=verify or as_json))
+    tell = _tell if as_json else None
+    summary = asyncio.run(_decompress(pairs, order, jobs, console, tell))
     for file, failure in summary.failures:
         console.print(f"[red]failed[/] {file}: {failure}", highlight=False, soft_wrap=True)
     done = summary.decoders.total()
@@ -54,12 +76,37 @@ def decompress(
     console.print(
         f"{done} of {len(pairs)} files written as {name_of(target)}"
         + (f" ({by})" if by else "")
+        + (f"; {_verified(summary.verified)}" if verify else "")
         + (f", {summary.skipped} skipped: not DICOM" if summary.skipped else "")
         + (f", [red]{len(summary.failures)} failed[/]" if summary.failures else ""),
         highlight=False,
         soft_wrap=True,
     )
     raise typer.Exit(1 if summary.failures or not done else 0)
+
+
+def _verified(states: Counter[str]) -> str:
+    """What came of the comparisons."""
+    words = {
+        "equal": "equal by two decoders",
+        "within bound": "equal within 1 by two decoders",
+        "one lineage": "not verified: all decoders are of one lineage",
+        "": "without compressed pixels",
+    }
+    return ", ".join(f"{count} {words[state]}" for state, count in states.most_common())
+
+
+def _tell(file: Path, result: Transcoded | Failure | None) -> None:
+    """One line for machines."""
+    facts: dict[str, object] = {"file": str(file)}
+    if isinstance(result, Transcoded):
+        facts |= {"state": "written", **asdict(result.passport)}
+    elif result is not None:
+        disagree = isinstance(result, Disagreement)
+        facts |= {"state": "disagreement" if disagree else "failed", "reason": str(result)}
+    else:
+        facts["state"] = "skipped"
+    typer.echo(json.dumps(facts))
 
 
 def _target(text: str) -> UID:
@@ -96,7 +143,11 @@ def _files_below(folder: Path, out: Path) -> Iterator[Path]:
 
 
 async def _decompress(
-    pairs: list[Pair], target: UID, jobs: int | None, console: Console
+    pairs: list[Pair],
+    order: _Order,
+    jobs: int | None,
+    console: Console,
+    tell: Callable[[Path, Transcoded | Failure | None], None] | None,
 ) -> _Summary:
     summary = _Summary()
     pool = TranscodePool(jobs)
@@ -109,8 +160,10 @@ async def _decompress(
     try:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=len(pairs))
-            async for file, result in _results(pool, pairs, target):
+            async for file, result in _results(pool, pairs, order):
                 _count(summary, file, result)
+                if tell is not None:
+                    tell(file, result)
                 progress.advance(task)
     finally:
         await pool.aclose()
@@ -124,17 +177,18 @@ def _count(summary: _Summary, file: Path, result: Transcoded | Failure | None) -
         summary.failures.append((file, result))
     else:
         summary.decoders[result.decoder or "copying"] += 1
+        summary.verified[result.verification.state if result.verification else ""] += 1
 
 
 async def _results(
-    pool: TranscodePool, pairs: list[Pair], target: UID
+    pool: TranscodePool, pairs: list[Pair], order: _Order
 ) -> AsyncIterator[tuple[Path, Transcoded | Failure | None]]:
     """Each source with its result as it is done, None for files that are not DICOM."""
     batches = _batches(pairs, pool.workers)
     running: set[asyncio.Task[list[tuple[Path, Transcoded | Failure | None]]]] = set()
     while True:
         for batch in islice(batches, 2 * pool.workers - len(running)):
-            running.add(asyncio.create_task(_batch(pool, batch, target)))
+            running.add(asyncio.create_task(_batch(pool, batch, order)))
         if not running:
             return
         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -159,24 +213,24 @@ def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
 
 
 async def _batch(
-    pool: TranscodePool, batch: list[Pair], target: UID
+    pool: TranscodePool, batch: list[Pair], order: _Order
 ) -> list[tuple[Path, Transcoded | Failure | None]]:
     wanted = [pair for pair in batch if _looks_like_dicom(pair[0])]
     for folder in {place.parent for _, place in wanted}:
         folder.mkdir(parents=True, exist_ok=True)
     if len(wanted) == 1:
-        outcomes = [await _one(pool, *wanted[0], target)]
+        outcomes = [await _one(pool, *wanted[0], order)]
     else:
-        outcomes = await pool.transcode_many(wanted, target)
+        outcomes = await pool.transcode_many(wanted, order.target, checks=order.checks)
     found = dict(zip((source for source, _ in wanted), outcomes, strict=True))
     return [(source, found.get(source)) for source, _ in batch]
 
 
 async def _one(
-    pool: TranscodePool, source: Path, place: Path, target: UID
+    pool: TranscodePool, source: Path, place: Path, order: _Order
 ) -> Transcoded | Failure:
     try:
-        return await pool.transcode(source, target, place)
+        return await pool.transcode(source, order.target, place, checks=order.checks)
     except Failure as failure:
         return failure
 

@@ -1,7 +1,7 @@
 """``dicom-gateway queue``: the ledger from the shell, also while the gateway runs."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,8 +14,9 @@ from rich.table import Table
 
 from gateway.cli.serve import ConfigFile, configuration
 from gateway.failures import Failure
+from gateway.model import Verification
 from gateway.service import utc_now
-from gateway.spool import Queue, QueueRow
+from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
 
 app = typer.Typer(help="See, retry, hold or drop what is owed.", no_args_is_help=True)
@@ -57,19 +58,75 @@ def show(
     config: ConfigFile = None,
     spool: SpoolFolder = None,
 ) -> None:
-    """Everything the ledger knows of an instance's deliveries."""
+    """Everything the ledger knows of an instance: its deliveries, and how its pixels were made."""
     with _queue(config, spool) as queue:
         rows = list(queue.show(_selected(selector)))
+        made = list(queue.passports(_selected(selector)))
     if not rows:
         typer.echo(f"nothing in the ledger for {selector}", err=True)
         raise typer.Exit(1)
     if as_json:
-        _show(rows, as_json=True)
+        typer.echo(json.dumps([_all_facts(row, made) for row in rows], indent=2, default=str))
         return
     for row in rows:
-        for name, value in _facts(row).items():
-            typer.echo(f"{name:>20}  {value}")
-        typer.echo()
+        _print_facts(_facts(row))
+    for each in made:
+        _print_facts(passport_lines(each))
+
+
+def _print_facts(facts: Mapping[str, object]) -> None:
+    for name, value in facts.items():
+        typer.echo(f"{name:>20}  {value}")
+    typer.echo()
+
+
+def _all_facts(row: QueueRow, made: Iterable[PassportRow]) -> dict[str, object]:
+    """For machines: a delivery with the passports of its instance."""
+    passports = [
+        {"form": each.form, "made_at": each.made_at, **asdict(each.passport)}
+        for each in made
+        if each.spool_id == row.spool_id
+    ]
+    return {**_facts(row), "passports": passports}
+
+
+def passport_lines(row: PassportRow) -> dict[str, str]:
+    """How pixels were made, for a person; what there is nothing to say of is left out."""
+    passport = row.passport
+    form = row.form.removeprefix(passport.target).lstrip("+").replace("+", ", ")
+    by = f"{passport.decoder} {passport.version}".strip() or "nobody: nothing was compressed"
+    frames = f"{passport.frames} frame{'' if passport.frames == 1 else 's'} in "
+    lines = {
+        "pixels made for": name_of(passport.target) + (f" ({form})" if form else ""),
+        "decoded by": by,
+        "self-test": passport.self_test,
+        "verified": verification_line(passport.verification),
+        "colour": passport.colour,
+        "corrections": "; ".join(passport.notes),
+        "printed": passport.stderr,
+        "stored SHA-256": passport.stored_digest,
+        "native SHA-256": passport.native_digest,
+        "took": f"{frames if passport.frames else ''}{passport.seconds * 1000:.1f} ms",
+        "made": _local(row.made_at),
+    }
+    return {name: text for name, text in lines.items() if text}
+
+
+def verification_line(found: Verification | None) -> str:
+    """What a second decoder said, in words; "" where nobody was asked."""
+    if found is None:
+        return ""
+    frames = f"{found.frames} frame{'' if found.frames == 1 else 's'}"
+    match found.state:
+        case "equal":
+            return f"equal in {frames}: {' and '.join(found.decoders)}"
+        case "within bound":
+            text = f"{frames} equal but for {found.maximum}, {found.bound} is allowed"
+            return f"{text}: {' and '.join(found.decoders)}"
+        case "one lineage":
+            return f"no: there is no decoder of another lineage than {', '.join(found.decoders)}"
+        case _:
+            return "no: the codestream is lossy, and lossless ones are to be verified"
 
 
 @app.command()

@@ -11,7 +11,7 @@ from ruamel.yaml.scalarstring import SingleQuotedScalarString
 from gateway.config.models import Config
 
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:+-]*(?<!:)")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:+%-]*(?<!:)")
 
 
 def effective(config: Config) -> str:

@@ -172,7 +172,9 @@ class Pixels(Section):
 
     ``change`` "never": as stored or not at all; "if-needed": as stored where the node can read
     that; "always": uncompressed. ``if_undecodable`` "quarantine": held for a person;
-    "forward-as-stored": sent compressed; "reject": held as rejected. ``verify`` has one value.
+    "forward-as-stored": sent compressed; "reject": held as rejected. ``verify`` has pixels decoded
+    by a second code base: "lossless" those of reversible codestreams, "N%" those of so many
+    instances, "off" none.
     """
 
     change: Change = "if-needed"

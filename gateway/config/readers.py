@@ -1,5 +1,6 @@
 """The kinds of fields the models have: how each is read from text and written again."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +43,7 @@ FOREVER: Final = "forever"
 NEVER: Final = "never"
 UNLIMITED: Final = "unlimited"
 AUTO: Final = "auto"
+_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?(%?)")
 
 
 def whole(lowest: int, highest: int) -> PlainValidator:
@@ -101,9 +103,17 @@ def _planar(value: object) -> str:
 
 
 def _verify(value: object) -> str:
-    if value != "off":
-        raise ValueError(f"{shown(value)} is not supported in this version; allowed: off")
-    return "off"
+    if value in ("off", "lossless"):
+        return str(value)
+    found = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    percent = float(found[1]) if found else 0.0
+    if found and found[2] and 0 < percent <= 100:
+        return f"{percent:g}%"
+    hint = f"; did you mean {percent:g}%?" if found and not found[2] and 0 < percent <= 100 else ""
+    raise ValueError(
+        f"{shown(value)} does not say what is verified; allowed: off, lossless, or a share of "
+        f"the instances, above 0% and up to 100%, such as 5%{hint}"
+    )
 
 
 def _keep(value: object) -> timedelta | None:
@@ -185,5 +195,5 @@ IfUndecodable: TypeAlias = Annotated[
     Literal["quarantine", "forward-as-stored", "reject"],
     _choice("quarantine", "forward-as-stored", "reject"),
 ]
-Verify: TypeAlias = Annotated[Literal["off"], PlainValidator(_verify)]
+Verify: TypeAlias = Annotated[str, PlainValidator(_verify)]
 Version: TypeAlias = Annotated[Literal[1], PlainValidator(parse_version)]

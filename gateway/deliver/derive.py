@@ -4,17 +4,24 @@ What is made is kept in the spool under (instance, target transfer syntax, rendi
 destinations that want the same share one transcode, also while it runs. Files are made beside
 their name and renamed when they are whole, so what bears the name is complete; they are not
 synced, which is why the spool empties this cache at start.
+
+An instance that was being decoded when the gateway was killed is a suspect: it begins with the
+next decoder, no other suspect beside it, and after three such ends it is held.
 """
 
 import asyncio
 from collections import OrderedDict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gateway import telemetry
-from gateway.model import UID, Instance, Rendition
+from gateway.failures import PermanentFailure
+from gateway.model import UID, Checks, Instance, Passport, Rendition
 
+MOST_ENDS = 3
+"""How often the gateway may end, killed, while one form of one instance is made."""
 REMEMBERED = 4096
 """Derived files whose decoder is still known, for the ledger."""
 
@@ -32,22 +39,40 @@ class Made(Protocol):
         """How long it took."""
         ...
 
+    @property
+    def passport(self) -> Passport:
+        """All that the ledger keeps of it."""
+        ...
+
 
 class Transcoder(Protocol):
     """Makes one Part 10 file from another; ``transcode.pool.TranscodePool`` does."""
 
     async def transcode(
-        self, source: Path, target: UID, out: Path, rendition: Rendition = ...
+        self,
+        source: Path,
+        target: UID,
+        out: Path,
+        rendition: Rendition = ...,
+        checks: Checks = ...,
     ) -> Made:
         """Write ``source`` in the target transfer syntax to ``out``."""
         ...
 
 
 class Shelf(Protocol):
-    """Knows where derived files are kept; ``spool.Spool`` does."""
+    """Knows where derived files are kept and how they came about; ``spool.Spool`` does."""
 
     def derived_path(self, instance: Instance, key: str) -> Path:
         """Where the result for (instance, key) belongs; its folder exists."""
+        ...
+
+    def record(self, instance: Instance, key: str, passport: Passport) -> None:
+        """Have the ledger keep how it was made."""
+        ...
+
+    async def interruptions(self, instance: Instance, key: str) -> int:
+        """How often a gateway was killed while it was made."""
         ...
 
 
@@ -60,9 +85,10 @@ class Derived:
     decoder: str = ""
 
 
-def derived_key(target: UID, rendition: Rendition) -> str:
+def derived_key(target: UID, rendition: Rendition, verify: str = "") -> str:
     """The name of a form: the transfer syntax, and what else was asked for."""
-    return "+".join(part for part in (target, rendition.color, rendition.planar) if part)
+    checked = f"verify-{verify}" if verify else ""
+    return "+".join(part for part in (target, rendition.color, rendition.planar, checked) if part)
 
 
 class Derivations:
@@ -73,18 +99,24 @@ class Derivations:
         self._transcoder = transcoder
         self._decoders: OrderedDict[Path, str] = OrderedDict()
         self._running: dict[Path, asyncio.Task[Derived]] = {}
+        self._one_suspect = asyncio.Lock()
 
-    async def derive(self, instance: Instance, target: UID, rendition: Rendition) -> Derived:
+    async def derive(
+        self, instance: Instance, target: UID, rendition: Rendition, verify: str = ""
+    ) -> Derived:
         """The instance in that form; whoever stops waiting for it does not stop the others.
 
-        Raises what the transcoder raises: PermanentFailure where the pixels cannot be decoded.
+        ``verify`` as in ``Checks``. Raises what the transcoder raises: PermanentFailure where the
+        pixels cannot be decoded, and where the gateway ended too often over it.
         """
-        out = self._shelf.derived_path(instance, derived_key(target, rendition))
+        key = derived_key(target, rendition, verify)
+        out = self._shelf.derived_path(instance, key)
         if _is_there(out):
             return Derived(out, target, self._decoders.get(out, ""))
         running = self._running.get(out)
         if running is None:
-            running = asyncio.ensure_future(self._make(instance, target, rendition, out))
+            making = self._make(instance, target, rendition, verify, key, out)
+            running = asyncio.ensure_future(making)
             self._running[out] = running
             running.add_done_callback(lambda task: self._done(out, task))
         return await asyncio.shield(running)
@@ -97,14 +129,19 @@ class Derivations:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _make(
-        self, instance: Instance, target: UID, rendition: Rendition, out: Path
+        self,
+        instance: Instance,
+        target: UID,
+        rendition: Rendition,
+        verify: str,
+        key: str,
+        out: Path,
     ) -> Derived:
-        part = out.with_name(out.name + ".part")
-        try:
-            made = await self._transcoder.transcode(instance.file, target, part, rendition)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        ends = await self._shelf.interruptions(instance, key)
+        checks = Checks(verify=verify, digests=True, skip=ends)
+        async with self._one_suspect if ends else nullcontext():
+            made = await self._transcode(instance, target, rendition, checks, out)
+        self._shelf.record(instance, key, made.passport)
         telemetry.transcoded(
             instance.sop_instance_uid,
             instance.transfer_syntax,
@@ -113,6 +150,22 @@ class Derivations:
             made.seconds,
         )
         return Derived(out, target, made.decoder)
+
+    async def _transcode(
+        self, instance: Instance, target: UID, rendition: Rendition, checks: Checks, out: Path
+    ) -> Made:
+        if checks.skip >= MOST_ENDS:
+            raise PermanentFailure(
+                f"{checks.skip} times the gateway ended while this instance was being decoded: "
+                "it is not decoded again unless somebody retries it"
+            )
+        part = out.with_name(out.name + ".part")
+        try:
+            made = await self._transcoder.transcode(instance.file, target, part, rendition, checks)
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
+        return made
 
     def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
         del self._running[out]

@@ -1,5 +1,6 @@
 """What the configuration says about a destination and a route, and the verdict it leads to."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,7 +31,8 @@ class RoutePolicy:
     """How a route wants its deliveries made.
 
     ``change`` is never, if-needed or always; ``if_undecodable`` is quarantine,
-    forward-as-stored or reject. ``give_up_after`` None means never.
+    forward-as-stored or reject; ``verify`` is off, lossless or N%. ``give_up_after`` None means
+    never.
     """
 
     change: str = "if-needed"
@@ -38,6 +40,17 @@ class RoutePolicy:
     retry_first: timedelta = timedelta(seconds=30)
     retry_longest: timedelta = timedelta(minutes=15)
     give_up_after: timedelta | None = None
+    verify: str = "off"
+
+    def verified(self, sop_instance_uid: UID) -> str:
+        """What is decoded twice of this instance: "", "lossless" (if it is reversible) or "all".
+
+        A share is drawn by the UID, so that every try and every destination decides the same.
+        """
+        if not self.verify.endswith("%"):
+            return "" if self.verify == "off" else self.verify
+        drawn = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:8]) / 2**64
+        return "all" if drawn * 100 < float(self.verify[:-1]) else ""
 
     def rest(self, tries: int, chance: float) -> timedelta:
         """The wait after ``tries`` failures; see ``backoff.rest``."""

@@ -9,6 +9,7 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.transcode.choose import choose_target
+from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import BY_UID, NATIVE
 
 NO_COLOR = frozenset({"MONOCHROME1", "MONOCHROME2"})
@@ -24,7 +25,8 @@ async def prepare(
     """The file to send, in a transfer syntax out of ``accepted``; as stored where that will do.
 
     Raises PermanentFailure when no accepted transfer syntax will do, the pixels cannot be decoded
-    (and may not go as stored) or the destination cannot take a file of this size, and
+    (and may not go as stored), two decoders disagree or the destination cannot take a file of
+    this size, and
     TemporaryFailure when something on this side is short.
     """
     wanted = _rendition(instance, destination, policy)
@@ -37,7 +39,10 @@ async def prepare(
     ready = Derived(instance.file, instance.transfer_syntax)
     if target != instance.transfer_syntax or (wanted != Rendition() and target in NATIVE):
         try:
-            ready = await derivations.derive(instance, target, wanted)
+            verify = policy.verified(instance.sop_instance_uid)
+            ready = await derivations.derive(instance, target, wanted, verify)
+        except Disagreement:
+            raise
         except PermanentFailure as failure:
             if not _may_go_as_stored(instance, accepted, policy):
                 raise

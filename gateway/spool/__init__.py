@@ -31,12 +31,15 @@ exactly one of four states, and ``delivered`` and ``dropped`` are final::
     owed --Delivered--> delivered          owed --Deferred--> owed, later
     owed --Rejected---> held --a person--> owed or dropped
 
-Derived files (transcode results) are a cache: unsynced, emptied at start, tidied away.
+Derived files (transcode results) are a cache: unsynced, emptied at start, tidied away. One that
+stands half-made at start tells of a decode that the last gateway did not survive: that is counted
+in the ledger before the cache is emptied, so that no instance can bring the gateway down for ever.
 """
 
 from gateway.spool.files import Part
+from gateway.spool.passports import PassportRow
 from gateway.spool.queued import Queue
 from gateway.spool.rows import Counts, DestinationCounts, QueueRow
 from gateway.spool.spool import Spool
 
-__all__ = ["Counts", "DestinationCounts", "Part", "Queue", "QueueRow", "Spool"]
+__all__ = ["Counts", "DestinationCounts", "Part", "PassportRow", "Queue", "QueueRow", "Spool"]

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,8 @@ _LARGE: Final = 4 << 20
 """Files from this size on are synced before they queue, so that small ones need not wait."""
 
 _SYNC_THREADS: Final = 4
+_TRIES: Final = 100
+"""Transactions that a step nobody waits for may fail with."""
 
 
 class _Request:
@@ -92,6 +95,19 @@ class _Change(_Request):
         self.step = step
 
 
+class _Rider(_Change):
+    """A step that nobody waits for: it goes with the next transaction, and starts none."""
+
+    __slots__ = ("tries",)
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(step)
+        self.tries = 0
+
+    def resolve(self) -> None:
+        """On the loop: nobody waits."""
+
+
 class _Probe(_Request):
     """Find out whether the disk can be believed; the result is 1 or 0."""
 
@@ -110,6 +126,7 @@ class Committer:
         self._closed = False
         self._probing: asyncio.Future[int] | None = None
         self._doubtful: list[str] = []
+        self._riders: deque[_Rider] = deque()
 
     def start(self) -> None:
         """Begin to work."""
@@ -139,6 +156,11 @@ class Committer:
         self._waiting.put(request)
         return request.future
 
+    def ride(self, step: Step) -> None:
+        """Have a step done in whatever transaction comes next, at the latest that of ``close``."""
+        self.check_open()
+        self._riders.append(_Rider(step))
+
     def probe(self) -> asyncio.Future[int]:
         """Ask whether the disk can be believed; those who ask meanwhile share the answer."""
         self.check_open()
@@ -161,12 +183,32 @@ class Committer:
             more = True
             while more:
                 batch, more = self._take()
+                batch += self._taken_along()
                 try:
                     self._commit(batch, syncers)
                 except Exception as error:  # noqa: BLE001 - this thread must outlive any bug
                     telemetry.bug("the committer failed", error)
                     _fail(batch, TemporaryFailure(f"the spool failed: {error!r}"))
+                self._keep_riders(batch)
                 _answer(batch)
+
+    def _taken_along(self) -> list[_Request]:
+        riders: list[_Request] = []
+        while self._riders:
+            riders.append(self._riders.popleft())
+        return riders
+
+    def _keep_riders(self, batch: Sequence[_Request]) -> None:
+        """Those whose transaction failed try the next ones; one that never can is let go."""
+        for rider in batch:
+            if not isinstance(rider, _Rider) or rider.failure is None:
+                continue
+            rider.tries += 1
+            if rider.tries < _TRIES:
+                self._riders.append(rider)
+            else:
+                telemetry.alarm("passport not written", reason=str(rider.failure))
+            rider.failure = None
 
     def _take(self) -> tuple[list[_Request], bool]:
         batch: list[_Request] = []

@@ -19,6 +19,8 @@ from gateway.model import Instance
 from gateway.spool.disk import Disk, sync_folder
 
 PER_FOLDER: Final = 4096
+UNFINISHED: Final = ".part.tmp"
+"""How a derived file's name ends while its pixels are being decoded."""
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,127}")
 _LOCKS: set[int] = set()
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -105,7 +107,7 @@ class Files:
         self.next_id = 1
 
     def open(self) -> None:
-        """Create what is missing, take the lock, empty the cache.
+        """Create what is missing and take the lock.
 
         Raises OSError, and TemporaryFailure when another process has the spool.
         """
@@ -113,10 +115,22 @@ class Files:
         self._lock = take_lock(self.root / "lock")
         for folder in (self.instances, self.derived):
             folder.mkdir(mode=0o700, exist_ok=True)
-        for folder in self.derived.iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
         for folder in (self.instances, self.root):
             sync_folder(folder)
+
+    def interrupted(self) -> list[tuple[int, str]]:
+        """(spool id, key) of derived files that the last gateway was at work on when it ended."""
+        found = []
+        for spool_id, path in self.derived_files():
+            _, _, name = path.name.partition("-")
+            if name.endswith(UNFINISHED):
+                found.append((spool_id, name.removesuffix(UNFINISHED)))
+        return found
+
+    def empty_derived(self) -> None:
+        """Delete all derived files: they were never synced."""
+        for folder in self.derived.iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Let another process have the spool."""
@@ -158,7 +172,7 @@ class Files:
     def derived_files(self) -> Iterator[tuple[int, Path]]:
         """Every derived file with its instance's id; foreign names are left out."""
         for folder in self.derived.iterdir():
-            for path in folder.iterdir():
+            for path in folder.iterdir() if folder.is_dir() else ():
                 head = path.name.partition("-")[0]
                 if head.isdecimal():
                     yield int(head), path

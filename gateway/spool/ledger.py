@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
 from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
-from gateway.spool import queries
+from gateway.spool import passports, queries
 from gateway.spool.queries import Selector
 from gateway.spool.rows import Values, micros
 from gateway.spool.schema import LEDGER, check_version, connect
@@ -46,6 +46,10 @@ _REJECTED: Final = (
 _RETRY: Final = (
     "UPDATE delivery SET state = 'owed', attempts = 0, due_at = ? "
     "WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_TRUST: Final = (
+    "DELETE FROM interrupted "
+    "WHERE spool_id = (SELECT spool_id FROM delivery WHERE delivery_id = ?)"
 )
 _HOLD: Final = (
     "UPDATE delivery SET state = 'held', reason = ? WHERE delivery_id = ? AND state = 'owed'"
@@ -127,6 +131,7 @@ class Ledger:
         for spool_id in spool_ids:
             if queries.finished(connection, before, spool_id, spool_id, 1):
                 connection.execute(_TALLY, (spool_id,))
+                passports.forget(connection, spool_id)
                 connection.execute("DELETE FROM delivery WHERE spool_id = ?", (spool_id,))
                 connection.execute("DELETE FROM instance WHERE spool_id = ?", (spool_id,))
                 gone += 1
@@ -162,7 +167,7 @@ def settling(delivery_id: int, verdict: Verdict, now: datetime) -> Step:
 
 def retrying(selector: Selector | None, destination: str, now: datetime) -> Step:
     """Owed again and due at once, as if never tried: what is held or deferred."""
-    return _by_hand(selector, destination, _RETRY, (micros(now),))
+    return _by_hand(selector, destination, _RETRY, (micros(now),), also=_TRUST)
 
 
 def holding(selector: Selector | None, destination: str, reason: str) -> Step:
@@ -180,12 +185,16 @@ def missing(spool_id: int, file: Path) -> Step:
     return _update(_MISSING, f"the spool file is missing: {file}", spool_id)
 
 
-def _by_hand(selector: Selector | None, destination: str, statement: str, values: Values) -> Step:
+def _by_hand(
+    selector: Selector | None, destination: str, statement: str, values: Values, also: str = ""
+) -> Step:
     if selector is None and not destination:
         raise PermanentFailure("name a delivery, an instance or a destination")
 
     def step(connection: sqlite3.Connection) -> int:
         ids = queries.open_ids(connection, selector, destination)
+        if also:
+            connection.executemany(also, [(delivery_id,) for delivery_id in ids])
         rows = [(*values, delivery_id) for delivery_id in ids]
         return connection.executemany(statement, rows).rowcount if rows else 0
 

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.spool import queries
+from gateway.spool import passports, queries
 from gateway.spool.ledger import Step, dropping, holding, retrying
+from gateway.spool.passports import PassportRow
 from gateway.spool.queries import Selector
 from gateway.spool.rows import Counts, QueueRow
 from gateway.spool.schema import LEDGER, check_version, connect
@@ -50,6 +51,10 @@ class Queue:
     def show(self, selector: Selector) -> Sequence[QueueRow]:
         """The deliveries of one id or instance; empty when there is none."""
         return queries.show(self._connection, selector)
+
+    def passports(self, selector: Selector) -> Sequence[PassportRow]:
+        """How the derived pixels of one instance, or of one delivery's, were made."""
+        return passports.passports(self._connection, selector)
 
     def counts(self) -> Counts:
         """The ledger in numbers."""

@@ -56,7 +56,25 @@ _VERSION_1: Final = (
     "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+_VERSION_2: Final = (
+    # How derived pixels were made, one row per instance and form; ``record`` is JSON.
+    """CREATE TABLE passport (
+        spool_id BIGINT NOT NULL REFERENCES instance (spool_id),
+        form     TEXT NOT NULL,
+        made_at  BIGINT NOT NULL,
+        decoder  TEXT NOT NULL,
+        verified TEXT NOT NULL,
+        record   TEXT NOT NULL,
+        PRIMARY KEY (spool_id, form))""",
+    # Decodes that were under way when the gateway ended without a word.
+    """CREATE TABLE interrupted (
+        spool_id BIGINT NOT NULL REFERENCES instance (spool_id),
+        form     TEXT NOT NULL,
+        tries    INTEGER NOT NULL,
+        PRIMARY KEY (spool_id, form))""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 """The statements that lead from version n to n + 1."""
 
 

@@ -11,12 +11,13 @@ from typing import Self
 
 from gateway import telemetry
 from gateway.failures import TemporaryFailure
-from gateway.model import Arriving, Delivery, Instance, Owed, Verdict
-from gateway.spool import queries
+from gateway.model import Arriving, Delivery, Instance, Owed, Passport, Verdict
+from gateway.spool import passports, queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.files import Files, Part
 from gateway.spool.ledger import Ledger, dropping, holding, missing, retrying, settling
+from gateway.spool.passports import PassportRow
 from gateway.spool.queries import Selector
 from gateway.spool.queued import BY_HAND
 from gateway.spool.readers import Reader
@@ -44,6 +45,7 @@ class Spool:
         view: Reader,
         clock: Callable[[], datetime],
         keep: timedelta | None,
+        suspects: set[int],
     ) -> None:
         """Use ``Spool.open``."""
         self._files = files
@@ -53,6 +55,7 @@ class Spool:
         self._view = view
         self._clock = clock
         self._keep = keep
+        self._suspects = suspects
         self._committer = Committer(ledger, disk)
         self._committer.start()
 
@@ -77,7 +80,7 @@ class Spool:
             undo.callback(files.close)
             try:
                 files.open()
-                ledger = _open_ledger(files, undo)
+                ledger, suspects = _open_ledger(files, undo)
                 due = _open_reader(path, "spool-due", undo)
                 view = _open_reader(path, "spool-view", undo)
             except OSError as error:
@@ -86,7 +89,16 @@ class Spool:
             except sqlite3.Error as error:
                 raise TemporaryFailure(f"cannot open the ledger in {path}: {error}") from error
             undo.pop_all()
-        return cls(files, disk, ledger, due=due, view=view, clock=clock, keep=keep)
+        return cls(
+            files,
+            disk,
+            ledger,
+            due=due,
+            view=view,
+            clock=clock,
+            keep=keep,
+            suspects=suspects,
+        )
 
     @property
     def broken(self) -> str:
@@ -167,6 +179,23 @@ class Spool:
         """The deliveries of one id or SOP Instance UID; empty when there is none."""
         return await self._view.ask(queries.show, selector)
 
+    def record(self, instance: Instance, key: str, passport: Passport) -> None:
+        """Keep how a derived file was made, with the next transaction that there is."""
+        now = self._clock()
+        self._committer.ride(
+            lambda connection: passports.record(connection, instance.spool_id, key, passport, now)
+        )
+
+    async def passports(self, selector: Selector) -> list[PassportRow]:
+        """The passports of one SOP Instance UID, or of the instance of one delivery."""
+        return await self._view.ask(passports.passports, selector)
+
+    async def interruptions(self, instance: Instance, key: str) -> int:
+        """How often a gateway ended, killed, while it made this derived file."""
+        if instance.spool_id not in self._suspects:
+            return 0
+        return await self._view.ask(passports.interruptions, instance.spool_id, key)
+
     async def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
         """Make what is held or deferred due at once; returns how many deliveries."""
         return await self._committer.change(retrying(selector, destination, self._clock()))
@@ -233,13 +262,21 @@ class Spool:
             part.close()
 
 
-def _open_ledger(files: Files, undo: ExitStack) -> Ledger:
-    """Migrate, sweep, and hold what is owed of files that have vanished."""
+def _open_ledger(files: Files, undo: ExitStack) -> tuple[Ledger, set[int]]:
+    """Migrate, sweep, and hold what is owed of files that have vanished.
+
+    Decodes that were interrupted are counted before their traces are removed; the instances of
+    which there ever were any are returned.
+    """
     prepare(files.root)
     ledger = Ledger(files.root)
     undo.callback(ledger.close)
+    unfinished = files.interrupted()
+    ledger.run([lambda connection: passports.count_interrupted(connection, unfinished)])
+    files.empty_derived()
     with closing(connect(files.root / LEDGER, "ro")) as connection:
         swept = sweep(files, connection)
+        suspects = passports.all_interrupted(connection)
     files.next_id = max(swept.next_id, ledger.next_spool_id)
     held = sum(ledger.run([missing(lost, files.file_of(lost)) for lost in swept.missing]))
     if held:
@@ -249,8 +286,9 @@ def _open_ledger(files: Files, undo: ExitStack) -> Ledger:
         spool=str(files.root),
         parts_swept=swept.parts,
         orphans_swept=swept.orphans,
+        decodes_interrupted=len(unfinished),
     )
-    return ledger
+    return ledger, suspects
 
 
 def _open_reader(root: Path, name: str, undo: ExitStack) -> Reader:

@@ -60,3 +60,19 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "      give_up_after: never\n"
     )
     assert "    ae_title: 104\n" in effective(config)
+
+
+def test_what_is_verified_prints_as_it_reads() -> None:
+    for written, printed in {
+        "off": "off",
+        "lossless": "lossless",
+        "5%": "5%",
+        "'0.50 %'": "0.5%",
+        "100%": "100%",
+    }.items():
+        config = load_text(
+            "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h } } }\nroutes:\n"
+            f"  - {{ name: r, send_to: n, pixels: {{ verify: {written} }} }}\n"
+        )
+        assert f"      verify: {printed}\n" in effective(config)
+        assert load_text(effective(config)) == config

@@ -16,11 +16,13 @@ from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import (
     UID,
     Arrival,
+    Checks,
     Deferred,
     Delivered,
     Delivery,
     Instance,
     Origin,
+    Passport,
     Rejected,
     Rendition,
     Verdict,
@@ -103,6 +105,8 @@ class FakeSpool:
         self.rows: dict[int, Row] = {}
         self.failing: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
+        self.passports: dict[tuple[int, str], Passport] = {}
+        self.ends: dict[int, int] = {}
         self.hiding = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -162,6 +166,12 @@ class FakeSpool:
     def derived_path(self, instance: Instance, key: str) -> Path:
         return self.folder / f"{instance.spool_id}-{key}"
 
+    def record(self, instance: Instance, key: str, passport: Passport) -> None:
+        self.passports[instance.spool_id, key] = passport
+
+    async def interruptions(self, instance: Instance, key: str) -> int:
+        return self.ends.get(instance.spool_id, 0)
+
     def states(self, destination: str = "pacs") -> str:
         """One letter per delivery, in the order kept: d(elivered), h(eld), o(wed), 1.. (tries)."""
         rows = [row for row in self.rows.values() if row.delivery.destination == destination]
@@ -201,6 +211,7 @@ class FakeSpool:
 class Made:
     decoder: str = "fake"
     seconds: float = 0.0
+    passport: Passport = Passport(EXPLICIT_LE, "fake")  # noqa: RUF009 - a frozen value
 
 
 class FakeTranscoder:
@@ -208,14 +219,21 @@ class FakeTranscoder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, UID, Rendition]] = []
+        self.checks: list[Checks] = []
         self.failures: dict[str, Exception] = {}
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def transcode(
-        self, source: Path, target: UID, out: Path, rendition: Rendition = AS_IT_IS
+        self,
+        source: Path,
+        target: UID,
+        out: Path,
+        rendition: Rendition = AS_IT_IS,
+        checks: Checks = Checks(),  # noqa: B008 - a frozen value
     ) -> Made:
         self.calls.append((source.stem, target, rendition))
+        self.checks.append(checks)
         _write(out, 10)
         await self.gate.wait()
         if source.stem in self.failures:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 name: Final = "gdcm"
 requires: Final = "python-gdcm>=3.0.24"
-_CODINGS: Final = (Coding.JPEG_8, Coding.JPEG_LOSSLESS, Coding.JPEG_LS, Coding.JPEG_2000)
+_4: Final = "1.2.840.10008.1.2.4."
+_LABELS: Final = {
+    Coding.JPEG_8: (_4 + "51", _4 + "50"),
+    Coding.JPEG_LOSSLESS: (_4 + "70", _4 + "57"),
+    Coding.JPEG_LS: (_4 + "80", _4 + "81"),
+    Coding.JPEG_2000: (_4 + "90", _4 + "91"),
+}
+"""The labels that GDCM takes for a coding; it goes by the label, never by the codestream."""
 
 
 @cache
@@ -42,7 +49,7 @@ def version() -> str:
 
 def supports(form: FrameFormat) -> bool:
     """See the module's refusals."""
-    if form.coding not in _CODINGS or form.bits_allocated == 1:
+    if form.coding not in _LABELS or form.bits_allocated == 1:
         return False
     if form.coding is Coding.JPEG_8:
         return form.samples_per_pixel == 1
@@ -87,7 +94,9 @@ def _image(frame: bytes, form: FrameFormat) -> Any:
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
     if form.samples_per_pixel > 1:
         image.SetPlanarConfiguration(0)
-    syntax = gdcm.TransferSyntax.GetTSType(form.transfer_syntax)
+    fitting = _LABELS[form.coding]
+    label = form.transfer_syntax if form.transfer_syntax in fitting else fitting[-1]
+    syntax = gdcm.TransferSyntax.GetTSType(label)
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
     image.SetPixelFormat(
         gdcm.PixelFormat(

@@ -76,7 +76,7 @@ def decompress(
     console.print(
         f"{done} of {len(pairs)} files written as {name_of(target)}"
         + (f" ({by})" if by else "")
-        + (f"; {_verified(summary.verified)}" if verify else "")
+        + (f"; {_verified(summary.verified)}" if verify and done else "")
         + (f", {summary.skipped} skipped: not DICOM" if summary.skipped else "")
         + (f", [red]{len(summary.failures)} failed[/]" if summary.failures else ""),
         highlight=False,

@@ -68,7 +68,9 @@ class TranscodePool:
         self._seconds = seconds
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
-        self._arguments = (memory, prepare)
+        self._lifeline = os.pipe2(os.O_CLOEXEC)
+        path = f"/proc/{os.getpid()}/fd/{self._lifeline[0]}"
+        self._arguments = (memory, path, prepare)
         proven()  # before the workers, which find it where it is kept
         self._pool = self._start()
         self._renewing = asyncio.Lock()
@@ -155,8 +157,12 @@ class TranscodePool:
 
     async def aclose(self) -> None:
         """Stop: what is running is killed, what waits is given up."""
+        if self._closed:
+            return
         self._closed = True
         await asyncio.to_thread(_stop, self._pool)
+        for end in self._lifeline:
+            os.close(end)
 
     async def _attempt(
         self,

@@ -6,6 +6,7 @@ pixels.
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -92,12 +93,14 @@ class Heard:
     stderr: str
 
 
-def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
+def initialize(memory: int, lifeline: str, prepare: Callable[[], None] | None) -> None:
     """Make this process fit for foreign bytes; ``memory`` in bytes is its own to write to.
 
-    Read-only maps of stored files do not count. ``prepare`` runs last (tests change decoders).
+    Read-only maps of stored files do not count. ``lifeline`` is the path of a pipe that the
+    gateway holds open. ``prepare`` runs last (tests change decoders).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _hang_on(lifeline)
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if hasattr(library, "mallopt"):
@@ -109,6 +112,24 @@ def initialize(memory: int, prepare: Callable[[], None] | None) -> None:
     _stderr.append(Stderr())  # native libraries print what they please
     if prepare is not None:
         prepare()
+
+
+def _hang_on(lifeline: str) -> None:
+    """End, wherever in native code this process is, when the gateway does.
+
+    The death signal of ``prctl`` tells of the fork server, which lives as long as its workers; a
+    pipe that loses its writer raises SIGIO, and that ends a process.
+    """
+    try:
+        descriptor = os.open(lifeline, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        os._exit(0)
+    except OSError:
+        return  # a gateway that may not be looked at: its workers end with their task
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def ready() -> None:

@@ -1,5 +1,7 @@
 """``dicom-gateway decompress`` on files and folders, as a person calls it."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from gateway.transcode.verify import Disagreement
 
 RLE, J2K, CT = "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "CT_small.dcm"
 
@@ -97,3 +100,48 @@ def test_a_compressed_target_is_refused_with_what_is_allowed(folder, tmp_path):
     result = _decompress(folder, "-o", tmp_path / "out", "--to", "jpeg-ls")
     assert result.exit_code == 2
     assert "explicit-le, implicit-le, explicit-be" in " ".join(result.output.split())
+
+
+def test_verify_says_what_was_confirmed_and_what_could_not_be(folder, tmp_path):
+    result = _decompress(folder, "-o", tmp_path / "out", "--verify")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "1 equal by two decoders" in said
+    assert "1 not verified: all decoders are of one lineage" in said
+    assert "1 without compressed pixels" in said
+
+
+def test_machines_get_one_object_a_file(folder, tmp_path):
+    result = _decompress(folder, "-o", tmp_path / "out", "--verify", "--json")
+    assert result.exit_code == 0, result.output
+    found = [json.loads(line) for line in _json_lines(result.stdout)]
+    assert {each["state"] for each in found} == {"written"}
+    decoded = [each for each in found if each["decoder"]]
+    assert len(found) - len(decoded) == 1
+    original = hashlib.sha256(pydicom.dcmread(get_testdata_file("MR_small.dcm")).PixelData)
+    assert [each["native_digest"] for each in decoded] == [original.hexdigest()] * 2
+    states = sorted(each["verification"]["state"] for each in decoded)
+    assert states == ["equal", "one lineage"]
+
+
+def _json_lines(text):
+    return [line for line in text.splitlines() if line.startswith("{")]
+
+
+def test_a_file_whose_decoders_disagree_fails_and_is_not_written(folder, tmp_path, monkeypatch):
+    """The pool is asked with all checks; what it refuses is named."""
+
+    async def disagree(self, source, target, out, rendition=None, checks=None):
+        assert checks.verify == "all"
+        raise Disagreement("a and b disagree: 4 samples in 1 of 1 frames")
+
+    monkeypatch.setattr("gateway.transcode.pool.TranscodePool.transcode", disagree)
+    one = folder / "series 1" / "a.dcm"
+    command = ["decompress", "--jobs", "1", str(one), "-o", str(tmp_path / "out"), "--verify"]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 1
+    (line,) = map(json.loads, _json_lines(result.stdout))
+    assert (line["state"], line["reason"]) == (
+        "disagreement",
+        "a and b disagree: 4 samples in 1 of 1 frames",
+    )

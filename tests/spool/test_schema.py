@@ -1,5 +1,7 @@
 """The ledger's versions."""
 
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -59,6 +61,77 @@ def test_the_queue_of_an_older_ledger_says_what_to_do(
     prepare(tmp_path)
     with Queue(tmp_path, clock=clock) as queue:
         assert queue.list() == []
+
+
+def of_version_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger as the first version left it, with an instance that is owed."""
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        prepare(folder)
+    connection = connect(folder / LEDGER)
+    connection.execute(
+        "INSERT INTO instance VALUES (1,'1.2.1','','','','','C-STORE','','','',5,0,'{}')"
+    )
+    connection.execute(
+        "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "
+        "VALUES (1, 1, 'pacs', 'r', 'owed', 0)"
+    )
+    connection.close()
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_what_it_holds(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_version_1(tmp_path, monkeypatch)
+    assert version(tmp_path) == 1
+    prepare(tmp_path)
+    assert version(tmp_path) == len(MIGRATIONS)
+    with Queue(tmp_path, clock=clock) as queue:
+        assert [row.sop_instance_uid for row in queue.list()] == ["1.2.1"]
+        assert queue.passports("1.2.1") == []
+        assert queue.contradictions() == []
+
+
+class Doomed(sqlite3.Connection):
+    """A connection whose process is killed before its n-th statement."""
+
+    left = 0
+
+    def execute(self, *arguments: object) -> sqlite3.Cursor:
+        if Doomed.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        Doomed.left -= 1
+        return super().execute(*arguments)  # type: ignore[arg-type]
+
+
+def migrate_until_killed(folder: Path, statements: int) -> int:
+    """Migrate in a process of its own; the signal that ended it, 0 for none."""
+    child = os.fork()
+    if child == 0:
+        Doomed.left = statements
+        connected = sqlite3.connect
+        schema.sqlite3.connect = lambda *a, **k: connected(*a, factory=Doomed, **k)
+        prepare(folder)
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_killed_before_any_statement_the_migration_has_not_happened_or_is_whole(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_version_1(tmp_path, monkeypatch)
+    seen, ends = set(), 0
+    while migrate_until_killed(tmp_path, ends):
+        seen.add(version(tmp_path))
+        ends += 1
+        assert ends < 50
+    assert ends > len(MIGRATIONS[1])
+    assert seen <= {1, len(MIGRATIONS)}
+    assert 1 in seen
+    with Queue(tmp_path, clock=clock) as queue:
+        assert len(queue.list()) == 1
+        assert queue.contradictions() == []
 
 
 def test_the_largest_question_uses_its_index(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Which of them misbehaves is said by the first sample that the honest decoder ret
 object chooses, and other objects are decoded as ever.
 """
 
+import ctypes
 import os
 import resource
 import signal
@@ -88,6 +89,12 @@ def prepare_witness() -> None:
 
 
 HONEST = Misbehaving("honest", ())
+
+
+def hang(file: str) -> None:
+    """Say in ``file`` who this is, and never end; no signal is handled in Python meanwhile."""
+    Path(file).write_text(str(os.getpid()))
+    ctypes.CDLL(None).sleep(600)
 
 
 def flood() -> int:

@@ -1,0 +1,184 @@
+"""How pixels were made is kept with the instance, and decodes without an end are counted."""
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.model import Delivered, Instance, Passport, Verification
+from gateway.spool import Queue, Spool
+from gateway.spool.ledger import Ledger
+from tests.spool.arrivals import Clock, keep
+
+IMPLICIT = "1.2.840.10008.1.2"
+PASSPORT = Passport(
+    target=IMPLICIT,
+    decoder="imagecodecs",
+    version="2026.3.6",
+    self_test="proven",
+    frames=3,
+    seconds=0.0125,
+    colour="YBR_FULL_422 to RGB",
+    notes=("Bits Stored 16 to 12", 'a "quoted" note'),
+    stderr="a \\x1b[31mwarning",
+    stored_digest="ab" * 32,
+    native_digest="cd" * 32,
+    verification=Verification("equal", ("imagecodecs 1 (a)", "gdcm 2 (b)"), 3),
+)
+
+
+async def settle(spool: Spool, clock: Clock) -> None:
+    for delivery in await spool.due("pacs", limit=10, now=clock()):
+        await spool.settle(delivery, Delivered(IMPLICIT, "imagecodecs"))
+
+
+async def test_a_passport_is_there_when_its_delivery_is_settled(
+    spool: Spool, clock: Clock
+) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    spool.record(instance, IMPLICIT, PASSPORT)
+    await settle(spool, clock)
+    (by_uid,) = await spool.passports("1.2.1")
+    (by_delivery,) = await spool.passports("1")
+    assert by_uid == by_delivery
+    assert (by_uid.spool_id, by_uid.form, by_uid.made_at) == (1, IMPLICIT, clock())
+    assert by_uid.passport == PASSPORT
+
+
+async def test_one_form_has_one_passport_and_the_newest_stands(spool: Spool, clock: Clock) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    unverified = replace(PASSPORT, decoder="gdcm", verification=None)
+    spool.record(instance, IMPLICIT, PASSPORT)
+    spool.record(instance, f"{IMPLICIT}+RGB", PASSPORT)
+    spool.record(instance, IMPLICIT, unverified)
+    await settle(spool, clock)
+    found = await spool.passports("1.2.1")
+    assert [(row.form, row.passport) for row in found] == [
+        (IMPLICIT, unverified),
+        (f"{IMPLICIT}+RGB", PASSPORT),
+    ]
+
+
+async def test_a_passport_costs_no_transaction_of_its_own(
+    spool: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    transactions: list[int] = []
+    run = Ledger.run
+
+    def counted(ledger: Ledger, steps: list) -> list[int]:
+        transactions.append(len(steps))
+        return run(ledger, steps)
+
+    monkeypatch.setattr(Ledger, "run", counted)
+    spool.record(instance, IMPLICIT, PASSPORT)
+    await settle(spool, clock)
+    assert transactions == [2]
+
+
+async def test_what_no_transaction_followed_is_written_when_the_spool_closes(
+    folder: Path, clock: Clock
+) -> None:
+    spool = Spool.open(folder, clock=clock, refuse_below_free=0)
+    instance = await keep(spool, "1.2.1", "pacs")
+    spool.record(instance, IMPLICIT, PASSPORT)
+    await spool.aclose()
+    with Queue(folder, clock=clock) as queue:
+        assert [row.passport for row in queue.passports("1.2.1")] == [PASSPORT]
+
+
+async def test_a_passport_whose_transaction_failed_goes_with_the_next(
+    spool: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    run, failures = Ledger.run, [sqlite3.OperationalError("database or disk is full")]
+
+    def failing(ledger: Ledger, steps: list) -> list[int]:
+        if failures:
+            raise failures.pop()
+        return run(ledger, steps)
+
+    monkeypatch.setattr(Ledger, "run", failing)
+    spool.record(instance, IMPLICIT, PASSPORT)
+    with pytest.raises(Exception, match="disk is full"):
+        await spool.retry("1.2.1")
+    await spool.probe()
+    await settle(spool, clock)
+    assert len(await spool.passports("1.2.1")) == 1
+
+
+async def test_a_passport_of_an_instance_that_is_gone_disturbs_nobody(
+    spool: Spool, clock: Clock
+) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    spool.record(replace(instance, spool_id=77), IMPLICIT, PASSPORT)
+    await settle(spool, clock)
+    assert await spool.contradictions() == []
+    assert spool.broken == ""
+
+
+async def test_retention_takes_the_passport_with_the_instance(spool: Spool, clock: Clock) -> None:
+    instance = await keep(spool, "1.2.1", "pacs")
+    spool.record(instance, IMPLICIT, PASSPORT)
+    await settle(spool, clock)
+    assert (await spool.tidy(clock.advance(days=8))).instances == 1
+    assert await spool.passports("1.2.1") == []
+    assert await spool.contradictions() == []
+
+
+def reopened(folder: Path, clock: Clock) -> Spool:
+    return Spool.open(folder, clock=clock, refuse_below_free=0, keep=timedelta(days=7))
+
+
+async def left_by_a_killed_gateway(folder: Path, clock: Clock, *names: str) -> Instance:
+    """A spool with one instance, and derived files as a gateway leaves them that is killed."""
+    spool = reopened(folder, clock)
+    instance = await keep(spool, "1.2.1", "pacs")
+    path = spool.derived_path(instance, IMPLICIT)
+    for name in names:
+        await asyncio.to_thread(path.with_name(name).write_bytes, b"half")
+    await spool.aclose()
+    return instance
+
+
+async def test_a_decode_that_the_gateway_did_not_survive_is_counted_once(
+    folder: Path, clock: Clock
+) -> None:
+    instance = await left_by_a_killed_gateway(folder, clock, f"1-{IMPLICIT}.part.tmp")
+    for _ in range(2):
+        spool = reopened(folder, clock)
+        assert await spool.interruptions(instance, IMPLICIT) == 1
+        assert await spool.interruptions(instance, f"{IMPLICIT}+RGB") == 0
+        await spool.aclose()
+
+
+async def test_what_was_whole_or_belongs_to_nobody_is_not_counted(
+    folder: Path, clock: Clock
+) -> None:
+    names = (f"1-{IMPLICIT}", f"1-{IMPLICIT}.part", f"9-{IMPLICIT}.part.tmp", "notes.part.tmp")
+    instance = await left_by_a_killed_gateway(folder, clock, *names)
+    spool = reopened(folder, clock)
+    assert await spool.interruptions(instance, IMPLICIT) == 0
+    assert await spool.contradictions() == []
+    await spool.aclose()
+
+
+async def test_a_person_who_retries_wipes_the_slate(folder: Path, clock: Clock) -> None:
+    instance = await left_by_a_killed_gateway(folder, clock, f"1-{IMPLICIT}.part.tmp")
+    spool = reopened(folder, clock)
+    with Queue(folder, clock=clock) as queue:
+        assert queue.retry("1.2.1") == 1
+    assert await spool.interruptions(instance, IMPLICIT) == 0
+    await spool.aclose()
+
+
+async def test_retention_takes_the_count_with_the_instance(folder: Path, clock: Clock) -> None:
+    await left_by_a_killed_gateway(folder, clock, f"1-{IMPLICIT}.part.tmp")
+    spool = reopened(folder, clock)
+    await settle(spool, clock)
+    assert (await spool.tidy(clock.advance(days=8))).instances == 1
+    assert await spool.contradictions() == []
+    await spool.aclose()

@@ -31,7 +31,7 @@ from gateway.transcode.plan import (
     pixel_head,
     plan_frames,
 )
-from gateway.transcode.record import Digests
+from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
 from gateway.transcode.verify import verdict, watched
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
@@ -161,6 +161,7 @@ def described(
         photometric=goes or came,
         notes=tuple(found.notes),
         version=backend.version() if backend else "",
+        self_test=standing(backend, plan.pixels.form) if backend and plan.pixels else "",
         colour=came if goes in ("", came) else f"{came} to {goes}",
         stored_digest=stored_digest,
         native_digest=native_digest,

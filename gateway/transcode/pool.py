@@ -110,7 +110,8 @@ class TranscodePool:
             except _WorkerLost as end:
                 names = await self._names(source, target, out, rendition, checks)
                 who = names[attempt] if attempt < len(names) else "no decoder"
-                lost.append(f"{who} {end}")
+                beside = " or the decoder beside it" if checks.verify else ""
+                lost.append(f"{who}{beside} {end}")
                 if len(lost) > 1 or attempt + 1 >= len(names):
                     raise PermanentFailure(_given_up(lost)) from end
             except PermanentFailure as failure:

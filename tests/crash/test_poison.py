@@ -73,6 +73,10 @@ def test_it_is_tried_with_the_next_decoder_and_held_after_the_third_end(
     tried, (row,) = outcome(tmp_path)
     assert tried == [f"decoder-{number}" for number in tries]
     assert row.state == state
+    with Queue(tmp_path / "spool", clock=now) as queue:
+        made = [each.passport for each in queue.passports("1.2.0")]
+    assert [each.decoder for each in made] == ["decoder-2"] * (state == "delivered")
+    assert all(len(each.native_digest) == 64 for each in made)
     if state == "held":
         assert row.reason.startswith("3 times the gateway ended while this instance was being")
 

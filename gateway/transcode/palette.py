@@ -1,5 +1,6 @@
 """The palette colour lookup tables of a data set (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 DESCRIPTORS: Final = (0x00281101, 0x00281102, 0x00281103)
 TABLES: Final = (0x00281201, 0x00281202, 0x00281203)
 SEGMENTED: Final = (0x00281221, 0x00281222, 0x00281223)
+_DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 PALETTE_UID: Final = 0x00281199
 ALL: Final = (*DESCRIPTORS, PALETTE_UID, *TABLES, *SEGMENTED)
 
@@ -21,20 +23,18 @@ ALL: Final = (*DESCRIPTORS, PALETTE_UID, *TABLES, *SEGMENTED)
 def read_palette(values: Values, header: ImagePixel) -> tuple["Samples", int]:
     """The RGB table, shape (entries, 3), and the stored value of its first entry.
 
-    16-bit entries that only repeat or pad 8 bits become 8-bit ones. Raises PermanentFailure
-    where tables are missing, segmented, or not as long as their descriptors say.
+    16-bit entries that only repeat or pad 8 bits become 8-bit ones; segmented tables are
+    expanded. Raises PermanentFailure where tables are missing, or not as long as their
+    descriptors say.
     """
-    if any(tag in values.found for tag in SEGMENTED) and TABLES[0] not in values.found:
-        raise PermanentFailure(
-            "PALETTE COLOR with segmented lookup tables: not expanded to RGB here, "
-            "send it to nodes that can read PALETTE COLOR"
-        )
     described = [values.numbers(tag) for tag in DESCRIPTORS]
     if any(len(one) != 3 for one in described):
         raise PermanentFailure("PALETTE COLOR without three lookup table descriptors")
+    segmented = TABLES[0] not in values.found and SEGMENTED[0] in values.found
+    read, tags = (_expanded, SEGMENTED) if segmented else (_entries, TABLES)
     columns = [
-        _entries(values, tag, entries or 65536, bits)
-        for tag, (entries, _, bits) in zip(TABLES, described, strict=True)
+        read(values, tag, entries or 65536, bits)
+        for tag, (entries, _, bits) in zip(tags, described, strict=True)
     ]
     if len({len(column) for column in columns}) != 1:
         raise PermanentFailure("the three palette lookup tables have different lengths")
@@ -57,6 +57,50 @@ def _entries(values: Values, tag: int, entries: int, bits: int) -> "Samples":
         )
     table = np.frombuffer(raw, f"{order}u2").astype("<u2")
     return table * 257 if bits == 8 and table.max(initial=0) < 256 else table
+
+
+def _expanded(values: Values, tag: int, entries: int, bits: int) -> "Samples":
+    """The entries of a segmented table (PS3.3 C.7.9.2): discrete, linear, indirect segments."""
+    words = values.numbers(tag)
+    out: list[int] = []
+    try:
+        _segments(words, 0, len(words), out, entries)
+    except IndexError:
+        out.clear()
+    if len(out) != entries or bits not in (8, 16):
+        raise PermanentFailure(
+            f"a segmented palette lookup table that does not make {entries} entries of {bits} bits"
+        )
+    table = np.array(out, "<u2")
+    return table * 257 if bits == 8 and table.max(initial=0) < 256 else table
+
+
+def _segments(
+    words: Sequence[int],
+    at: int,
+    most: int,
+    out: list[int],
+    entries: int,
+    *,
+    outermost: bool = True,
+) -> None:
+    """Append up to ``most`` segments from word ``at`` on to ``out``, to ``entries`` at most."""
+    while at < len(words) and most and len(out) < entries:
+        code, count = words[at], words[at + 1]
+        if code == _DISCRETE:
+            out.extend(words[at + 2 : at + 2 + count])
+            at += 2 + count
+        elif code == _LINEAR:
+            first, last = out[-1], words[at + 2]
+            out.extend(first + round((last - first) * (k + 1) / count) for k in range(count))
+            at += 3
+        elif code == _INDIRECT and outermost:
+            place = (words[at + 2] | words[at + 3] << 16) // 2
+            _segments(words, place, count, out, entries, outermost=False)
+            at += 4
+        else:
+            raise IndexError(code)
+        most -= 1
 
 
 def _narrowed(table: "Samples") -> "Samples":

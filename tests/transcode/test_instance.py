@@ -285,15 +285,37 @@ def test_a_compressed_palette_image_becomes_rgb(tmp_path: Path) -> None:
     assert kept.PixelData[:3] == image.tobytes()
 
 
-def test_segmented_palettes_are_refused_with_the_reason(tmp_path: Path) -> None:
-    ds = palette_header()
+SEGMENTS = [0, 2, 10, 300, 1, 4, 700, 0, 1, 9, 2, 2, 0, 0]
+"""Discrete 10, 300; linear to 700 in 4; discrete 9; the first two segments again."""
+
+
+def segmented(words: list[int], entries: int) -> Dataset:
+    ds = header(1, 13, PhotometricInterpretation="PALETTE COLOR")
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
     for colour in ("Red", "Green", "Blue"):
-        delattr(ds, f"{colour}PaletteColorLookupTableData")
-        setattr(ds, f"Segmented{colour}PaletteColorLookupTableData", b"\0\0\1\0\0\0")
-    ds.PixelData = bytes(4)
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [entries, 0, 16])
+        data = np.array(words, "<u2").tobytes()
+        setattr(ds, f"Segmented{colour}PaletteColorLookupTableData", data)
+    ds.PixelData = bytes(range(13)) + b"\0"
     ds["PixelData"].VR = "OB"
-    source = save(tmp_path / "in.dcm", ds, EXPLICIT_LE)
-    with pytest.raises(PermanentFailure, match="segmented lookup tables"):
+    return ds
+
+
+def test_segmented_palettes_are_expanded(tmp_path: Path) -> None:
+    source = save(tmp_path / "in.dcm", segmented(SEGMENTS, 13), EXPLICIT_LE)
+    out = result(source, rendition=Rendition(color="RGB"))
+    wanted = [10, 300, 400, 500, 600, 700, 9, 10, 300, 400, 500, 600, 700]
+    assert out.BitsAllocated == 16
+    assert np.frombuffer(out.PixelData, "<u2").reshape(-1, 3)[:, 0].tolist() == wanted
+    assert "SegmentedRedPaletteColorLookupTableData" not in out
+
+
+@pytest.mark.parametrize(
+    "words", [[], [0], [3, 1, 1], [1, 5, 100], [2, 1, 0, 0], [0, 12, 1], [2, 65535, 6, 0] * 9]
+)
+def test_segments_that_do_not_make_the_table_are_refused(words: list[int], tmp_path: Path) -> None:
+    source = save(tmp_path / "in.dcm", segmented(words, 13), EXPLICIT_LE)
+    with pytest.raises(PermanentFailure, match=r"segmented palette"):
         transcode(source, EXPLICIT_LE, tmp_path / "o", rendition=Rendition(color="RGB"))
 
 

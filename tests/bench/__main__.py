@@ -5,13 +5,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decompress, forward, receive
+from tests.bench import decompress, forward, receive, sizes
 from tests.bench.measure import Measurement, show, write
 
 _PARTS = {
     "receive": receive.measure,
     "forward": forward.measure,
     "decompress": decompress.measure,
+    "sizes": sizes.measure,
 }
 
 

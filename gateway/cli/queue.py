@@ -68,10 +68,11 @@ def show(
     if as_json:
         typer.echo(json.dumps([_all_facts(row, made) for row in rows], indent=2, default=str))
         return
-    for row in rows:
-        _print_facts(_facts(row))
-    for each in made:
-        _print_facts(passport_lines(each))
+    for spool_id in dict.fromkeys(row.spool_id for row in rows):
+        for row in (each for each in rows if each.spool_id == spool_id):
+            _print_facts(_facts(row))
+        for passport in (each for each in made if each.spool_id == spool_id):
+            _print_facts(passport_lines(passport))
 
 
 def _print_facts(facts: Mapping[str, object]) -> None:

@@ -10,8 +10,8 @@ JPEG DCT, 8 bit        libjpeg-turbo                   imagecodecs, pillow
 ..                     IJG libjpeg 6b                  gdcm (greyscale)
 JPEG DCT, 12 bit       libjpeg-turbo                   imagecodecs
 JPEG lossless          IJG with the lossless patch     imagecodecs (libjpeg-turbo 3), gdcm
-..                     jpegsof3                        imagecodecs.jpegsof3
 ..                     liblj92                         imagecodecs.ljpeg
+..                     jpegsof3                        imagecodecs.jpegsof3
 JPEG-LS                CharLS                          imagecodecs, pyjpegls, gdcm
 JPEG 2000              OpenJPEG                        imagecodecs, pylibjpeg, pillow, gdcm
 HTJ2K                  OpenJPH                         imagecodecs
@@ -65,7 +65,7 @@ LINEAGE: Final[dict[tuple[str, Coding], str]] = {
     ("numpy", Coding.DEFLATED): "zlib",
 }
 
-WITNESSES: Final[tuple[Backend, ...]] = (JPEGSOF3, LIBLJ92)
+WITNESSES: Final[tuple[Backend, ...]] = (LIBLJ92, JPEGSOF3)
 """Decoders that are asked for a second opinion only."""
 
 

@@ -80,7 +80,7 @@ def test_equal_pixels_are_recorded_with_both_names_and_the_digest(
         "equal",
         (
             f"imagecodecs {version} (IJG with the lossless patch)",
-            f"jpegsof3 {version} (jpegsof3)",
+            f"liblj92 {version} (liblj92)",
         ),
         frames=3,
     )
@@ -210,7 +210,7 @@ def test_lineages_that_share_a_library_do_not_verify_each_other() -> None:
     grey = FrameFormat(JPEG_BASELINE, 8, 8, coding=Coding.JPEG_8, precision=8, lossy=True)
     assert [one.name for one in others(pillow, grey)] == ["gdcm"]
     lossless = FrameFormat(JPEG_LOSSLESS, 8, 8, coding=Coding.JPEG_LOSSLESS, precision=8)
-    assert [one.name for one in others(libraries, lossless)] == ["jpegsof3", "liblj92"]
+    assert [one.name for one in others(libraries, lossless)] == ["liblj92", "jpegsof3"]
 
 
 def test_every_decoder_in_use_has_its_place_in_the_table_of_lineages() -> None:

@@ -41,6 +41,8 @@ _Result = TypeVar("_Result")
 TASKS_PER_WORKER: Final = 2_000
 """A worker is replaced after so many tasks: native libraries leak."""
 _RANGES_PER_WORKER: Final = 4
+_RANGE: Final = 256 << 20
+"""Bytes of pixels in one task at most: its time is limited."""
 _AS_STORED: Final = Rendition()
 _NONE: Final = Checks()
 
@@ -174,10 +176,9 @@ class TranscodePool:
         attempt: int,
         checks: Checks,
     ) -> Transcoded:
-        split = self.workers > 1
         try:
             done = await self._run(
-                transcode_or_split, source, target, out, rendition, attempt, split, checks
+                transcode_or_split, source, target, out, rendition, attempt, self.workers, checks
             )
             if isinstance(done, Transcoded):
                 return done
@@ -195,6 +196,7 @@ class TranscodePool:
         """All ranges of frames, side by side; the first failure cancels the others."""
         count = len(split.frames)
         step = max(1, -(-count // (self.workers * _RANGES_PER_WORKER)))
+        step = min(step, max(1, _RANGE // max(split.frame_bytes, 1)))
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(self._range(split, first, min(first + step, count)))

@@ -8,7 +8,6 @@ pixels.
 import ctypes
 import fcntl
 import os
-import resource
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from gateway.transcode.instance import (
     prepare_file,
     transcode,
 )
+from gateway.transcode.limits import allow, confine
 from gateway.transcode.output import beside_of, write_at
 from gateway.transcode.plan import Pixels
 from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
@@ -46,6 +46,8 @@ from gateway.transcode.verify import Tally, verdict, watched
 
 MANY_FRAMES: Final = 8
 """Objects of more frames than this are split over the workers."""
+MUST_SPLIT: Final = 256 << 20
+"""... and by a single worker, into several tasks, if they have more than this."""
 WORTH_SPLITTING: Final = 8 << 20
 """... if their native pixels have more bytes than this."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -53,7 +55,8 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT: Final = 64 << 20
 """Freed memory a worker keeps: frames come one after another, and fresh pages cost faults."""
-_MAPPED: Final = 16 << 30
+_UNKNOWN: Final = 64 << 20
+"""Bytes of pixels that are assumed where nothing is known yet."""
 _stderr: Final[list[Stderr]] = []
 """The pipe of this process, once it is a worker."""
 
@@ -106,9 +109,7 @@ def initialize(memory: int, lifeline: str, prepare: Callable[[], None] | None) -
     if hasattr(library, "mallopt"):
         library.mallopt(_M_MMAP_THRESHOLD, _KEPT // 2)
         library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_AS, (memory + _MAPPED, memory + _MAPPED))
+    confine(memory)
     _stderr.append(Stderr())  # native libraries print what they please
     if prepare is not None:
         prepare()
@@ -147,28 +148,34 @@ def transcode_or_split(
     out: Path,
     rendition: Rendition,
     attempt: int,
-    split: bool,
+    workers: int,
     checks: Checks,
 ) -> Transcoded | Split:
-    """Transcode one instance; where ``split`` and it has many frames, only prepare its file."""
+    """Transcode one instance; where it has frames for several ``workers``, or too many bytes
+    for one task, only prepare its file.
+    """
     began = perf_counter()
     _printed()  # by a task that failed
+    allow(_UNKNOWN)
     opened = open_source(source, out.parent)
     mark(opened, out)
     plan = make_plan(opened, target, rendition)
-    if split and plan.pixels is not None and _worth_splitting(plan.pixels):
+    if plan.pixels is not None:
+        allow(plan.pixels.length)
+    if plan.pixels is not None and _worth_splitting(plan.pixels, workers):
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, checks, began)
     done = finish_plan(plan, opened, target, out, attempt, checks, began)
     text = _printed()
     return replace(done, stderr=text) if text else done
 
 
-def _worth_splitting(pixels: Pixels) -> bool:
+def _worth_splitting(pixels: Pixels, workers: int) -> bool:
+    least = WORTH_SPLITTING if workers > 1 else MUST_SPLIT
     return (
         len(pixels.frames) > MANY_FRAMES
         and pixels.frame_bytes > 0
         and pixels.form.bits_allocated > 1
-        and pixels.length > WORTH_SPLITTING
+        and pixels.length > least
     )
 
 
@@ -206,6 +213,7 @@ def decode_range(split: Split, first: int) -> Heard:
     Raises DecoderFailed where the decoder gave up: the instance begins again with the next.
     """
     _printed()
+    allow(len(split.frames) * split.frame_bytes)
     backend = _backend(split)
     beside = watched(backend, split.form, split.checks.verify, first)
     decoding = Decoding(split.form, split.finish, split.frames, first)
@@ -272,6 +280,7 @@ def _one(
     source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks
 ) -> Transcoded | Failure:
     try:
+        allow(_UNKNOWN)
         return transcode(source, target, out, rendition=rendition, checks=checks)
     except Failure as failure:
         return failure

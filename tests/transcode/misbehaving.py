@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from gateway.transcode import decoders, worker
+from gateway.transcode import decoders, limits, worker
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 
-CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE = range(60001, 60008)
+CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE, BURN = range(60001, 60009)
 
 
 class Misbehaving:
@@ -51,12 +51,14 @@ def _have(accident: int) -> None:
     if accident == HANG:
         while True:
             signal.pause()
+    while accident == BURN:
+        pass
     if accident == MEMORY:
         np.ones(1 << 32, "u1")
     raise RuntimeError("this decoder gives up")
 
 
-FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH))
+FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, BURN))
 SECOND = Misbehaving("second", (ALL_CRASH,))
 
 
@@ -81,6 +83,13 @@ WITNESS = Witness("witness", (RAISE,))
 def prepare() -> None:
     """Put both in front of the JPEG-LS decoders of this process."""
     decoders.ROWS[Coding.JPEG_LS] = (FIRST, SECOND)
+
+
+def prepare_impatient() -> None:
+    """Both, and a second of processor time for a small task."""
+    prepare()
+    limits.SECONDS = 0.5  # type: ignore[misc]
+    limits.SECONDS_PER_BYTE = 0.0  # type: ignore[misc]
 
 
 def prepare_witness() -> None:
@@ -109,6 +118,8 @@ def limits_here() -> dict[str, object]:
     """What holds in the process that runs this."""
     return {
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "file": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
+        "processes": resource.getrlimit(resource.RLIMIT_NPROC)[0],
         "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
         "stderr": str(Path("/proc/self/fd/2").readlink()).startswith("pipe:"),
     }

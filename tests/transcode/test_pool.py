@@ -171,9 +171,9 @@ def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     small, _ = object_of(tmp_path, 1)
     arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
     none = Checks()
-    assert isinstance(worker.transcode_or_split(source, *arguments, True, none), worker.Split)
-    assert isinstance(worker.transcode_or_split(source, *arguments, False, none), Transcoded)
-    assert isinstance(worker.transcode_or_split(small, *arguments, True, none), Transcoded)
+    assert isinstance(worker.transcode_or_split(source, *arguments, 2, none), worker.Split)
+    assert isinstance(worker.transcode_or_split(source, *arguments, 1, none), Transcoded)
+    assert isinstance(worker.transcode_or_split(small, *arguments, 2, none), Transcoded)
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
@@ -192,7 +192,44 @@ async def test_workers_keep_their_limits(tmp_path: Path) -> None:
         limits = await pool._run(misbehaving.limits_here)
     finally:
         await pool.aclose()
-    assert limits == {"core": 0, "data": 1 << 30, "stderr": True}
+    own = {"core": 0, "data": 1 << 30, "stderr": True}
+    assert limits == own | {"file": 5 << 30, "processes": 0}
+
+
+async def test_a_decoder_that_burns_processor_time_is_ended_by_the_kernel(tmp_path: Path) -> None:
+    """Long before the clock on the wall; the next one takes over."""
+    pool = TranscodePool(1, seconds=60, prepare=misbehaving.prepare_impatient)
+    source, _ = object_of(tmp_path, misbehaving.BURN)
+    try:
+        done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    finally:
+        await pool.aclose()
+    said = f"first brought its worker down (signal {int(signal.SIGXCPU)})"
+    assert (done.decoder, done.notes) == ("second", (said,))
+
+
+def test_a_single_worker_takes_a_very_large_object_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = many_frames(tmp_path)
+    monkeypatch.setattr(worker, "MUST_SPLIT", 8 << 20)
+    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
+    assert isinstance(worker.transcode_or_split(source, *arguments, 1, Checks()), worker.Split)
+
+
+async def test_a_frame_of_8192_by_8192_comes_through(tmp_path: Path) -> None:
+    """As a mammogram or a slide level has it: 128 MiB in one frame."""
+    pool = TranscodePool(1)
+    y, x = np.ogrid[:8192, :8192]
+    image = (y * 3 + x * 5 & 0xFFF).astype("<u2")
+    stream = imagecodecs.jpegls_encode(image)
+    source = encapsulated(tmp_path / "in.dcm", header(8192, 8192), JPEG_LS, [stream])
+    try:
+        done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    finally:
+        await pool.aclose()
+    assert done.size > image.nbytes
+    assert pydicom.dcmread(tmp_path / "out.dcm").PixelData == image.tobytes()
 
 
 async def test_an_idle_worker_that_dies_is_replaced(tmp_path: Path) -> None:

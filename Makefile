@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: run demo test lint fix bench lock clean
+.PHONY: run demo test lint fix bench mutate lock clean
 
 run: $(STAMP)                 ## start the gateway on its embedded default
 	$(BIN)/dicom-gateway serve
@@ -28,6 +28,9 @@ fix: $(STAMP)                 ## let ruff mend what it can
 
 bench: $(STAMP)               ## measure against peers, in the same run
 	$(BIN)/python -m tests.bench
+
+mutate: $(STAMP)              ## ten thousand damaged objects over all decoders
+	MUTATIONS=10000 $(BIN)/python -m pytest -q tests/transcode/test_mutations.py
 
 lock: $(STAMP)                ## renew the locked versions
 	$(BIN)/python -m pip install --quiet uv

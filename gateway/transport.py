@@ -31,6 +31,12 @@ class Handler(Protocol):
     def happened(self, event: Event) -> None:
         """One event; a fragment's data is valid only during the call."""
 
+    def broken(self, reason: str) -> None:
+        """The peer broke the protocol and was sent an A-ABORT (A-P-ABORT, PS3.8 §7.4).
+
+        Nothing more will happen; ``lost`` follows when the peer has closed.
+        """
+
     def lost(self, reason: str) -> None:
         """The connection has ended, said once; ``reason`` is "" after a release."""
 
@@ -200,6 +206,7 @@ class Connection(asyncio.BufferedProtocol):
             except RemoteProtocolError as error:
                 self._reason = self._reason or str(error)
                 self.write(error.answer)
+                self._handler.broken(self._reason)
 
     def _settle(self) -> None:
         """Close where the association is finished; keep the timer that the state asks for."""

@@ -278,6 +278,10 @@ class StoreSession:
                 told = str(event) if isinstance(event, Abort) else "the peer closed the connection"
                 self._fail(self.connection.reason or told)
 
+    def broken(self, reason: str) -> None:
+        """The peer broke the protocol."""
+        self._fail(reason)
+
     def lost(self, reason: str) -> None:
         """The connection has ended."""
         self._fail(reason or "the connection has ended")

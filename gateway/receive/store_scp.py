@@ -162,11 +162,15 @@ class _Peer:
             case _:
                 pass
 
-    def lost(self, reason: str) -> None:
-        """Drop what was only half received, and say how the association ended."""
+    def broken(self, reason: str) -> None:
+        """Drop what was only half received."""
         if self._incoming is not None:
-            self._drop(self._incoming, "the association ended in the middle of the data set")
+            self._drop(self._incoming, f"the association ended in the middle: {reason}")
             self._incoming = None
+
+    def lost(self, reason: str) -> None:
+        """Say how the association ended."""
+        self.broken(reason or self._outcome)
         self._outcome = reason or self._outcome or "released"
         self._ended = True
         if self.associated:

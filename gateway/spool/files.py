@@ -19,6 +19,7 @@ from gateway.model import Instance
 from gateway.spool.disk import Disk, sync_folder
 
 PER_FOLDER: Final = 4096
+HEAD: Final = 32_768
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,127}")
 _LOCKS: set[int] = set()
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -27,15 +28,17 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 class Part:
     """An instance while it arrives: ``<spool_id>.part``, open for writing.
 
-    Leaving a ``with`` block aborts it unless it was committed.
+    ``head`` holds its first ``HEAD`` bytes, so that most headers need not be read back. Leaving a
+    ``with`` block aborts it unless it was committed.
     """
 
-    __slots__ = ("_descriptor", "_disk", "_path", "failed", "size", "spool_id")
+    __slots__ = ("_descriptor", "_disk", "_path", "failed", "head", "size", "spool_id")
 
     def __init__(self, spool_id: int, path: str, descriptor: int, disk: Disk) -> None:
         self.spool_id = spool_id
         self.size = 0
         self.failed = ""
+        self.head = bytearray()
         self._path = path
         self._descriptor = descriptor
         self._disk = disk
@@ -48,6 +51,8 @@ class Part:
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes (to the page cache). Raises TemporaryFailure, after which only abort."""
         rest = memoryview(data)
+        if self.size < HEAD:
+            self.head += rest[: HEAD - self.size]
         try:
             while rest.nbytes:
                 written = os.write(self._descriptor, rest)

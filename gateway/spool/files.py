@@ -16,10 +16,12 @@ from typing import Final, Self
 
 from gateway.failures import TemporaryFailure
 from gateway.model import Instance
-from gateway.spool.disk import Disk, sync_folder
+from gateway.spool.disk import Disk, start_writing, sync_folder
 
 PER_FOLDER: Final = 4096
 HEAD: Final = 32_768
+EARLY: Final = 131_072
+"""Bytes after which the disk is set to work on a part that is still arriving."""
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,127}")
 _LOCKS: set[int] = set()
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -32,13 +34,14 @@ class Part:
     ``with`` block aborts it unless it was committed.
     """
 
-    __slots__ = ("_descriptor", "_disk", "_path", "failed", "head", "size", "spool_id")
+    __slots__ = ("_begun", "_descriptor", "_disk", "_path", "failed", "head", "size", "spool_id")
 
     def __init__(self, spool_id: int, path: str, descriptor: int, disk: Disk) -> None:
         self.spool_id = spool_id
         self.size = 0
         self.failed = ""
         self.head = bytearray()
+        self._begun = 0
         self._path = path
         self._descriptor = descriptor
         self._disk = disk
@@ -58,6 +61,9 @@ class Part:
                 written = os.write(self._descriptor, rest)
                 self.size += written
                 rest = rest[written:]
+            if self.size - self._begun >= EARLY:
+                start_writing(self._descriptor, self._begun, self.size - self._begun)
+                self._begun = self.size
         except OSError as error:
             failure = self._disk.failed("write", self._path, error)
             self.failed = str(failure)

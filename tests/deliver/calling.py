@@ -21,7 +21,7 @@ from tests.scripted_peer import (
     listening,
 )
 
-SOON = 0.05
+SOON = 0.3
 J2K = "1.2.840.10008.1.2.4.91"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 WANTED = [(CT, EXPLICIT_LE)]

@@ -20,7 +20,7 @@ from tests.scripted_peer import (
     until,
 )
 
-SOON = 0.05
+SOON = 0.3
 
 
 class Running:

@@ -39,7 +39,7 @@ class Transcoder(Protocol):
     async def transcode(
         self, source: Path, target: UID, out: Path, rendition: Rendition = ...
     ) -> Made:
-        """Write ``source`` in the target transfer syntax to ``out``."""
+        """Write ``source`` in the target transfer syntax to ``out``: whole, or nothing there."""
         ...
 
 
@@ -99,12 +99,7 @@ class Derivations:
     async def _make(
         self, instance: Instance, target: UID, rendition: Rendition, out: Path
     ) -> Derived:
-        part = out.with_name(out.name + ".part")
-        try:
-            made = await self._transcoder.transcode(instance.file, target, part, rendition)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        made = await self._transcoder.transcode(instance.file, target, out, rendition)
         telemetry.transcoded(
             instance.sop_instance_uid,
             instance.transfer_syntax,

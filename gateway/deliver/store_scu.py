@@ -342,13 +342,13 @@ class StoreSession:
         longest = min(self._peer_length or _LONGEST_PDU, _LONGEST_PDU)
         length = max(longest - 6, 2) & ~1
         data = dimse.encode_command(command)
-        for at in range(0, len(data), length):
-            is_last = at + length >= len(data)
-            piece = data[at : at + length]
-            self.connection.send(
-                Fragment(context_id, is_command=True, is_last=is_last, data=piece)
+        commands = [
+            self.connection.association.send(
+                Fragment(context_id, True, at + length >= len(data), data[at : at + length])
             )
-        for chunk in p_data(descriptor, offset, context_id, length):
+            for at in range(0, len(data), length)
+        ]
+        for chunk in p_data(descriptor, offset, context_id, length, b"".join(commands)):
             if self._gone or self.connection.association.state is not State.ESTABLISHED:
                 return
             self.connection.write(chunk)

@@ -216,7 +216,6 @@ class FakeTranscoder:
         self, source: Path, target: UID, out: Path, rendition: Rendition = AS_IT_IS
     ) -> Made:
         self.calls.append((source.stem, target, rendition))
-        _write(out, 10)
         await self.gate.wait()
         if source.stem in self.failures:
             raise self.failures[source.stem]

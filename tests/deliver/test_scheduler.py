@@ -133,17 +133,6 @@ async def test_one_that_stops_waiting_does_not_stop_the_transcode_for_the_other(
     assert two.stored == []
 
 
-async def test_a_transcode_that_was_cut_off_leaves_nothing_under_its_name(
-    street: Street,
-) -> None:
-    street.transcoder.gate.clear()
-    street.spool.keep("pacs", syntax=J2K)
-    async with street.running(pacs=UnreliableSender(accepts=[IMPLICIT_LE])):
-        names = {file.name for file in street.spool.folder.iterdir()}
-        assert names == {"1.dcm", f"1-{IMPLICIT_LE}.part"}
-    assert {file.name for file in street.spool.folder.iterdir()} == {"1.dcm"}
-
-
 async def test_while_one_is_sent_the_next_are_made_ready_and_no_more_than_that(
     street: Street,
 ) -> None:

@@ -54,6 +54,11 @@ def _decodable(source: UID) -> bool:
 def _nothing_fits(
     source: UID, accepted: Collection[UID], change: str, can_read: Collection[UID] | None
 ) -> str:
+    if not accepted:
+        return (
+            f"stored as {name_of(source)}; the node accepted nothing for this SOP class: "
+            "it refused every presentation context"
+        )
     text = f"stored as {name_of(source)}; the node accepted {_names(accepted)}"
     if can_read is not None:
         text += f" and can read {_names(can_read)}"

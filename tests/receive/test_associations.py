@@ -153,20 +153,32 @@ async def test_silence_while_we_commit_is_not_the_peers(scp):
         await released(peer)
 
 
-async def test_stop_lets_an_association_end_within_its_grace():
+async def test_stop_answers_the_message_under_way_and_then_ends_the_association():
     async with running(grace=10.0) as scp:
+        scp.intake.gate.clear()
         async with await scp.call() as peer:
             await peer.associate()
+            await peer.send(store("1.2.3", data_set("1.2.3")))
+            await until(lambda: scp.intake.waiting)
             stopping = asyncio.ensure_future(scp.scp.stop(10.0))
             await until(lambda: scp.scp.associations.draining)
-            await peer.send(store("1.2.3", data_set("1.2.3")))
-            assert (await peer.answer()).status == 0
             assert not stopping.done()
-            await released(peer)
+            scp.intake.gate.set()
+            assert (await peer.answer()).status == 0
+            assert await peer.expect(Abort) == Abort(0, 0)
         await stopping
         assert len(scp.intake.kept) == 1
         with pytest.raises(ConnectionRefusedError):
             await scp.call()
+
+
+async def test_an_association_that_idles_does_not_use_up_the_grace():
+    async with running() as scp:
+        async with await scp.call() as peer:
+            await peer.associate()
+            stopping = asyncio.ensure_future(scp.scp.stop(3600.0))
+            assert await peer.expect(Abort) == Abort(0, 0)
+        await stopping
 
 
 async def test_stop_aborts_what_has_not_ended_after_its_grace():

@@ -137,15 +137,15 @@ class Intake:
         loop = asyncio.get_running_loop()
         destinations = [owed.destination for owed in decision.owed]
         took = (loop.time() - began) * 1000
-        loop.call_soon(telemetry.instance_received, instance, destinations, took)
+        unrouted = bool(self._rules.routes) and not destinations
+        loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
         syntax = BY_UID[transfer_syntax]
-        if syntax.deflated:
+        header = None if syntax.deflated else self._from_head(part, syntax)
+        if header is None:  # who knows how long it is: not on the event loop
             header = await asyncio.to_thread(read_header, part.path, self._tags)
-        else:
-            header = self._from_head(part, syntax) or read_header(part.path, self._tags)
         if {header.pop(name, "") for name in _NAMES.values()} == {""}:
             raise PermanentFailure(
                 "the data set names neither SOP class nor instance: it is none, or not in"

@@ -146,8 +146,7 @@ class Service:
             with contextlib.suppress(Failure):
                 found = await self.spool.changes_by_hand()
                 if known is not None and found != known:
-                    for name in self.config.nodes:
-                        self._scheduler.wake(name, reopen=True)
+                    self._scheduler.changed_by_hand()
                 known = found
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 

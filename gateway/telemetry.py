@@ -24,6 +24,7 @@ ASSOCIATIONS = Counter(
 )
 RECEIVED = Counter("gateway_received_total", "Instances kept", ["transfer_syntax"])
 RECEIVED_BYTES = Counter("gateway_received_bytes_total", "Bytes of instances kept")
+UNROUTED = Counter("gateway_unrouted_total", "Instances kept that no route takes")
 REFUSED = Counter("gateway_refused_total", "Instances refused at the door", ["status"])
 DELIVERY_ASSOCIATIONS = Counter(
     "gateway_delivery_associations_total",
@@ -71,9 +72,15 @@ def association_refused(origin: Origin, reason: str) -> None:
 
 
 def instance_received(
-    instance: Instance, destinations: Iterable[str], milliseconds: float
+    instance: Instance,
+    destinations: Iterable[str],
+    milliseconds: float,
+    unrouted: bool = False,
 ) -> None:
-    """An instance is durable and known to be owed to ``destinations``."""
+    """An instance is durable and known to be owed to ``destinations``.
+
+    ``unrouted``: there are routes, and none takes it; it goes when the spool's ``keep`` is over.
+    """
     RECEIVED.labels(name_of(instance.transfer_syntax)).inc()
     RECEIVED_BYTES.inc(instance.size)
     _log.info(
@@ -86,6 +93,17 @@ def instance_received(
         owed_to=" ".join(destinations) or "nobody",
         ms=round(milliseconds, 1),
     )
+    if unrouted:
+        UNROUTED.inc()
+        _log.warning(
+            "no route takes the instance",
+            instance=instance.sop_instance_uid,
+            spool_id=instance.spool_id,
+            calling=instance.origin.calling,
+            called=instance.origin.called,
+            address=instance.origin.address,
+            do="it is deleted after spool.keep: see to the routes, and let it be sent again",
+        )
 
 
 def instance_refused(origin: Origin, sop_instance_uid: str, status: int, reason: str) -> None:

@@ -89,6 +89,11 @@ class Connection(asyncio.BufferedProtocol):
         """Why the connection ends, "" where it does not or ends as it should."""
         return self._reason
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and have not left for the peer."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     async def drained(self) -> None:
         """Wait until the write buffer has room."""
         await self._writable.wait()

@@ -21,7 +21,7 @@ from pynetdicom.dsutils import decode, encode
 
 from gateway import dimse
 from gateway.dimse import Command, MalformedCommand, decode_command, encode_command
-from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -232,7 +232,7 @@ def test_every_status_is_stored_temporary_or_permanent():
             assert dimse.is_warning(status) == (status != 0)
         else:
             kind = TemporaryFailure if status in PEERS_CONDITION else PermanentFailure
-            assert type(failure) is kind
+            assert type(failure) is (AlreadyThere if status == 0x0111 else kind)
             assert f"0x{status:04X}" in str(failure)
             assert not dimse.is_warning(status)
 
@@ -266,7 +266,8 @@ def test_a_status_is_said_in_words(status, words):
     assert dimse.meaning(status) == words
 
 
-def test_a_failure_carries_the_peers_comment():
-    assert str(dimse.failure_for(0xA700, "disk full")) == (
-        "the destination answered 0xA700, out of resources (disk full)"
-    )
+def test_a_failure_keeps_the_peers_comment_out_of_its_text():
+    """It may quote a patient's data, and the text is logged."""
+    failure = dimse.failure_for(0xA700, "no room for Doe^Jane")
+    assert str(failure) == "the destination answered 0xA700, out of resources"
+    assert failure.remark == "no room for Doe^Jane"

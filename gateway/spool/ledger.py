@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from gateway.failures import PermanentFailure
+from gateway.failures import Failure, PermanentFailure
 from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
 from gateway.spool import queries
 from gateway.spool.queries import Selector
@@ -149,15 +149,20 @@ class Ledger:
         return self._connection
 
 
+def _reason(failure: Failure) -> str:
+    text = str(failure) or type(failure).__name__
+    return f"{text} ({failure.remark})" if failure.remark else text
+
+
 def settling(delivery_id: int, verdict: Verdict, now: datetime) -> Step:
     """The step that records what became of one try. A person's hold or drop stands."""
     match verdict:
         case Delivered(syntax, decoder, warning):
             return _update(_DELIVERED, micros(now), syntax, decoder, warning, delivery_id)
         case Deferred(failure, due_at):
-            return _update(_DEFERRED, micros(due_at), str(failure), delivery_id)
+            return _update(_DEFERRED, micros(due_at), _reason(failure), delivery_id)
         case Rejected(failure):
-            return _update(_REJECTED, str(failure) or "rejected", delivery_id)
+            return _update(_REJECTED, _reason(failure), delivery_id)
 
 
 def retrying(selector: Selector | None, destination: str, now: datetime) -> Step:

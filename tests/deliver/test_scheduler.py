@@ -396,7 +396,7 @@ async def test_a_person_can_end_the_rest_of_a_lane(street: Street) -> None:
         scheduler.wake("pacs")
         await quiet()
         assert pacs.events == ["connect"]
-        scheduler.wake("pacs", reopen=True)
+        scheduler.changed_by_hand()
         await quiet()
         assert street.spool.states() == "1d"
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from gateway import dimse
 from gateway.deliver.p_data import open_data_set, p_data
 from gateway.dimse import Command
-from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, Failure, PermanentFailure, TemporaryFailure
 from gateway.upper_layer import pdu
 from gateway.upper_layer.events import (
     Abort,
@@ -227,7 +227,7 @@ async def test_a_warning_is_stored_and_told(file, status, warning):
         (0xA900, PermanentFailure),
         (0xC000, PermanentFailure),
         (0xC123, PermanentFailure),
-        (0x0111, PermanentFailure),
+        (0x0111, AlreadyThere),
         (0x0117, PermanentFailure),
         (0x0122, PermanentFailure),
         (0x0211, PermanentFailure),
@@ -240,7 +240,8 @@ async def test_a_failure_status_is_one_of_the_two_words(file, status, kind):
         await store_once(answering(status, "as it was said"), file)
     assert type(failed.value) is kind
     assert f"0x{status:04X}" in str(failed.value)
-    assert "as it was said" in str(failed.value)
+    assert failed.value.remark == "as it was said"
+    assert "as it was said" not in str(failed.value)
 
 
 async def test_a_failure_status_leaves_the_association_open_for_the_next(file):

@@ -1,6 +1,7 @@
 """Peers that do not associate, do not answer or break off: a failure each, with its reason."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -342,7 +343,26 @@ async def test_an_answer_to_something_else_is_no_answer(file):
         await store_once(script, file)
 
 
-async def test_an_early_answer_counts_when_the_data_set_has_been_sent(tmp_path):
+@pytest.mark.parametrize("then_closes", [True, False])
+async def test_a_success_before_the_whole_data_set_was_sent_is_none(tmp_path, then_closes):
+    file = tmp_path / "large.dcm"
+    file.write_bytes(part10("1.2.3", 64 << 20))
+
+    async def script(peer: ScriptedPeer) -> None:
+        await peer.accept()
+        fragment = await peer.expect(Fragment)
+        asked = dimse.decode_command(bytes(fragment.data))
+        await peer.send(response(asked, 0x0000))
+        if not then_closes:
+            with contextlib.suppress(AssertionError):  # an A-ABORT comes in the middle
+                while not (await peer.expect(Fragment)).is_last:
+                    pass
+
+    with pytest.raises(ConnectionLost, match="before it had all of it"):
+        await store_once(script, file)
+
+
+async def test_a_refusal_before_the_whole_data_set_was_sent_is_one(tmp_path):
     file = tmp_path / "large.dcm"
     file.write_bytes(part10("1.2.3", 8 << 20))
 
@@ -350,12 +370,13 @@ async def test_an_early_answer_counts_when_the_data_set_has_been_sent(tmp_path):
         await peer.accept()
         fragment = await peer.expect(Fragment)
         asked = dimse.decode_command(bytes(fragment.data))
-        await peer.send(response(asked, 0x0000))
+        await peer.send(response(asked, 0xA700))
         while not (await peer.expect(Fragment)).is_last:
             pass
         await released(peer)
 
-    assert await store_once(script, file) == ""
+    with pytest.raises(TemporaryFailure, match="0xA700"):
+        await store_once(script, file)
 
 
 async def test_a_lost_association_refuses_the_next_instance(file):

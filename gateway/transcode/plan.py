@@ -170,7 +170,18 @@ def _rendered(
         out = replace(out, planar=int(planar))
         return out, Finish(table=table, first=first, planar=planar), changes
     planar = planar and header.samples > 1
-    return out, Finish(to_rgb=colour.convert and not form.convert, planar=planar), {}
+    convert = colour.convert and not form.convert
+    return out, Finish(to_rgb=convert, bits=_depth(form, header), planar=planar), {}
+
+
+def _depth(form: FrameFormat, header: ImagePixel) -> int:
+    """The bits of a sample: Bits Stored, or what the codestream has where that is less.
+
+    0 stands for the whole container: Bits Stored is absent or makes no sense.
+    """
+    if not 0 < header.stored <= header.allocated:
+        return 0
+    return min(header.stored, form.precision or header.stored)
 
 
 def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:

@@ -188,6 +188,8 @@ class Courier:
         ready = await self._made(delivery)
         if ready is None or not (session.alive and self._outbox.open()):
             return
+        if self._revision != self._outbox.revision:
+            return
         if isinstance(ready, Failure):
             self._drop_first()
             await self._unprepared(delivery, ready)
@@ -219,8 +221,10 @@ class Courier:
 
     async def _conclude(self, delivery: Delivery, ready: Derived, answer: str | Failure) -> None:
         outbox = self._outbox
-        if isinstance(answer, AlreadyThere) and delivery.attempts:
-            answer = f"{answer}: an earlier try, whose answer was lost, has brought it"
+        if isinstance(answer, ConnectionLost):
+            outbox.unanswered.add(delivery.delivery_id)
+        elif isinstance(answer, AlreadyThere) and delivery.delivery_id in outbox.unanswered:
+            answer = f"{answer}: the earlier try, whose answer was lost, has brought it"
         if isinstance(answer, str):
             self._sent += 1
             verdict = Delivered(ready.transfer_syntax, ready.decoder, answer)

@@ -74,6 +74,8 @@ class Outbox:
         self._hungry = asyncio.Event()
         self._fresh = self._stale = True
         self._next: datetime | None = None
+        self.unanswered: set[int] = set()
+        """Deliveries of which a try ended without an answer: the destination may have them."""
         self.revision = 0
         """Counts the changes a person made in the ledger: what was fetched before may be void."""
 
@@ -192,6 +194,8 @@ class Outbox:
                 await self.pace.wait(self.draining, self.pace.clock() + self.pace.mend)
         finally:
             del self._settling[delivery.delivery_id]
+            if not isinstance(verdict, Deferred):
+                self.unanswered.discard(delivery.delivery_id)
             self._stale = self._stale or isinstance(verdict, Deferred)
             self._hungry.set()
         _tell(delivery, verdict, self.pace.clock())

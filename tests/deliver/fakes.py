@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.deliver.pace import Pace
 from gateway.deliver.session import ConnectionLost
-from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 from gateway.model import (
     UID,
     Arrival,
@@ -234,6 +234,7 @@ class Answer(Enum):
     WARNING = auto()
     OUT_OF_RESOURCES = auto()
     CANNOT_UNDERSTAND = auto()
+    DUPLICATE = auto()
     HANG = auto()
     DROP = auto()
     BUG = auto()
@@ -253,6 +254,7 @@ AT_CONNECT = {
 AT_STORE = {
     Answer.OUT_OF_RESOURCES: TemporaryFailure("0xA700 out of resources"),
     Answer.CANNOT_UNDERSTAND: PermanentFailure("0xC000 cannot understand"),
+    Answer.DUPLICATE: AlreadyThere("0x0111 duplicate SOP instance"),
     Answer.DROP: ConnectionLost("the peer closed the connection"),
     Answer.BUG: RuntimeError("surprise"),
 }

@@ -1,7 +1,7 @@
 """The files of a spool: their layout, the lock, and parts while they arrive.
 
 ``instances/NNNNNN/<spool_id>.part`` becomes ``<spool_id>.dcm``, 4,096 to a folder. Names are made
-of our own numbers, never of anything a peer has sent.
+of our own numbers, never of anything a peer has sent. ``orphans`` holds images without a row.
 """
 
 import fcntl
@@ -108,6 +108,7 @@ class Files:
         self.root = root
         self.instances = root / "instances"
         self.derived = root / "derived"
+        self.orphans = root / "orphans"
         self._base = os.fspath(self.instances)
         self._disk = disk
         self._made = -1

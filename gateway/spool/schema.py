@@ -78,6 +78,21 @@ def connect(ledger: Path, mode: str = "rw") -> sqlite3.Connection:
     return connection
 
 
+def is_new(root: Path) -> bool:
+    """Whether no gateway has ever written a ledger under ``root``. Raises sqlite3.Error.
+
+    A missing or empty file is not opened: SQLite would throw away the log that may lie beside it.
+    """
+    ledger = root / LEDGER
+    if not ledger.is_file() or ledger.stat().st_size == 0:
+        return True
+    connection = connect(ledger)
+    try:
+        return _version(connection) == 0
+    finally:
+        connection.close()
+
+
 def prepare(root: Path) -> None:
     """Create the ledger under ``root``, or bring it to the present version.
 

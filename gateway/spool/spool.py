@@ -22,7 +22,14 @@ from gateway.spool.queued import BY_HAND
 from gateway.spool.readers import Reader
 from gateway.spool.rows import Counts, QueueRow, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
-from gateway.spool.sweep import Tidied, remove_derived, remove_files, sweep
+from gateway.spool.sweep import (
+    Tidied,
+    check_ledger_is_there,
+    remove_derived,
+    remove_files,
+    remove_orphans,
+    sweep,
+)
 
 _CHUNK = 100
 
@@ -65,11 +72,11 @@ class Spool:
         refuse_below_free: int = 5 << 30,
         keep: timedelta | None = timedelta(days=7),
     ) -> Self:
-        """Open or create a spool, and sweep what was never acknowledged. Blocks.
+        """Open or create a spool, and put aside what nobody was told of. Blocks.
 
         ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever).
         Raises TemporaryFailure when another gateway has it or the disk refuses, PermanentFailure
-        when a newer gateway has written it.
+        when a newer gateway has written it, or when there are images and no ledger.
         """
         disk = Disk(path, refuse_below_free)
         files = Files(path, disk)
@@ -77,7 +84,7 @@ class Spool:
             undo.callback(files.close)
             try:
                 files.open()
-                ledger = _open_ledger(files, undo)
+                ledger = _open_ledger(files, clock(), undo)
                 due = _open_reader(path, "spool-due", undo)
                 view = _open_reader(path, "spool-view", undo)
             except OSError as error:
@@ -202,15 +209,17 @@ class Spool:
         return self._files.derived_path(instance, key)
 
     async def tidy(self, now: datetime) -> Tidied:
-        """Remove instances finished for longer than ``keep``, and derived files nobody is owed.
+        """Remove what is finished, or was set aside, for longer than ``keep``, and derived files
+        that nobody is owed.
 
         The row goes first and durably, then the file. What is owed or held is never touched.
         """
-        instances = 0
+        instances = orphans = 0
         if self._keep is not None:
             instances = await self._tidy_instances(now - self._keep)
+            orphans = await self._view.work(remove_orphans, self._files, now - self._keep)
         derived = await self._view.ask(remove_derived, self._files)
-        return Tidied(instances=instances, derived=derived)
+        return Tidied(instances=instances, derived=derived, orphans=orphans)
 
     async def _tidy_instances(self, before: datetime) -> int:
         first = removed = 0
@@ -233,23 +242,27 @@ class Spool:
             part.close()
 
 
-def _open_ledger(files: Files, undo: ExitStack) -> Ledger:
+def _open_ledger(files: Files, now: datetime, undo: ExitStack) -> Ledger:
     """Migrate, sweep, and hold what is owed of files that have vanished."""
+    check_ledger_is_there(files)
     prepare(files.root)
     ledger = Ledger(files.root)
     undo.callback(ledger.close)
     with closing(connect(files.root / LEDGER, "ro")) as connection:
-        swept = sweep(files, connection)
+        swept = sweep(files, connection, now)
     files.next_id = max(swept.next_id, ledger.next_spool_id)
     held = sum(ledger.run([missing(lost, files.file_of(lost)) for lost in swept.missing]))
     if held:
         telemetry.alarm("spool files are missing", spool=str(files.root), deliveries_held=held)
-    telemetry.note(
-        "spool opened",
-        spool=str(files.root),
-        parts_swept=swept.parts,
-        orphans_swept=swept.orphans,
-    )
+    if swept.orphans:
+        telemetry.alarm(
+            "images without a row in the ledger are set aside",
+            count=swept.orphans,
+            folder=str(files.orphans),
+            do="after a crash: nothing, their senders had no answer and send them again; after an "
+            "older ledger was restored: send these files to the gateway again",
+        )
+    telemetry.note("spool opened", spool=str(files.root), parts_swept=swept.parts)
     return ledger
 
 

@@ -113,7 +113,7 @@ async def test_derived_files_go_when_nobody_is_owed_the_instance(
     assert [path.exists() for path in paths] == [True, False]
 
 
-async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sweeps(
+async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sets_aside(
     spool: Spool, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = await keep(spool, "1.2.1", received_at=START - timedelta(days=30))
@@ -123,4 +123,5 @@ async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sweeps(
     await spool.aclose()
     again = Spool.open(folder, clock=clock)
     assert not instance.file.exists()
+    assert (folder / "orphans/1.dcm").is_file()
     await again.aclose()

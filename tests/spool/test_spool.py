@@ -197,7 +197,7 @@ async def test_a_restart_goes_on_where_it_stopped(
     await again.aclose()
 
 
-async def test_what_was_never_acknowledged_is_swept_at_start(
+async def test_what_was_never_acknowledged_is_out_of_the_way_after_a_start(
     spool: Spool, folder: Path, clock: Clock
 ) -> None:
     kept = await keep(spool, "1.2.1", "pacs")
@@ -211,6 +211,7 @@ async def test_what_was_never_acknowledged_is_swept_at_start(
     await spool.aclose()
     again = Spool.open(folder, clock=clock, refuse_below_free=0)
     assert sorted(kept.file.parent.iterdir()) == [kept.file, stranger]
+    assert (folder / "orphans/7.dcm").read_bytes() == b"renamed, but not in the ledger"
     assert not unfinished.path.exists()
     assert not derived.exists()
     assert (await keep(again, "1.2.2")).spool_id == 8

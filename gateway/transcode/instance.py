@@ -21,7 +21,7 @@ from gateway.transcode.decoders import candidates
 from gateway.transcode.form import Backend
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.native import native_body
-from gateway.transcode.output import beside_of, write_all, written
+from gateway.transcode.output import beside_of, size_of, write_all, written
 from gateway.transcode.plan import (
     Pixels,
     data_set_part,
@@ -162,7 +162,7 @@ def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rend
     """Native Pixel Data: copied, swapped where the byte order changes, or rendered anew."""
     element = source.pixel_data
     body = native_body(source, target)
-    rendered = native_rendered(source, target, rendition, body.little_endian)
+    rendered = native_rendered(source, target, rendition, body.little_endian())
     if rendered is not None:
         return _framed(source, target, meta, rendered)
     parts = data_set_part(source, source.start, element.start, target, {})
@@ -236,5 +236,5 @@ def _write_frames(descriptor: int, plan: Plan, pixels: Pixels, backend: Backend)
 
 
 def _size(plan: Plan) -> int:
-    parts = sum(memoryview(part).nbytes for part in (*plan.head, *plan.tail))
+    parts = sum(size_of(part) for part in (*plan.head, *plan.tail))
     return parts + (plan.pixels.length if plan.pixels else 0)

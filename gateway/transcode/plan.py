@@ -30,6 +30,7 @@ from gateway.transcode.image_pixel import (
 from gateway.transcode.palette import as_rgb, read_palette
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source
+from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import RLE, TransferSyntax, name_of
 
 MAX_NATIVE: Final = 2**32 - 2
@@ -211,12 +212,12 @@ def _colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str
 
 
 def native_rendered(
-    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Any
+    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Swapped | None
 ) -> Pixels | None:
     """The plan for native Pixel Data of which ``rendition`` asks another form, else None.
 
-    ``swapped`` gives the value's bytes in little endian. Valid YBR_FULL_422 has two bytes per
-    pixel; where there are three, as is common, it is YBR_FULL.
+    ``swapped`` is the value in little endian where it is stored otherwise. Valid YBR_FULL_422
+    has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
     """
     header, element = read_image_pixel(source.values), source.pixel_data
     to_rgb = rendition.color == RGB and header.photometric in ("YBR_FULL", "YBR_FULL_422")
@@ -234,9 +235,10 @@ def native_rendered(
         raise PermanentFailure(
             f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
         )
-    frames: list[Frame] = [((size * index, size),) for index in range(header.frames)]
+    data, first = (source.data, element.value) if swapped is None else (swapped, 0)
+    frames: list[Frame] = [((first + size * index, size),) for index in range(header.frames)]
     notes = _colour_notes(header, out, colour)
-    planned = Pixels(form, frames, finish, swapped(), 0, 0, "", out.photometric, changes, notes)
+    planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
     return sized(planned, out, target)
 
 

@@ -116,14 +116,16 @@ def transcode_or_split(
     began = perf_counter()
     opened = open_source(source, out.parent)
     plan = make_plan(opened, target, rendition)
-    if split and plan.pixels is not None and _worth_splitting(plan.pixels):
+    if split and plan.pixels is not None and _worth_splitting(plan.pixels, opened):
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, began)
     return finish_plan(plan, opened, target, out, attempt, began)
 
 
-def _worth_splitting(pixels: Pixels) -> bool:
+def _worth_splitting(pixels: Pixels, opened: Source) -> bool:
+    in_the_file = pixels.data is opened.data and not opened.inflated
     return (
-        len(pixels.frames) > MANY_FRAMES
+        in_the_file
+        and len(pixels.frames) > MANY_FRAMES
         and pixels.frame_bytes > 0
         and pixels.form.bits_allocated > 1
         and pixels.length > WORTH_SPLITTING

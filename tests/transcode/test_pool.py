@@ -12,17 +12,21 @@ import pydicom
 import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.model import Rendition
 from gateway.transcode import worker
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool
+from gateway.transfer_syntax import DEFLATED
 from tests.transcode import misbehaving
 from tests.transcode.objects import (
+    EXPLICIT_BE,
     EXPLICIT_LE,
     IMPLICIT_LE,
     JPEG_LS,
     encapsulated,
     header,
     little_endian_pixels,
+    save,
 )
 
 RNG = np.random.default_rng(5)
@@ -165,10 +169,27 @@ async def test_one_bad_frame_of_many_restarts_all_with_the_next_decoder(
     assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
 
 
+@pytest.mark.parametrize("syntax", [IMPLICIT_LE, DEFLATED, EXPLICIT_BE])
+async def test_many_native_frames_are_rendered_from_their_own_places(
+    pool: TranscodePool, tmp_path: Path, syntax: str
+) -> None:
+    images = RNG.integers(0, 256, (30, 512, 512, 3)).astype("u1")
+    ds = header(512, 512, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=30)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData = images.tobytes()
+    ds["PixelData"].VR = "OW" if syntax == IMPLICIT_LE else "OB"
+    source = save(tmp_path / "in.dcm", ds, syntax)
+    wanted = Rendition(planar="separate")
+    await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", wanted)
+    out = pydicom.dcmread(tmp_path / "out.dcm")
+    assert out.PlanarConfiguration == 1
+    assert little_endian_pixels(out) == images.tobytes()
+
+
 def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     source, _ = many_frames(tmp_path)
     small, _ = object_of(tmp_path, 1)
-    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
+    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", Rendition(), 0)
     assert isinstance(worker.transcode_or_split(source, *arguments, True), worker.Split)
     assert isinstance(worker.transcode_or_split(source, *arguments, False), Transcoded)
     assert isinstance(worker.transcode_or_split(small, *arguments, True), Transcoded)

@@ -8,12 +8,14 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from gateway import telemetry
 from gateway.failures import TemporaryFailure
 from gateway.model import Instance
 from gateway.spool.disk import Disk, start_writing, sync_folder
@@ -125,8 +127,8 @@ class Files:
         self._lock = take_lock(self.root / "lock")
         for folder in (self.instances, self.derived):
             folder.mkdir(mode=0o700, exist_ok=True)
-        for folder in self.derived.iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
+        for entry in self.derived.iterdir():
+            remove_whatever(entry)
         for folder in (self.instances, self.root):
             sync_folder(folder)
 
@@ -168,8 +170,9 @@ class Files:
         return folder / f"{instance.spool_id}-{key}"
 
     def derived_files(self) -> Iterator[tuple[int, Path]]:
-        """Every derived file with its instance's id; foreign names are left out."""
-        for folder in self.derived.iterdir():
+        """Every derived file with its instance's id; foreign names and files are left out."""
+        folders = [entry for entry in self.derived.iterdir() if entry.is_dir()]
+        for folder in folders:
             for path in folder.iterdir():
                 head = path.name.partition("-")[0]
                 if head.isdecimal():
@@ -206,16 +209,31 @@ def discard(descriptor: int, path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a text, as in all that runs for every instance
 
 
-def make_private(root: Path) -> None:
-    """Create a folder durably with mode 0700, or tighten the one that is there where it is ours.
+def remove_whatever(path: Path) -> None:
+    """Delete a file or a folder as far as it can be deleted."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
-    Raises OSError.
+
+def make_private(root: Path) -> None:
+    """Create a folder durably with mode 0700. One that exists keeps its mode: others may rely on
+    it; where they can look in, an administrator is told. Raises OSError.
     """
     root = root.absolute()
     missing = [path for path in (root, *root.parents) if not path.exists()]
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(PermissionError):
+    if root in missing:
         root.chmod(0o700)
+    elif (mode := stat.S_IMODE(root.stat().st_mode)) & 0o077:
+        telemetry.alarm(
+            "other users may look into the spool's folder",
+            spool=str(root),
+            mode=f"{mode:04o}",
+            do=f"chmod 700 {root}, or let spool.path name a folder of its own",
+        )
     for path in missing:
         sync_folder(path.parent)
 

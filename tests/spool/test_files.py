@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.failures import TemporaryFailure
 from gateway.spool import Spool, files
@@ -91,6 +92,23 @@ async def test_nobody_else_may_read_the_spool(spool: Spool, folder: Path) -> Non
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_folder_that_was_there_keeps_its_mode_and_an_open_one_is_told_of(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    with capture_logs() as logs:
+        files.make_private(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    (alarm,) = logs
+    assert (alarm["log_level"], alarm["spool"], alarm["mode"]) == ("warning", str(folder), "0755")
+
+
+def test_a_folder_that_is_private_already_is_no_alarm(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    with capture_logs() as logs:
+        files.make_private(folder)
+    assert logs == []
+
+
 async def test_a_second_gateway_is_told_that_the_spool_is_taken(
     spool: Spool, folder: Path, clock: Clock
 ) -> None:
@@ -111,16 +129,14 @@ async def test_the_spool_is_free_again_after_a_refused_opening(
 def test_a_forked_worker_does_not_keep_the_lock_of_a_dead_gateway(folder: Path) -> None:
     """The parent is killed while its forked child lives on; then the lock can be had."""
     program = (
-        "import os, signal, sys\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
         "from gateway.spool.files import take_lock\n"
         "take_lock(Path(sys.argv[1]))\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    sys.stdin.read()\n"
-        "    os._exit(0)\n"
-        "print(child, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "sys.stdin.read()\n"
     )
     folder.mkdir()
     command = [sys.executable, "-c", program, str(folder / "lock")]
@@ -128,7 +144,8 @@ def test_a_forked_worker_does_not_keep_the_lock_of_a_dead_gateway(folder: Path) 
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         child = int(parent.stdout.readline())
-        assert parent.wait() == -9
+        parent.kill()
+        parent.wait()
         os.kill(child, 0)
         os.close(files.take_lock(folder / "lock"))
 

@@ -8,6 +8,7 @@ import pytest
 from gateway.failures import PermanentFailure
 from gateway.model import Delivered, Rejected
 from gateway.spool import Spool, files
+from gateway.spool.sweep import Tidied
 from tests.spool.arrivals import START, Clock, keep
 
 DONE = Delivered("1.2.840.10008.1.2")
@@ -111,6 +112,22 @@ async def test_derived_files_go_when_nobody_is_owed_the_instance(
     await settle_all(spool, "viewer", clock)
     assert (await spool.tidy(clock())).derived == 2
     assert [path.exists() for path in paths] == [True, False]
+
+
+async def test_what_is_no_folder_among_the_derived_ones_stops_nothing(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    done = await keep(spool, "1.2.1", "pacs")
+    derived = spool.derived_path(done, "1.2.840.10008.1.2")
+    derived.write_bytes(b"native")
+    (folder / "derived/.nfs0001").write_text("stray")
+    derived.with_name("1-folder").mkdir()
+    await settle_all(spool, "pacs", clock)
+    assert (await spool.tidy(clock.advance(days=8))) == Tidied(instances=1, derived=1)
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock)
+    assert list((folder / "derived").iterdir()) == []
+    await again.aclose()
 
 
 async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sets_aside(

@@ -13,7 +13,7 @@ from gateway.dataset.rewrite import rewrite
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.codestream import Codestream, read_codestream
-from gateway.transcode.colour import RGB, Colour, decide_colour
+from gateway.transcode.colour import RGB, YBR_FULL, Colour, decide_colour
 from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.frames import Frame, join, split_frames
 from gateway.transcode.image_pixel import (
@@ -225,9 +225,9 @@ def native_rendered(
     separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
     if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
         return None
-    colour = Colour("", RGB if to_rgb else header.photometric, to_rgb, "this node reads RGB only")
-    wanted = replace(rendition, planar="separate" if separate else "interleaved")
     form = _native_form(source.meta.transfer_syntax, header, element.length)
+    wanted = replace(rendition, planar="separate" if separate else "interleaved")
+    colour = _native_colour(header, to_rgb)
     out, finish, changes = _rendered(source, form, header, colour, wanted)
     changes |= changes_between(header, out, source.values)
     size = form.bits // 8 if not _is_422(form) else form.rows * form.columns * 2
@@ -240,6 +240,14 @@ def native_rendered(
     notes = _colour_notes(header, out, colour)
     planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
     return sized(planned, out, target)
+
+
+def _native_colour(header: ImagePixel, to_rgb: bool) -> Colour:
+    if to_rgb:
+        return Colour("", RGB, True, "this node reads RGB only")
+    if header.photometric == "YBR_FULL_422":
+        return Colour("", YBR_FULL, False, "each pixel has its own chroma")
+    return Colour("", header.photometric, False, "")
 
 
 def _is_422(form: FrameFormat) -> bool:
@@ -259,7 +267,12 @@ def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
         planar=header.planar,
     )
     if _is_422(form) and length >= header.frames * form.bits // 8:
-        return replace(form, photometric="YBR_FULL")
+        return replace(form, photometric=YBR_FULL)
+    if _is_422(form) and (header.columns % 2 or header.allocated != 8):
+        raise PermanentFailure(
+            f"native YBR_FULL_422 of {header.columns} columns, Bits Allocated {header.allocated}: "
+            "pairs of pixels need an even number of columns, and 8 bits are decoded here"
+        )
     return form
 
 

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.instance import transcode
 from tests.transcode.objects import (
@@ -121,3 +122,36 @@ def test_a_codestream_of_less_bits_than_the_header_says_has_its_own_middle(tmp_p
     source = encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [stream])
     transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", rendition=RGB)
     assert pydicom.dcmread(tmp_path / "out.dcm").PixelData == rgb.tobytes()
+
+
+def native_422(path: Path, columns: int, allocated: int = 8) -> Path:
+    ds = header(2, columns, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = allocated, allocated, allocated - 1
+    ds.PixelData = bytes(range(4 * columns * allocated // 8))
+    ds["PixelData"].VR = "OB" if allocated == 8 else "OW"
+    return save(path, ds, EXPLICIT_LE)
+
+
+@pytest.mark.parametrize(
+    ("columns", "allocated", "said"),
+    [
+        (3, 8, "YBR_FULL_422 of 3 columns"),
+        (4, 16, "YBR_FULL_422 of 4 columns, Bits Allocated 16"),
+    ],
+)
+def test_pairs_of_pixels_that_are_none_are_refused_with_the_reason(
+    columns: int, allocated: int, said: str, tmp_path: Path
+) -> None:
+    source = native_422(tmp_path / "in.dcm", columns, allocated)
+    with pytest.raises(PermanentFailure, match=said):
+        transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", rendition=RGB)
+    transcode(source, IMPLICIT_LE, tmp_path / "out.dcm")
+
+
+def test_pairs_of_pixels_are_written_out_where_planes_are_asked_for(tmp_path: Path) -> None:
+    source = native_422(tmp_path / "in.dcm", 2)
+    wanted = Rendition(planar="separate")
+    transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", rendition=wanted)
+    ds = pydicom.dcmread(tmp_path / "out.dcm")
+    assert (ds.PhotometricInterpretation, ds.PlanarConfiguration) == ("YBR_FULL", 1)
+    assert ds.PixelData == bytes((0, 1, 4, 5, 2, 2, 6, 6, 3, 3, 7, 7))

@@ -39,9 +39,11 @@ from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
 
 MANY_FRAMES: Final = 8
-"""Objects of more frames than this are split over the workers."""
+"""Objects of more frames than this are split into ranges."""
 WORTH_SPLITTING: Final = 8 << 20
 """... if their native pixels have more bytes than this."""
+MOST_AT_ONCE: Final = 128 << 20
+"""Native bytes that are decoded in one task where frames allow it: some 10 s of JPEG 2000."""
 _PR_SET_PDEATHSIG: Final = 1
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -110,26 +112,23 @@ def ready() -> None:
 
 
 def transcode_or_split(
-    source: Path, target: UID, out: Path, rendition: Rendition, attempt: int, split: bool
+    source: Path, target: UID, out: Path, rendition: Rendition, attempt: int
 ) -> Transcoded | Split:
-    """Transcode one instance; where ``split`` and it has many frames, only prepare its file."""
+    """Transcode one instance; where it has many frames, only prepare its file."""
     began = perf_counter()
     opened = open_source(source, out.parent)
     plan = make_plan(opened, target, rendition)
-    if split and plan.pixels is not None and _worth_splitting(plan.pixels, opened):
+    if plan.pixels is not None and _worth_splitting(plan.pixels, opened):
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, began)
     return finish_plan(plan, opened, target, out, attempt, began)
 
 
 def _worth_splitting(pixels: Pixels, opened: Source) -> bool:
     in_the_file = pixels.data is opened.data and not opened.inflated
-    return (
-        in_the_file
-        and len(pixels.frames) > MANY_FRAMES
-        and pixels.frame_bytes > 0
-        and pixels.form.bits_allocated > 1
-        and pixels.length > WORTH_SPLITTING
-    )
+    many = len(pixels.frames) > MANY_FRAMES and pixels.length > WORTH_SPLITTING
+    large = len(pixels.frames) > 1 and pixels.length > MOST_AT_ONCE
+    apart = pixels.frame_bytes > 0 and pixels.form.bits_allocated > 1
+    return in_the_file and apart and (many or large)
 
 
 def _prepared(

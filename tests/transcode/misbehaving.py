@@ -7,6 +7,7 @@ object chooses, and other objects are decoded as ever.
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from gateway.transcode import decoders
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 
-CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH = range(60001, 60007)
+CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, SLOW = range(60001, 60008)
+SECONDS_PER_SLOW_FRAME = 0.1
 
 
 class Misbehaving:
@@ -49,13 +51,16 @@ def _have(accident: int) -> None:
     if accident == HANG:
         while True:
             signal.pause()
+    if accident == SLOW:
+        time.sleep(SECONDS_PER_SLOW_FRAME)
+        return
     if accident == MEMORY:
         np.ones(1 << 32, "u1")
     raise RuntimeError("this decoder gives up")
 
 
-FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH))
-SECOND = Misbehaving("second", (ALL_CRASH,))
+FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, SLOW))
+SECOND = Misbehaving("second", (ALL_CRASH, SLOW))
 
 
 def prepare() -> None:

@@ -15,7 +15,7 @@ from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Rendition
 from gateway.transcode import worker
 from gateway.transcode.instance import Transcoded
-from gateway.transcode.pool import TranscodePool
+from gateway.transcode.pool import TranscodePool, frames_per_range
 from gateway.transfer_syntax import DEFLATED
 from tests.transcode import misbehaving
 from tests.transcode.objects import (
@@ -136,12 +136,14 @@ async def test_a_batch_whose_worker_is_lost_is_taken_one_by_one(
     ]
 
 
-def many_frames(folder: Path, accident: int = 0) -> tuple[Path, np.ndarray]:
-    """30 frames of 512 kB, the 17th of which may ask for an accident."""
+def many_frames(
+    folder: Path, accident: int = 0, where: int | slice = 16
+) -> tuple[Path, np.ndarray]:
+    """30 frames of 512 kB, the 17th of which (or those at ``where``) may ask for an accident."""
     images = np.arange(30 * 512 * 512, dtype="u4").reshape(30, 512, 512).astype("<u2")
     images[:, 0, 0] = 1
     if accident:
-        images[16, 0, 0] = accident
+        images[where, 0, 0] = accident
     streams = [imagecodecs.jpegls_encode(image) for image in images]
     ds = header(512, 512, NumberOfFrames=30)
     return encapsulated(folder / "many.dcm", ds, JPEG_LS, streams), images
@@ -190,9 +192,39 @@ def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     source, _ = many_frames(tmp_path)
     small, _ = object_of(tmp_path, 1)
     arguments = (EXPLICIT_LE, tmp_path / "out.dcm", Rendition(), 0)
-    assert isinstance(worker.transcode_or_split(source, *arguments, True), worker.Split)
-    assert isinstance(worker.transcode_or_split(source, *arguments, False), Transcoded)
-    assert isinstance(worker.transcode_or_split(small, *arguments, True), Transcoded)
+    assert isinstance(worker.transcode_or_split(source, *arguments), worker.Split)
+    assert isinstance(worker.transcode_or_split(small, *arguments), Transcoded)
+
+
+async def test_a_lone_worker_has_its_time_for_a_range_and_not_for_the_whole(
+    tmp_path: Path,
+) -> None:
+    source, images = many_frames(tmp_path, misbehaving.SLOW, slice(None))
+    assert len(images) * misbehaving.SECONDS_PER_SLOW_FRAME > 2
+    pool = TranscodePool(1, seconds=2, prepare=misbehaving.prepare)
+    try:
+        done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    finally:
+        await pool.aclose()
+    assert (done.decoder, done.notes) == ("first", ())
+    assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("workers", "frames", "frame_bytes", "ranges"),
+    [
+        (1, 16, 1 << 20, 16),
+        (1, 160, 1 << 20, 16),
+        (8, 160, 1 << 20, 32),
+        (1, 8000, 512 << 10, 32),
+        (2, 9, 400 << 20, 9),
+    ],
+)
+def test_a_range_is_short_whatever_the_number_of_workers(
+    workers: int, frames: int, frame_bytes: int, ranges: int
+) -> None:
+    step = frames_per_range(workers, frames, frame_bytes)
+    assert -(-frames // step) == ranges
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What is asked of the ledger. Each function takes a connection and only reads."""
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -52,10 +53,16 @@ _OPEN: Final = (
 _OPEN_ONE: Final = f"{_OPEN} d.delivery_id = ?"
 _OPEN_UID: Final = f"{_OPEN} i.sop_instance_uid = ?"
 _OPEN_OF: Final = f"{_OPEN} d.destination = ?"
-_COUNTS: Final = (
-    "SELECT destination, state, count(*), sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), "
-    "min(spool_id) FROM delivery GROUP BY state, destination"
+_STANDING: Final = (
+    "SELECT destination, state, deliveries, tried FROM standing WHERE deliveries > 0 ORDER BY 1, 2"
 )
+_STANDING_COUNTED: Final = (
+    "SELECT destination, state, count(*), sum(attempts > 0) FROM delivery "
+    "GROUP BY destination, state ORDER BY 1, 2"
+)
+_VOLUME: Final = "SELECT instances, size FROM volume"
+_VOLUME_COUNTED: Final = "SELECT count(*), coalesce(sum(size), 0) FROM instance"
+_OLDEST: Final = "SELECT min(spool_id) FROM delivery WHERE state = 'owed' AND destination = ?"
 _FINISHED: Final = (
     "SELECT i.spool_id FROM instance i "
     "WHERE i.spool_id BETWEEN :first AND :last AND i.received_at < :before "
@@ -141,20 +148,37 @@ def changes_by_hand(connection: sqlite3.Connection) -> int:
 
 
 def counts(connection: sqlite3.Connection) -> Counts:
-    """Every destination that was ever owed something, by state, and the spool's size."""
+    """Every destination that was ever owed something, by state, and the spool's size.
+
+    The cost does not grow with the rows: the sums run along with each change.
+    """
+    with _at_one_moment(connection):
+        return _counts(connection)
+
+
+@contextmanager
+def _at_one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let several questions see one state of the ledger, whatever is written meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _counts(connection: sqlite3.Connection) -> Counts:
     states: dict[str, dict[str, int]] = {}
     oldest: dict[str, datetime] = {}
     for destination, delivered, dropped in connection.execute("SELECT * FROM tally").fetchall():
         states[destination] = {"delivered": delivered, "dropped": dropped}
-    for destination, state, count, tried, first in connection.execute(_COUNTS).fetchall():
+    for destination, state, count, tried in connection.execute(_STANDING).fetchall():
         of = states.setdefault(destination, {})
         of[state] = of.get(state, 0) + count
         if state == "owed":
             of["deferred"] = tried
+            (first,) = connection.execute(_OLDEST, (destination,)).fetchone()
             oldest[destination] = received_at(connection, first)
-    instances, size = connection.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM instance"
-    ).fetchone()
+    instances, size = connection.execute(_VOLUME).fetchone()
     each = {
         name: DestinationCounts(**of, oldest=oldest.get(name))
         for name, of in sorted(states.items())
@@ -210,11 +234,20 @@ def contradictions(connection: sqlite3.Connection) -> list[str]:
     Delivery ids are given without gaps, so what is there and what retention has removed must
     together be every delivery that was ever owed.
     """
+    with _at_one_moment(connection):
+        return _contradictions(connection)
+
+
+def _contradictions(connection: sqlite3.Connection) -> list[str]:
     found = []
     made = next_ids(connection)[1] - 1
-    known = sum(of.received for of in counts(connection).destinations.values())
+    known = sum(of.received for of in _counts(connection).destinations.values())
     if made != known:
         found.append(f"{made} deliveries were owed, but {known} are accounted for")
+    for sums, counted in ((_STANDING, _STANDING_COUNTED), (_VOLUME, _VOLUME_COUNTED)):
+        kept, rows = (connection.execute(query).fetchall() for query in (sums, counted))
+        if kept != rows:
+            found.append(f"the running sums are {kept}, but the rows are {rows}")
     strays = connection.execute("PRAGMA foreign_key_check").fetchall()
     if strays:
         found.append(f"{len(strays)} deliveries have no instance")

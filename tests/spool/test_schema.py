@@ -1,6 +1,7 @@
 """The ledger's versions."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,32 @@ def test_a_migration_that_fails_half_way_has_not_happened(
     monkeypatch.setattr(schema, "MIGRATIONS", good)
     prepare(tmp_path)
     assert version(tmp_path) == len(good)
+
+
+def test_the_sums_of_an_older_ledger_are_those_of_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+    prepare(tmp_path)
+    with closing(connect(tmp_path / LEDGER)) as connection:
+        for number in range(1, 5):
+            instance = (number, f"1.2.{number}", *[""] * 8, 100, number, "{}")
+            marks = ", ".join("?" * len(instance))
+            connection.execute(f"INSERT INTO instance VALUES ({marks})", instance)  # noqa: S608
+            connection.execute(
+                "INSERT INTO delivery (spool_id, destination, route, state, attempts, due_at) "
+                "VALUES (?, 'pacs', 'r', 'owed', ?, 0)",
+                (number, number // 3),
+            )
+        connection.execute("UPDATE delivery SET state = 'held', reason = 'x' WHERE spool_id = 1")
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS)
+    prepare(tmp_path)
+    with Queue(tmp_path, clock=Clock()) as queue:
+        counts = queue.counts()
+        assert queue.contradictions() == []
+    pacs = counts.destinations["pacs"]
+    assert (pacs.owed, pacs.deferred, pacs.held) == (3, 2, 1)
+    assert (counts.instances, counts.size) == (4, 400)
 
 
 def test_the_queue_of_an_older_ledger_says_what_to_do(

@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Deferred, Delivered, Rejected
-from gateway.spool import DestinationCounts, Spool
-from gateway.spool.schema import LEDGER
+from gateway.spool import DestinationCounts, Spool, queries
+from gateway.spool.schema import LEDGER, connect
 from tests.spool.arrivals import START, Clock, arriving, keep, states
 
 
@@ -185,6 +186,31 @@ async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:
     }
     assert counts.destinations["pacs"].received == 6
     assert (counts.instances, counts.size) == (7, 36)
+
+
+async def test_counting_costs_the_same_however_much_there_is(spool: Spool, folder: Path) -> None:
+    """Counted in steps of SQLite's virtual machine."""
+
+    async def steps_with(more: int) -> int:
+        for number in range(more):
+            await keep(spool, f"1.2.{more}.{number}", "pacs")
+        steps: list[None] = []
+        with closing(connect(folder / LEDGER, "ro")) as connection:
+            connection.set_progress_handler(lambda: steps.append(None), 1)
+            counted = queries.counts(connection)
+        assert counted.instances == counted.destinations["pacs"].owed > 0
+        return len(steps)
+
+    few = await steps_with(3)
+    assert await steps_with(300) <= few + 5
+
+
+async def test_a_contradiction_between_sums_and_rows_is_found(spool: Spool, folder: Path) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    with closing(connect(folder / LEDGER)) as connection:
+        connection.execute("UPDATE standing SET tried = 7")
+        (found,) = queries.contradictions(connection)
+    assert "running sums" in found
 
 
 async def test_a_restart_goes_on_where_it_stopped(

@@ -16,11 +16,9 @@ from gateway.spool import queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.files import Files, Part
-from gateway.spool.ledger import Ledger, dropping, holding, missing, retrying, settling
-from gateway.spool.queries import Selector
-from gateway.spool.queued import BY_HAND
+from gateway.spool.ledger import Ledger, missing, settling
 from gateway.spool.readers import Reader
-from gateway.spool.rows import Counts, QueueRow, instance_values
+from gateway.spool.rows import Counts, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
 from gateway.spool.sweep import (
     Tidied,
@@ -37,6 +35,7 @@ _CHUNK = 100
 class Spool:
     """Instances and what is owed, on one disk, held by one process.
 
+    What a person sees of it and changes in it goes through a ``Queue``.
     Everything is called from one event loop; what blocks runs in the spool's own threads. Failures
     are TemporaryFailure unless said otherwise.
     """
@@ -115,7 +114,7 @@ class Spool:
 
     async def probe(self) -> bool:
         """Write, sync and delete a small file; True when instances can be taken in again."""
-        return bool(await self._committer.probe())
+        return bool(await asyncio.shield(self._committer.probe()))
 
     async def commit(self, part: Part, arriving: Arriving, owed: Sequence[Owed]) -> Instance:
         """Keep an instance, and that it is owed; on return both would survive a power cut.
@@ -164,29 +163,6 @@ class Spool:
         """
         await self._committer.change(settling(delivery.delivery_id, verdict, self._clock()))
 
-    async def queue(
-        self, state: str | None = None, destination: str | None = None, limit: int = 100
-    ) -> list[QueueRow]:
-        """Deliveries, the longest known first; all states unless one is named."""
-        return await self._view.ask(queries.listing, state, destination, limit)
-
-    async def show(self, selector: Selector) -> list[QueueRow]:
-        """The deliveries of one id or SOP Instance UID; empty when there is none."""
-        return await self._view.ask(queries.show, selector)
-
-    async def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Make what is held or deferred due at once; returns how many deliveries."""
-        return await self._committer.change(retrying(selector, destination, self._clock()))
-
-    async def hold(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Stop trying what is owed; returns how many deliveries."""
-        return await self._committer.change(holding(selector, destination, BY_HAND))
-
-    async def drop(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Give up what is owed or held, for good; returns how many deliveries."""
-        now = self._clock()
-        return await self._committer.change(dropping(selector, destination, now, BY_HAND))
-
     async def changes_by_hand(self) -> int:
         """A number that grows with each change that a ``Queue`` beside this process has made."""
         return await self._view.ask(queries.changes_by_hand)
@@ -194,10 +170,6 @@ class Spool:
     async def counts(self) -> Counts:
         """The ledger in numbers."""
         return await self._view.ask(queries.counts)
-
-    async def contradictions(self) -> list[str]:
-        """What does not add up in the ledger; empty when it is whole."""
-        return await self._view.ask(queries.contradictions)
 
     def derived_path(self, instance: Instance, key: str) -> Path:
         """Where the transcode of an instance named ``key`` is kept; its folder exists.

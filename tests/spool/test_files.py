@@ -1,5 +1,6 @@
 """Parts, folders, the lock and the disk's standing."""
 
+import asyncio
 import errno
 import os
 import resource
@@ -183,6 +184,17 @@ async def test_after_a_failed_write_nothing_is_taken_in_until_a_probe_succeeds(
     assert (await keep(spool, "1.2.1")).file.is_file()
     assert not (folder / "probe").exists()
     part.abort()
+
+
+async def test_who_stops_waiting_for_a_probe_spoils_it_for_nobody(spool: Spool) -> None:
+    """Those who ask meanwhile share one probe."""
+    spool._disk.distrust("a write has failed")
+    impatient, patient = (asyncio.ensure_future(spool.probe()) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient
+    assert impatient.cancelled()
+    assert spool.broken == ""
 
 
 async def test_what_was_written_before_the_failure_is_not_kept_before_the_probe(

@@ -9,7 +9,7 @@ import pytest
 from gateway.failures import TemporaryFailure
 from gateway.model import Delivered
 from gateway.spool import Spool
-from tests.spool.arrivals import Clock, arriving, keep
+from tests.spool.arrivals import Clock, arriving, contradictions, keep
 
 WHOLE = b"x" * 100_000
 
@@ -50,7 +50,7 @@ async def test_a_full_disk_refuses_loses_nothing_and_heals(small_disk: Path, clo
     assert [one.instance.sop_instance_uid for one in due] == kept
     assert all(one.instance.file.read_bytes() == WHOLE for one in due)
     assert len(list((small_disk / "spool/instances/000000").iterdir())) == len(kept)
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
     await spool.aclose()
 
 
@@ -90,5 +90,5 @@ async def test_a_ledger_without_room_refuses_and_the_file_does_not_stay(
     assert await spool.probe()
     last = await keep(spool, "1.2.3", "pacs")
     assert sorted(first.file.parent.iterdir()) == [first.file, last.file]
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
     await spool.aclose()

@@ -31,16 +31,18 @@ class Disk:
         self.broken = ""
         """What failed, until a probe has succeeded; "" while the disk is sound."""
 
-    def check_room(self) -> None:
-        """Raise TemporaryFailure below the watermark."""
+    def check_room(self, share: float = 1.0) -> None:
+        """Raise TemporaryFailure below the watermark, or that share of it."""
         try:
             room = os.statvfs(self._root)
         except OSError as error:
             raise self.failed("read the free space of", self._root, error) from error
         free = room.f_bavail * room.f_frsize
-        if free < self._refuse_below_free:
+        least = int(self._refuse_below_free * share)
+        if free < least:
+            part = "" if share == 1 else f"that are {share:.0%} "
             raise TemporaryFailure(
-                f"{free} bytes are free in {self._root}, fewer than the {self._refuse_below_free} "
+                f"{free} bytes are free in {self._root}, fewer than the {least} {part}"
                 "of spool.refuse_below_free: free some, or lower the limit"
             )
         if room.f_files > 0 and room.f_favail < _SPARE_INODES:

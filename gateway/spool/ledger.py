@@ -54,6 +54,9 @@ _DROP: Final = (
     "UPDATE delivery SET state = 'dropped', settled_at = ?, reason = ? "
     "WHERE delivery_id = ? AND state IN ('owed', 'held')"
 )
+_BRING_FORWARD: Final = (
+    "UPDATE delivery SET due_at = ? WHERE state = 'owed' AND destination = ? AND due_at > ?"
+)
 _MISSING: Final = (
     "UPDATE delivery SET state = 'held', reason = ? WHERE spool_id = ? AND state = 'owed'"
 )
@@ -178,6 +181,19 @@ def holding(selector: Selector | None, destination: str, reason: str) -> Step:
 def dropping(selector: Selector | None, destination: str, now: datetime, reason: str) -> Step:
     """Never delivered: what is owed or held. This is final."""
     return _by_hand(selector, destination, _DROP, (micros(now), reason))
+
+
+def bringing_forward(now: datetime, after: datetime) -> Step:
+    """Due now: what is owed and would fall due later than ``after``."""
+
+    def step(connection: sqlite3.Connection) -> int:
+        rows = [
+            (micros(now), destination, micros(after))
+            for destination in queries.owed_destinations(connection)
+        ]
+        return connection.executemany(_BRING_FORWARD, rows).rowcount if rows else 0
+
+    return step
 
 
 def missing(spool_id: int, file: Path) -> Step:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import Delivery
+from gateway.model import Delivery, Owed
 from gateway.spool.rows import (
     INSTANCE_COLUMNS,
     QUEUE_COLUMNS,
@@ -105,6 +105,32 @@ def next_due_at(
     times = (due_at for delivery_id, due_at in rows if delivery_id not in exclude)
     first = next(times, None)
     return None if first is None else moment(first)
+
+
+def owed_destinations(connection: sqlite3.Connection) -> list[str]:
+    """To whom anything is owed."""
+    query = "SELECT destination FROM standing WHERE state = 'owed' AND deliveries > 0"
+    return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def is_owed_after(connection: sqlite3.Connection, after: datetime) -> bool:
+    """Whether anything that is owed falls due later than ``after``."""
+    query = "SELECT max(due_at) FROM delivery WHERE state = 'owed' AND destination = ?"
+    latest = (
+        connection.execute(query, (destination,)).fetchone()[0]
+        for destination in owed_destinations(connection)
+    )
+    return any(due_at is not None and due_at > micros(after) for due_at in latest)
+
+
+def owed(connection: sqlite3.Connection) -> dict[Owed, int]:
+    """How many deliveries are owed to each destination by each route."""
+    query = (
+        "SELECT destination, route, count(*) FROM delivery WHERE state = 'owed' "
+        "GROUP BY destination, route"
+    )
+    rows = connection.execute(query).fetchall()
+    return {Owed(destination, route): count for destination, route, count in rows}
 
 
 def listing(

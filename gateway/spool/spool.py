@@ -16,7 +16,7 @@ from gateway.spool import queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.files import Files, Part
-from gateway.spool.ledger import Ledger, missing, settling
+from gateway.spool.ledger import Ledger, bringing_forward, missing, settling
 from gateway.spool.readers import Reader
 from gateway.spool.rows import Counts, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
@@ -50,6 +50,7 @@ class Spool:
         view: Reader,
         clock: Callable[[], datetime],
         keep: timedelta | None,
+        longest_retry: timedelta,
     ) -> None:
         """Use ``Spool.open``."""
         self._files = files
@@ -59,6 +60,7 @@ class Spool:
         self._view = view
         self._clock = clock
         self._keep = keep
+        self._longest_retry = longest_retry
         self._committer = Committer(ledger, disk)
         self._committer.start()
 
@@ -70,20 +72,24 @@ class Spool:
         clock: Callable[[], datetime],
         refuse_below_free: int = 5 << 30,
         keep: timedelta | None = timedelta(days=7),
+        longest_retry: timedelta = timedelta(days=1),
     ) -> Self:
         """Open or create a spool, and put aside what nobody was told of. Blocks.
 
-        ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever).
+        ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever);
+        no delivery is put off for longer than ``longest_retry``.
         Raises TemporaryFailure when another gateway has it or the disk refuses, PermanentFailure
         when a newer gateway has written it, or when there are images and no ledger.
         """
+        now = clock()
         disk = Disk(path, refuse_below_free)
         files = Files(path, disk)
         with ExitStack() as undo:
             undo.callback(files.close)
             try:
                 files.open()
-                ledger = _open_ledger(files, clock(), undo)
+                ledger = _open_ledger(files, now, undo)
+                ledger.run([bringing_forward(now, now + longest_retry)])
                 due = _open_reader(path, "spool-due", undo)
                 view = _open_reader(path, "spool-view", undo)
             except OSError as error:
@@ -92,7 +98,16 @@ class Spool:
             except sqlite3.Error as error:
                 raise TemporaryFailure(f"cannot open the ledger in {path}: {error}") from error
             undo.pop_all()
-        return cls(files, disk, ledger, due=due, view=view, clock=clock, keep=keep)
+        return cls(
+            files,
+            disk,
+            ledger,
+            due=due,
+            view=view,
+            clock=clock,
+            keep=keep,
+            longest_retry=longest_retry,
+        )
 
     @property
     def broken(self) -> str:
@@ -105,12 +120,20 @@ class Spool:
         Raises TemporaryFailure below the watermark, and after a failed write or sync until a
         probe has succeeded (each refusal asks for one).
         """
+        self.check_taking()
+        return self._files.create()
+
+    def check_taking(self) -> None:
+        """Raise TemporaryFailure when nothing can be taken in now, as ``create`` does."""
         self._committer.check_open()
         if self._disk.broken:
             self._committer.probe()
             raise TemporaryFailure(f"the spool's disk has failed: {self._disk.broken}")
         self._disk.check_room()
-        return self._files.create()
+
+    def check_room(self, share: float = 1.0) -> None:
+        """Raise TemporaryFailure when less is free than ``share`` of the watermark."""
+        self._disk.check_room(share)
 
     async def probe(self) -> bool:
         """Write, sync and delete a small file; True when instances can be taken in again."""
@@ -162,6 +185,20 @@ class Spool:
         destination's confirmation of a held delivery is recorded.
         """
         await self._committer.change(settling(delivery.delivery_id, verdict, self._clock()))
+
+    async def bring_forward(self, now: datetime) -> int:
+        """Make due what is put off further than any retry is: the clock was set back since.
+
+        Returns how many deliveries.
+        """
+        after = now + self._longest_retry
+        if not await self._view.ask(queries.is_owed_after, after):
+            return 0
+        return await self._committer.change(bringing_forward(now, after))
+
+    async def owed(self) -> dict[Owed, int]:
+        """How many deliveries are owed to each destination by each route."""
+        return await self._view.ask(queries.owed)
 
     async def changes_by_hand(self) -> int:
         """A number that grows with each change that a ``Queue`` beside this process has made."""

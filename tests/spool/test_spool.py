@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import Deferred, Delivered, Rejected
+from gateway.model import Deferred, Delivered, Owed, Rejected
 from gateway.spool import DestinationCounts, Spool, queries
 from gateway.spool.schema import LEDGER, connect
 from tests.spool.arrivals import (
@@ -170,6 +170,62 @@ async def test_what_a_person_holds_in_flight_is_not_put_off_but_may_be_confirmed
     assert states(rows(spool)) == ["held"]
     await spool.settle(delivery, VERDICTS[0])
     assert states(rows(spool)) == ["delivered"]
+
+
+HOUR = timedelta(hours=1)
+
+
+async def put_off(spool: Spool, clock: Clock) -> None:
+    """One that waits for its retry, and one that was never tried."""
+    await keep(spool, "1.2.1", "pacs", received_at=clock())
+    delivery = await one_due(spool, "pacs", clock)
+    await spool.settle(delivery, Deferred(TemporaryFailure("busy"), clock() + HOUR))
+    await keep(spool, "1.2.2", "viewer", received_at=clock())
+
+
+async def test_after_the_clock_was_set_back_what_is_put_off_too_far_is_due_now(
+    spool: Spool, clock: Clock
+) -> None:
+    clock.advance(days=30)
+    await put_off(spool, clock)
+    assert await spool.bring_forward(clock()) == 0
+    clock.advance(days=-30)
+    assert await spool.bring_forward(clock()) == 2
+    for destination in ("pacs", "viewer"):
+        assert (await one_due(spool, destination, clock)).due_at == START
+    assert (await one_due(spool, "pacs", clock)).attempts == 1
+    assert await spool.bring_forward(clock()) == 0
+
+
+async def test_a_clock_that_was_set_back_before_the_start_holds_nothing_up(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    clock.advance(hours=3)
+    await put_off(spool, clock)
+    await spool.aclose()
+    clock.advance(hours=-3)
+    again = Spool.open(folder, clock=clock, refuse_below_free=0, longest_retry=HOUR)
+    assert (await one_due(again, "pacs", clock)).due_at == START
+    assert (await one_due(again, "viewer", clock)).due_at == START
+    await again.aclose()
+
+
+async def test_a_restart_does_not_cut_a_retry_short(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    await put_off(spool, clock)
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock, refuse_below_free=0, longest_retry=HOUR)
+    assert await again.next_due_at("pacs") == START + HOUR
+    await again.aclose()
+
+
+async def test_what_is_owed_by_destination_and_route(spool: Spool, clock: Clock) -> None:
+    for number in range(3):
+        await keep(spool, f"1.2.{number}", "pacs")
+    await keep(spool, "1.2.9", "pacs", "viewer")
+    await spool.settle((await spool.due("pacs", limit=1, now=clock()))[0], VERDICTS[0])
+    assert await spool.owed() == {Owed("pacs", "to-pacs"): 3, Owed("viewer", "to-viewer"): 1}
 
 
 async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:

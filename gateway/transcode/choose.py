@@ -15,6 +15,10 @@ from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 Change: TypeAlias = Literal["never", "if-needed", "always"]
 
 
+class NativeTooLong(PermanentFailure):
+    """Pixel Data that uncompressed would exceed 2**32 - 2 bytes: it exists as stored only."""
+
+
 def choose_target(
     source: UID,
     accepted: Collection[UID],

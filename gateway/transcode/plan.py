@@ -12,6 +12,7 @@ from gateway.dataset.elements import UNDEFINED, Element, fragments
 from gateway.dataset.rewrite import rewrite
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
+from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.colour import RGB, YBR_FULL, Colour, decide_colour
 from gateway.transcode.form import Coding, FrameFormat
@@ -186,11 +187,11 @@ def _depth(form: FrameFormat, header: ImagePixel) -> int:
 
 
 def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
-    """The plan with its lengths, VR and byte order. Raises PermanentFailure beyond 2**32 - 2."""
+    """The plan with its lengths, VR and byte order. Raises NativeTooLong beyond 2**32 - 2."""
     bits = out.rows * out.columns * out.samples * out.allocated
     length = -(-bits * len(pixels.frames) // 8)
     if length > MAX_NATIVE:
-        raise PermanentFailure(
+        raise NativeTooLong(
             f"uncompressed this instance has {length} bytes of Pixel Data and the standard "
             f"allows {MAX_NATIVE}: it can only be sent as stored"
         )
@@ -206,9 +207,12 @@ def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
 
 
 def _colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str, ...]:
-    if new.photometric == old.photometric:
-        return ()
-    return (f"Photometric Interpretation {old.photometric} to {new.photometric}: {colour.why}",)
+    came, goes = old.photometric, new.photometric
+    if came != goes:
+        return (f"Photometric Interpretation {came} to {goes}: {colour.why}",)
+    if colour.convert:
+        return (f"{colour.encoded} undone where the header said {came}: {colour.why}",)
+    return ()
 
 
 def native_rendered(

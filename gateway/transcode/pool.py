@@ -105,7 +105,8 @@ class TranscodePool:
             except PermanentFailure as failure:
                 if not notes and not lost:
                     raise
-                raise PermanentFailure("; ".join((*lost, *notes, str(failure)))) from failure
+                text = "; ".join((*lost, *notes, str(failure)))
+                raise type(failure)(text) from failure
             else:
                 return _with_notes(done, (*lost, *notes))
             attempt += 1

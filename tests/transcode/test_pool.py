@@ -14,6 +14,7 @@ import pytest
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Rendition
 from gateway.transcode import worker
+from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool, frames_per_range
 from gateway.transfer_syntax import DEFLATED
@@ -22,6 +23,7 @@ from tests.transcode.objects import (
     EXPLICIT_BE,
     EXPLICIT_LE,
     IMPLICIT_LE,
+    J2K_LOSSLESS,
     JPEG_LS,
     encapsulated,
     header,
@@ -104,6 +106,17 @@ async def test_failures_keep_their_kind_on_the_way_out_of_a_worker(
         await pool.transcode(source, EXPLICIT_LE, tmp_path / "no" / "out.dcm")
     source.write_bytes(b"no DICOM at all")
     with pytest.raises(PermanentFailure):
+        await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+
+
+async def test_what_is_too_long_uncompressed_is_no_undecodable_instance(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    stream = bytearray(imagecodecs.jpeg2k_encode(np.zeros((8, 8), "u2"), codecformat="j2k"))
+    stream[8:16] = stream[24:32] = (16000).to_bytes(4, "big") * 2
+    ds = header(16000, 16000, NumberOfFrames=9)
+    source = encapsulated(tmp_path / "in.dcm", ds, J2K_LOSSLESS, [bytes(stream)] * 9)
+    with pytest.raises(NativeTooLong, match="it can only be sent as stored"):
         await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
 
 

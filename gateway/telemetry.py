@@ -7,7 +7,7 @@ for what should happen, warning for what an administrator may want to know, erro
 person.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -119,16 +119,31 @@ def instance_refused(origin: Origin, sop_instance_uid: str, status: int, reason:
     )
 
 
-def transcoded(instance_uid: str, source: str, target: str, decoder: str, seconds: float) -> None:
-    """Pixels were decoded; ``decoder`` is "" where only the data set's encoding changed."""
+def transcoded(
+    instance_uid: str,
+    source: str,
+    target: str,
+    decoder: str,
+    seconds: float,
+    photometric: str = "",
+    notes: Sequence[str] = (),
+) -> None:
+    """Pixels were decoded; ``decoder`` is "" where only the data set's encoding changed.
+
+    ``notes`` say what was mended or decided, and what no longer holds; without any the line is
+    for debugging.
+    """
     DECODE_SECONDS.labels(name_of(source), decoder or "none").observe(seconds)
-    _log.debug(
+    log = _log.info if notes else _log.debug
+    log(
         "instance transcoded",
         instance=instance_uid,
         source=name_of(source),
         target=name_of(target),
         decoder=decoder or "none",
         ms=round(seconds * 1000, 1),
+        **({"photometric": photometric} if photometric else {}),
+        **({"notes": "; ".join(notes)} if notes else {}),
     )
 
 

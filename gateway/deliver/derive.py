@@ -3,20 +3,23 @@
 What is made is kept in the spool under (instance, target transfer syntax, rendition). Two
 destinations that want the same share one transcode, also while it runs. Files are made beside
 their name and renamed when they are whole, so what bears the name is complete; they are not
-synced, which is why the spool empties this cache at start.
+synced, which is why the spool empties this cache at start. They may fill the disk to half of
+what intake leaves free: deliveries go on when intake stops, and a slow node cannot stop both.
 """
 
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway import telemetry
 from gateway.model import UID, Instance, Rendition
 
-REMEMBERED = 4096
-"""Derived files whose decoder is still known, for the ledger."""
+REMEMBERED: Final = 4096
+"""Derived files of which it is still known how they were made, for the ledger."""
+ROOM: Final = 0.5
+"""The share of spool.refuse_below_free that derived files leave free."""
 
 
 class Made(Protocol):
@@ -30,6 +33,16 @@ class Made(Protocol):
     @property
     def seconds(self) -> float:
         """How long it took."""
+        ...
+
+    @property
+    def photometric(self) -> str:
+        """The Photometric Interpretation of the result, "" where there are no pixels."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended or decided on the way, and what no longer holds."""
         ...
 
 
@@ -50,14 +63,19 @@ class Shelf(Protocol):
         """Where the result for (instance, key) belongs; its folder exists."""
         ...
 
+    def check_room(self, share: float = ...) -> None:
+        """Raise TemporaryFailure when less is free than ``share`` of the watermark."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A Part 10 file ready to be sent, in ``transfer_syntax``; ``decoder`` as in ``Made``."""
+    """A Part 10 file ready to be sent, in ``transfer_syntax``; the rest as in ``Made``."""
 
     file: Path
     transfer_syntax: UID
     decoder: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def derived_key(target: UID, rendition: Rendition) -> str:
@@ -71,17 +89,18 @@ class Derivations:
     def __init__(self, shelf: Shelf, transcoder: Transcoder) -> None:
         self._shelf = shelf
         self._transcoder = transcoder
-        self._decoders: OrderedDict[Path, str] = OrderedDict()
+        self._made: OrderedDict[Path, Derived] = OrderedDict()
         self._running: dict[Path, asyncio.Task[Derived]] = {}
 
     async def derive(self, instance: Instance, target: UID, rendition: Rendition) -> Derived:
         """The instance in that form; whoever stops waiting for it does not stop the others.
 
-        Raises what the transcoder raises: PermanentFailure where the pixels cannot be decoded.
+        Raises what the transcoder raises: PermanentFailure where the pixels cannot be decoded;
+        and TemporaryFailure where the disk has no room for it.
         """
         out = self._shelf.derived_path(instance, derived_key(target, rendition))
         if _is_there(out):
-            return Derived(out, target, self._decoders.get(out, ""))
+            return self._made.get(out, Derived(out, target))
         running = self._running.get(out)
         if running is None:
             running = asyncio.ensure_future(self._make(instance, target, rendition, out))
@@ -99,6 +118,7 @@ class Derivations:
     async def _make(
         self, instance: Instance, target: UID, rendition: Rendition, out: Path
     ) -> Derived:
+        self._shelf.check_room(ROOM)
         made = await self._transcoder.transcode(instance.file, target, out, rendition)
         telemetry.transcoded(
             instance.sop_instance_uid,
@@ -106,16 +126,18 @@ class Derivations:
             target,
             made.decoder,
             made.seconds,
+            made.photometric,
+            made.notes,
         )
-        return Derived(out, target, made.decoder)
+        return Derived(out, target, made.decoder, made.notes)
 
     def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
         del self._running[out]
         if task.cancelled() or task.exception() is not None:
             return
-        self._decoders[out] = task.result().decoder
-        while len(self._decoders) > REMEMBERED:
-            self._decoders.popitem(last=False)
+        self._made[out] = task.result()
+        while len(self._made) > REMEMBERED:
+            self._made.popitem(last=False)
 
 
 def _is_there(file: Path) -> bool:

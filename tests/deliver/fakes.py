@@ -94,7 +94,8 @@ class FakeSpool:
     """The spool's face over a dictionary.
 
     ``failing`` counts calls that the ledger will fail, ``calls`` those it got; ``gate`` shut
-    makes ``settle`` wait; ``hiding`` makes ``due`` empty whatever is due.
+    makes ``settle`` wait; ``hiding`` makes ``due`` empty whatever is due; ``free`` is the room on
+    the disk in shares of the watermark.
     """
 
     def __init__(self, folder: Path, time: FakeTime) -> None:
@@ -104,6 +105,7 @@ class FakeSpool:
         self.failing: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
         self.hiding = False
+        self.free = 2.0
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -162,6 +164,11 @@ class FakeSpool:
     def derived_path(self, instance: Instance, key: str) -> Path:
         return self.folder / f"{instance.spool_id}-{key}"
 
+    def check_room(self, share: float = 1.0) -> None:
+        self.calls["check_room"] += 1
+        if self.free < share:
+            raise TemporaryFailure("too little is free")
+
     def states(self, destination: str = "pacs") -> str:
         """One letter per delivery, in the order kept: d(elivered), h(eld), o(wed), 1.. (tries)."""
         rows = [row for row in self.rows.values() if row.delivery.destination == destination]
@@ -201,6 +208,8 @@ class FakeSpool:
 class Made:
     decoder: str = "fake"
     seconds: float = 0.0
+    photometric: str = "RGB"
+    notes: tuple[str, ...] = ()
 
 
 class FakeTranscoder:

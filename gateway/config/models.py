@@ -171,8 +171,13 @@ class Pixels(Section):
     """What a route does with the pixels.
 
     ``change`` "never": as stored or not at all; "if-needed": as stored where the node can read
-    that; "always": uncompressed. ``if_undecodable`` "quarantine": held for a person;
-    "forward-as-stored": sent compressed; "reject": held as rejected. ``verify`` has one value.
+    that; "always": uncompressed. ``if_undecodable`` "quarantine": held for a person with the
+    decoder's reason; "reject": held as well, the reason begins with "rejected by the route";
+    "forward-as-stored": sent as stored where the node accepts and can read that transfer syntax
+    (``can_read.color`` and ``can_read.planar`` are given up: rather this than nothing), else
+    held. Nothing is dropped. What is too long for uncompressed Pixel Data (2**32 - 2 bytes) is
+    not undecodable: whatever these say, it goes as stored where the node can read that.
+    ``verify`` has one value.
     """
 
     change: Change = "if-needed"

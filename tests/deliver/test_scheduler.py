@@ -179,7 +179,8 @@ async def test_a_new_arrival_is_made_ready_while_another_is_being_sent(street: S
     ("header", "syntax", "calls"),
     [
         ({"PhotometricInterpretation": "MONOCHROME2"}, J2K, 0),
-        ({"PhotometricInterpretation": "RGB"}, J2K, 0),
+        ({"PhotometricInterpretation": "RGB"}, J2K, 1),
+        ({"PhotometricInterpretation": "RGB"}, EXPLICIT_LE, 0),
         ({"PhotometricInterpretation": "YBR_RCT"}, J2K, 1),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, EXPLICIT_LE, 1),
         ({}, J2K, 1),

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from gateway.failures import Failure, PermanentFailure
+from gateway.failures import Failure
 from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
 from gateway.spool import queries
-from gateway.spool.queries import Selector
+from gateway.spool.queries import Chosen
 from gateway.spool.rows import Values, micros
 from gateway.spool.schema import LEDGER, check_version, connect
 
@@ -168,19 +168,19 @@ def settling(delivery_id: int, verdict: Verdict, now: datetime) -> Step:
             return _update(_REJECTED, _reason(failure), delivery_id)
 
 
-def retrying(selector: Selector | None, destination: str, now: datetime) -> Step:
+def retrying(chosen: Chosen, now: datetime) -> Step:
     """Owed again and due at once, as if never tried: what is held or deferred."""
-    return _by_hand(selector, destination, _RETRY, (micros(now),))
+    return _by_hand(chosen, _RETRY, (micros(now),))
 
 
-def holding(selector: Selector | None, destination: str, reason: str) -> Step:
+def holding(chosen: Chosen, reason: str) -> Step:
     """Not tried any more until a person says so: what is owed."""
-    return _by_hand(selector, destination, _HOLD, (reason,))
+    return _by_hand(chosen, _HOLD, (reason,))
 
 
-def dropping(selector: Selector | None, destination: str, now: datetime, reason: str) -> Step:
+def dropping(chosen: Chosen, now: datetime, reason: str) -> Step:
     """Never delivered: what is owed or held. This is final."""
-    return _by_hand(selector, destination, _DROP, (micros(now), reason))
+    return _by_hand(chosen, _DROP, (micros(now), reason))
 
 
 def bringing_forward(now: datetime, after: datetime) -> Step:
@@ -201,12 +201,9 @@ def missing(spool_id: int, file: Path) -> Step:
     return _update(_MISSING, f"the spool file is missing: {file}", spool_id)
 
 
-def _by_hand(selector: Selector | None, destination: str, statement: str, values: Values) -> Step:
-    if selector is None and not destination:
-        raise PermanentFailure("name a delivery, an instance or a destination")
-
+def _by_hand(chosen: Chosen, statement: str, values: Values) -> Step:
     def step(connection: sqlite3.Connection) -> int:
-        ids = queries.open_ids(connection, selector, destination)
+        ids = queries.open_ids(connection, chosen)
         rows = [(*values, delivery_id) for delivery_id in ids]
         return connection.executemany(statement, rows).rowcount if rows else 0
 

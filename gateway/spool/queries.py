@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -47,7 +48,7 @@ _LIST: Final = (
 _SHOW_ONE: Final = f"{_QUEUE} WHERE d.delivery_id = ?"
 _SHOW_UID: Final = f"{_QUEUE} WHERE i.sop_instance_uid = ? ORDER BY d.delivery_id"
 _OPEN: Final = (
-    "SELECT d.delivery_id, d.destination FROM delivery d "
+    "SELECT d.delivery_id, d.destination, d.state FROM delivery d "
     "JOIN instance i ON i.spool_id = d.spool_id WHERE d.state IN ('owed', 'held') AND "
 )
 _OPEN_ONE: Final = f"{_OPEN} d.delivery_id = ?"
@@ -149,17 +150,41 @@ def show(connection: sqlite3.Connection, selector: Selector) -> list[QueueRow]:
     return [queue_row_of(row) for row in connection.execute(query, (value,)).fetchall()]
 
 
-def open_ids(
-    connection: sqlite3.Connection, selector: Selector | None, destination: str
-) -> list[int]:
-    """Deliveries owed or held that a selector, a destination, or both together mean."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Deliveries that a person means: by a selector, a destination, or both together.
+
+    ``state`` "owed" or "held" leaves out the others. Raises PermanentFailure where nothing is
+    named, or no such state.
+    """
+
+    selector: Selector | None = None
+    destination: str = ""
+    state: str = ""
+
+    def __post_init__(self) -> None:
+        if self.selector is None and not self.destination:
+            raise PermanentFailure("name a delivery, an instance or a destination")
+        if self.state not in ("", "owed", "held"):
+            raise PermanentFailure(
+                f"what is {self.state} cannot be changed; there are owed and held"
+            )
+
+
+def open_ids(connection: sqlite3.Connection, chosen: Chosen) -> list[int]:
+    """Deliveries owed or held that a person has chosen."""
+    selector = chosen.selector
     if selector is None:
-        rows = connection.execute(_OPEN_OF, (destination,))
+        rows = connection.execute(_OPEN_OF, (chosen.destination,))
     elif is_uid(selector):
         rows = connection.execute(_OPEN_UID, (selector,))
     else:
         rows = connection.execute(_OPEN_ONE, (int(selector),))
-    return [row[0] for row in rows.fetchall() if destination in ("", row[1])]
+    return [
+        delivery_id
+        for delivery_id, destination, state in rows.fetchall()
+        if chosen.destination in ("", destination) and chosen.state in ("", state)
+    ]
 
 
 def is_uid(selector: Selector) -> bool:

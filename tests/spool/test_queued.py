@@ -87,6 +87,22 @@ async def test_a_retry_of_a_whole_destination_leaves_the_others(
     assert states(queue.list(destination="pacs")) == ["held", "owed", "held"]
 
 
+async def test_a_retry_of_what_is_held_leaves_what_is_put_off(
+    spool: Spool, queue: Queue, clock: Clock
+) -> None:
+    for number in range(3):
+        await keep(spool, f"1.2.{number}", "pacs")
+    later = START + timedelta(hours=1)
+    held, deferred, _ = await spool.due("pacs", limit=9, now=clock())
+    await spool.settle(held, Rejected(PermanentFailure("status 0xC000")))
+    await spool.settle(deferred, Deferred(TemporaryFailure("no route to host"), later))
+    assert queue.retry(destination="pacs", state="held") == 1
+    assert [row.attempts for row in queue.list()] == [0, 1, 0]
+    assert queue.drop(destination="pacs", state="held") == 0
+    with pytest.raises(PermanentFailure, match="delivered cannot be changed"):
+        queue.retry(destination="pacs", state="delivered")
+
+
 async def test_what_is_held_is_not_due(spool: Spool, queue: Queue, clock: Clock) -> None:
     await keep(spool, "1.2.1", "pacs")
     assert queue.hold("1.2.1") == 1

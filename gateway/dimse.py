@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID
 
 C_STORE_RQ: Final = 0x0001
@@ -21,6 +21,7 @@ SUCCESS: Final = 0x0000
 OUT_OF_RESOURCES: Final = 0xA700
 DATA_SET_MISMATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
+DUPLICATE_INSTANCE: Final = 0x0111
 INVALID_SOP_INSTANCE: Final = 0x0117
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 UNRECOGNIZED_OPERATION: Final = 0x0211
@@ -169,12 +170,17 @@ def failure_for(status: int, comment: str = "") -> Failure | None:
     """
     if status == SUCCESS or is_warning(status):
         return None
-    text = f"the destination answered 0x{status:04X}, {meaning(status)}"
-    if comment:
-        text += f" ({comment})"
+    failure = _kind_of(status)(f"the destination answered 0x{status:04X}, {meaning(status)}")
+    failure.remark = comment
+    return failure
+
+
+def _kind_of(status: int) -> type[Failure]:
+    if status == DUPLICATE_INSTANCE:
+        return AlreadyThere
     if 0xA700 <= status <= 0xA7FF or status in _TEMPORARY:
-        return TemporaryFailure(text)
-    return PermanentFailure(text)
+        return TemporaryFailure
+    return PermanentFailure
 
 
 def meaning(status: int) -> str:

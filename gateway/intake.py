@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Final
 
 from gateway import telemetry
-from gateway.dataset.header import read_header
-from gateway.dataset.part10 import encode_file_meta
+from gateway.dataset.elements import MalformedDataSet
+from gateway.dataset.header import read_header, texts
+from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Arriving, Instance, Origin, Owed
 from gateway.route.rules import Rules
 from gateway.spool import Part, Spool
-from gateway.transfer_syntax import BY_UID
+from gateway.transfer_syntax import BY_UID, TransferSyntax
 
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 
@@ -133,20 +134,31 @@ class Intake:
         )
         instance = await self._spool.commit(part, arriving, decision.owed)
         self._kept(instance, decision.owed)
-        took = asyncio.get_running_loop().time() - began
-        telemetry.instance_received(
-            instance, [owed.destination for owed in decision.owed], took * 1000
-        )
+        loop = asyncio.get_running_loop()
+        destinations = [owed.destination for owed in decision.owed]
+        took = (loop.time() - began) * 1000
+        unrouted = bool(self._rules.routes) and not destinations
+        loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
-        if BY_UID[transfer_syntax].deflated:
+        syntax = BY_UID[transfer_syntax]
+        header = None if syntax.deflated else self._from_head(part, syntax)
+        if header is None:  # who knows how long it is: not on the event loop
             header = await asyncio.to_thread(read_header, part.path, self._tags)
-        else:
-            header = read_header(part.path, self._tags)
         if {header.pop(name, "") for name in _NAMES.values()} == {""}:
             raise PermanentFailure(
                 "the data set names neither SOP class nor instance: it is none, or not in"
-                f" {BY_UID[transfer_syntax].title}"
+                f" {syntax.title}"
             )
         return header
+
+    def _from_head(self, part: Part, syntax: TransferSyntax) -> dict[str, str] | None:
+        """The header from the first bytes, None where it does not end in them."""
+        head = bytes(part.head)
+        try:
+            start = read_file_meta(head).dataset_offset
+            found, passed = texts(head, start, len(head), syntax, self._tags)
+        except MalformedDataSet:
+            return None
+        return found if passed or part.size == len(head) else None

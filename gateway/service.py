@@ -5,21 +5,24 @@ The only module that knows the order of the stages. Nothing here decides about a
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
 
 from gateway import __version__, telemetry
-from gateway.config import Config, Node, Route
+from gateway.config import Config, Listen, Node, Route
+from gateway.deliver.backoff import SPREAD
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.deliver.store_scu import StoreScu, Target
-from gateway.failures import Failure
+from gateway.failures import Failure, TemporaryFailure
 from gateway.intake import Intake
 from gateway.model import UID, Instance, Owed, Rendition
+from gateway.operate.upkeep import Upkeep
 from gateway.operate.web import application
 from gateway.receive.store_scp import ScpSettings, StoreScp
 from gateway.route.rules import compile_rules
@@ -27,8 +30,8 @@ from gateway.spool import Spool
 from gateway.transcode.pool import TranscodePool
 from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 
-TIDY_EVERY = timedelta(minutes=1)
-LOOK_EVERY = timedelta(seconds=1)
+_LAST_ANSWERS = timedelta(seconds=2)
+"""How long the web server goes on with what was asked when it closes."""
 
 
 def utc_now() -> datetime:
@@ -49,6 +52,7 @@ class Service:
             clock=clock,
             refuse_below_free=settings.spool.refuse_below_free,
             keep=settings.spool.keep,
+            longest_retry=_longest_retry(config),
         )
         self._pool = TranscodePool(
             settings.transcode.workers,
@@ -66,14 +70,18 @@ class Service:
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
         self._scp = StoreScp(self._intake, _scp_settings(config))
         self._web: web.AppRunner | None = None
+        self._upkeep = Upkeep(self.spool, anew=self._scheduler.changed_by_hand, clock=clock)
+        self._delivering: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
 
     async def __aenter__(self) -> "Service":
-        """Start listening and delivering. Raises ``OSError`` where a port is taken."""
+        """Start listening and delivering. Raises ``TemporaryFailure`` where a port is taken."""
         settings = self.config.gateway
         try:
             await self._listen()
+            self._start_stages()
+            await self._tell_what_nobody_delivers()
         except BaseException:
             await self._close()
             raise
@@ -94,41 +102,57 @@ class Service:
         await self._pool.warm()
 
     async def __aexit__(self, *_: object) -> None:
-        """Take nothing new, end what runs within the drain limit, close everything."""
+        """Take nothing new, end what runs, all within the one drain limit, close everything."""
         self._draining = True
         grace = self.config.gateway.drain_timeout
         telemetry.note("gateway stops", drain_s=grace)
-        await self._scp.stop(grace)
-        await self._scheduler.aclose(timedelta(seconds=grace))
+        stopped = await asyncio.gather(
+            self._scp.stop(grace),
+            self._scheduler.aclose(timedelta(seconds=grace)),
+            return_exceptions=True,
+        )
+        for error in stopped:
+            if isinstance(error, Exception):
+                telemetry.bug("a stage did not stop", error)
         await self._close()
         telemetry.note("gateway stopped")
 
+    async def _tell_what_nobody_delivers(self) -> None:
+        routes = {route.name for route in self.config.routes}
+        try:
+            await self._upkeep.tell_what_nobody_delivers(self.config.nodes, routes)
+        except Failure as failure:
+            telemetry.alarm("cannot see what is owed to whom", reason=str(failure))
+
     async def _listen(self) -> None:
-        listen = self.config.gateway.web.listen
-        self._tasks = [
-            asyncio.create_task(self._scheduler.run(), name="scheduler"),
-            asyncio.create_task(self._pool.warm(), name="warm workers"),
-            asyncio.create_task(self._tidy(), name="tidy"),
-            asyncio.create_task(self._notice_changes_by_hand(), name="changes by hand"),
-        ]
+        settings = self.config.gateway
         self._web = web.AppRunner(
-            application(self.spool, self._not_ready, self._clock), access_log=None
+            application(self.spool, self._not_ready, self._clock),
+            access_log=None,
+            shutdown_timeout=_LAST_ANSWERS.total_seconds(),
         )
         await self._web.setup()
-        site = web.TCPSite(self._web, listen.host, listen.port)
-        await site.start()
+        listen = settings.web.listen
+        with _named("gateway.web.listen", listen):
+            await web.TCPSite(self._web, listen.host, listen.port).start()
         self.web_port = self._web.addresses[0][1]
-        dicom = self.config.gateway.dicom.listen
-        self.dicom_port = await self._scp.start(dicom.host, dicom.port)
+        listen = settings.dicom.listen
+        with _named("gateway.dicom.listen", listen):
+            self.dicom_port = await self._scp.start(listen.host, listen.port)
+
+    def _start_stages(self) -> None:
+        self._delivering = asyncio.create_task(self._scheduler.run(), name="scheduler")
+        warming = asyncio.create_task(self._pool.warm(), name="warm workers")
+        self._tasks = [self._delivering, warming, *self._upkeep.start()]
+        for task in self._tasks:
+            task.add_done_callback(_tell_of_an_error)
 
     async def _close(self) -> None:
         if self._web is not None:
             await self._web.cleanup()
         for task in self._tasks:
             task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                telemetry.bug("a stage ended with an error", result)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pool.aclose()
         await self.spool.aclose()
 
@@ -137,26 +161,43 @@ class Service:
             self._scheduler.wake(each.destination)
 
     def _not_ready(self) -> str:
-        return "the gateway stops" if self._draining else ""
+        """Why nothing can be taken in or passed on at present; "" when all is well."""
+        if self._draining:
+            return "the gateway stops"
+        if self._delivering is None:
+            return "the gateway starts"
+        if self._delivering.done():
+            return "deliveries have come to an end: see the log, and restart the gateway"
+        try:
+            self.spool.check_taking()
+        except Failure as failure:
+            return str(failure)
+        return ""
 
-    async def _notice_changes_by_hand(self) -> None:
-        """Wake all lanes, resting ones too, when ``dicom-gateway queue`` has changed something."""
-        known: int | None = None
-        while True:
-            with contextlib.suppress(Failure):
-                found = await self.spool.changes_by_hand()
-                if known is not None and found != known:
-                    for name in self.config.nodes:
-                        self._scheduler.wake(name, reopen=True)
-                known = found
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
 
-    async def _tidy(self) -> None:
-        """Retention, for ever: a ledger that cannot be read now is tried again."""
-        while True:
-            await asyncio.sleep(TIDY_EVERY.total_seconds())
-            with contextlib.suppress(Failure):
-                await self.spool.tidy(self._clock())
+@contextlib.contextmanager
+def _named(setting: str, listen: Listen) -> Iterator[None]:
+    """Say which port cannot be had, and why."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise TemporaryFailure(
+            f"cannot listen on {listen} ({setting}): {reason}. End what uses it, or change "
+            "it in the configuration"
+        ) from error
+
+
+def _tell_of_an_error(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        telemetry.bug(f"{task.get_name()} ended with an error", error)
+
+
+def _longest_retry(config: Config) -> timedelta:
+    """No delivery is put off for longer, whichever route, known or not, it comes by."""
+    policies = [RoutePolicy(), *map(_policy, config.routes)]
+    return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
 
 
 def _destination(name: str, node: Node, config: Config) -> Destination:

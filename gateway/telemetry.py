@@ -7,7 +7,7 @@ for what should happen, warning for what an administrator may want to know, erro
 person.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -24,6 +24,7 @@ ASSOCIATIONS = Counter(
 )
 RECEIVED = Counter("gateway_received_total", "Instances kept", ["transfer_syntax"])
 RECEIVED_BYTES = Counter("gateway_received_bytes_total", "Bytes of instances kept")
+UNROUTED = Counter("gateway_unrouted_total", "Instances kept that no route takes")
 REFUSED = Counter("gateway_refused_total", "Instances refused at the door", ["status"])
 DELIVERY_ASSOCIATIONS = Counter(
     "gateway_delivery_associations_total",
@@ -71,9 +72,15 @@ def association_refused(origin: Origin, reason: str) -> None:
 
 
 def instance_received(
-    instance: Instance, destinations: Iterable[str], milliseconds: float
+    instance: Instance,
+    destinations: Iterable[str],
+    milliseconds: float,
+    unrouted: bool = False,
 ) -> None:
-    """An instance is durable and known to be owed to ``destinations``."""
+    """An instance is durable and known to be owed to ``destinations``.
+
+    ``unrouted``: there are routes, and none takes it; it goes when the spool's ``keep`` is over.
+    """
     RECEIVED.labels(name_of(instance.transfer_syntax)).inc()
     RECEIVED_BYTES.inc(instance.size)
     _log.info(
@@ -86,6 +93,17 @@ def instance_received(
         owed_to=" ".join(destinations) or "nobody",
         ms=round(milliseconds, 1),
     )
+    if unrouted:
+        UNROUTED.inc()
+        _log.warning(
+            "no route takes the instance",
+            instance=instance.sop_instance_uid,
+            spool_id=instance.spool_id,
+            calling=instance.origin.calling,
+            called=instance.origin.called,
+            address=instance.origin.address,
+            do="it is deleted after spool.keep: see to the routes, and let it be sent again",
+        )
 
 
 def instance_refused(origin: Origin, sop_instance_uid: str, status: int, reason: str) -> None:
@@ -101,16 +119,31 @@ def instance_refused(origin: Origin, sop_instance_uid: str, status: int, reason:
     )
 
 
-def transcoded(instance_uid: str, source: str, target: str, decoder: str, seconds: float) -> None:
-    """Pixels were decoded; ``decoder`` is "" where only the data set's encoding changed."""
+def transcoded(
+    instance_uid: str,
+    source: str,
+    target: str,
+    decoder: str,
+    seconds: float,
+    photometric: str = "",
+    notes: Sequence[str] = (),
+) -> None:
+    """Pixels were decoded; ``decoder`` is "" where only the data set's encoding changed.
+
+    ``notes`` say what was mended or decided, and what no longer holds; without any the line is
+    for debugging.
+    """
     DECODE_SECONDS.labels(name_of(source), decoder or "none").observe(seconds)
-    _log.debug(
+    log = _log.info if notes else _log.debug
+    log(
         "instance transcoded",
         instance=instance_uid,
         source=name_of(source),
         target=name_of(target),
         decoder=decoder or "none",
         ms=round(seconds * 1000, 1),
+        **({"photometric": photometric} if photometric else {}),
+        **({"notes": "; ".join(notes)} if notes else {}),
     )
 
 

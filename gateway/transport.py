@@ -31,6 +31,12 @@ class Handler(Protocol):
     def happened(self, event: Event) -> None:
         """One event; a fragment's data is valid only during the call."""
 
+    def broken(self, reason: str) -> None:
+        """The peer broke the protocol and was sent an A-ABORT (A-P-ABORT, PS3.8 §7.4).
+
+        Nothing more will happen; ``lost`` follows when the peer has closed.
+        """
+
     def lost(self, reason: str) -> None:
         """The connection has ended, said once; ``reason`` is "" after a release."""
 
@@ -82,6 +88,11 @@ class Connection(asyncio.BufferedProtocol):
     def reason(self) -> str:
         """Why the connection ends, "" where it does not or ends as it should."""
         return self._reason
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and have not left for the peer."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     async def drained(self) -> None:
         """Wait until the write buffer has room."""
@@ -200,6 +211,7 @@ class Connection(asyncio.BufferedProtocol):
             except RemoteProtocolError as error:
                 self._reason = self._reason or str(error)
                 self.write(error.answer)
+                self._handler.broken(self._reason)
 
     def _settle(self) -> None:
         """Close where the association is finished; keep the timer that the state asks for."""

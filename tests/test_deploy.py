@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import default_config, load
+
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = ROOT / "deploy" / "dicom-gateway.service"
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -33,11 +35,22 @@ def test_the_unit_calls_the_command_as_the_command_line_has_it():
     assert "--config" in dict(calls)["serve"]
 
 
-def test_the_unit_gives_deliveries_longer_to_end_than_the_gateway_takes():
-    from gateway.config import default_config
+CLOSING = 20
+"""Seconds, amply, for what follows the drain: last words to peers, verdicts, workers, ledger."""
 
-    stop = int(re.search(r"TimeoutStopSec=(\d+)", UNIT.read_text())[1])
-    assert stop > default_config().gateway.drain_timeout
+
+def test_the_unit_gives_the_gateway_longer_to_end_than_it_takes():
+    """All that runs shares one drain limit (tests/test_service.py), then everything is closed."""
+    stop = int(re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.M)[1])
+    configured = [default_config(), *(load(file) for file in (ROOT / "config").glob("*.yaml"))]
+    assert len(configured) > 1
+    for config in configured:
+        assert stop >= config.gateway.drain_timeout + CLOSING
+
+
+def test_the_image_says_how_long_docker_has_to_wait():
+    wait = int(re.search(r"--stop-timeout (\d+)", DOCKERFILE.read_text())[1])
+    assert wait >= default_config().gateway.drain_timeout + CLOSING
 
 
 def test_the_image_runs_as_a_user_of_its_own_and_stops_on_sigterm():

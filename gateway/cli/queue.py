@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +26,14 @@ SpoolFolder = Annotated[
     Path | None, typer.Option("--spool", help="The spool folder, instead of a configuration.")
 ]
 Selector = Annotated[str, typer.Argument(help="A SOP Instance UID, or a delivery's number.")]
+Selected = Annotated[
+    str | None,
+    typer.Argument(help="A SOP Instance UID, or a delivery's number; or name a --destination."),
+]
+Destination = Annotated[
+    str, typer.Option(help="All deliveries to this node, or those of them that SELECTOR means.")
+]
+State = Annotated[str, typer.Option(help="Only what is owed, or only what is held.")]
 
 
 @app.command("list")
@@ -131,32 +139,60 @@ def verification_line(found: Verification | None) -> str:
 
 
 @app.command()
-def retry(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+def retry(
+    selector: Selected = None,
+    destination: Destination = "",
+    state: State = "",
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+) -> None:
     """Try again now, whether deferred or held."""
-    _change(Queue.retry, selector, "to be tried again", config, spool)
+    _change(Queue.retry, _chosen(selector, destination, state), "to be tried again", config, spool)
 
 
 @app.command()
-def hold(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
+def hold(
+    selector: Selected = None,
+    destination: Destination = "",
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+) -> None:
     """Keep back what is owed until somebody retries or drops it."""
-    _change(Queue.hold, selector, "held", config, spool)
+    _change(Queue.hold, _chosen(selector, destination), "held", config, spool)
 
 
 @app.command()
-def drop(selector: Selector, config: ConfigFile = None, spool: SpoolFolder = None) -> None:
-    """Give up a delivery for good; the instance itself stays as long as the spool keeps it."""
-    _change(Queue.drop, selector, "dropped", config, spool)
+def drop(
+    selector: Selected = None,
+    destination: Destination = "",
+    state: State = "",
+    config: ConfigFile = None,
+    spool: SpoolFolder = None,
+) -> None:
+    """Give up deliveries for good; the instances stay as long as the spool keeps them."""
+    _change(Queue.drop, _chosen(selector, destination, state), "dropped", config, spool)
+
+
+def _chosen(selector: str | None, destination: str, state: str = "") -> dict[str, Any]:
+    if selector is None and not destination:
+        raise typer.BadParameter(
+            "name a delivery's number, a SOP Instance UID, or --destination NODE"
+        )
+    if state not in ("", "owed", "held"):
+        raise typer.BadParameter(f"--state {state}: only what is owed or held can be changed")
+    selected = None if selector is None else _selected(selector)
+    return {"selector": selected, "destination": destination, "state": state}
 
 
 def _change(
-    act: Callable[[Queue, str | int], int],
-    selector: str,
+    act: Callable[..., int],
+    chosen: Mapping[str, Any],
     done: str,
     config: Path | None,
     spool: Path | None,
 ) -> None:
     with _queue(config, spool) as queue:
-        count = act(queue, _selected(selector))
+        count = act(queue, **chosen)
     typer.echo(f"{count} {'delivery' if count == 1 else 'deliveries'} {done}")
     if not count:
         raise typer.Exit(1)
@@ -169,6 +205,13 @@ def _selected(selector: str) -> str | int:
 @contextmanager
 def _queue(config: Path | None, spool: Path | None) -> Iterator[Queue]:
     folder = spool or Path(configuration(config).gateway.spool.path)
+    if config is None and spool is None and not folder.exists():
+        typer.echo(
+            f"there is no spool in {folder.absolute()}: name the gateway's configuration with "
+            "--config FILE, or its spool folder with --spool FOLDER",
+            err=True,
+        )
+        raise typer.Exit(1)
     try:
         with Queue(folder, clock=utc_now) as queue:
             yield queue

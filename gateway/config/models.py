@@ -171,10 +171,15 @@ class Pixels(Section):
     """What a route does with the pixels.
 
     ``change`` "never": as stored or not at all; "if-needed": as stored where the node can read
-    that; "always": uncompressed. ``if_undecodable`` "quarantine": held for a person;
-    "forward-as-stored": sent compressed; "reject": held as rejected. ``verify`` has pixels decoded
-    by a second code base: "lossless" those of reversible codestreams, "N%" those of so many
-    instances, "off" none.
+    that; "always": uncompressed. ``if_undecodable`` "quarantine": held for a person with the
+    decoder's reason; "reject": held as well, the reason begins with "rejected by the route";
+    "forward-as-stored": sent as stored where the node accepts and can read that transfer syntax
+    (``can_read.color`` and ``can_read.planar`` are given up: rather this than nothing), else
+    held. Nothing is dropped. What is too long for uncompressed Pixel Data (2**32 - 2 bytes) is
+    not undecodable: whatever these say, it goes as stored where the node can read that.
+    ``verify`` has pixels decoded by a second code base: "lossless" those of reversible
+    codestreams, "N%" those of so many instances, "off" none; what two decoders disagree on is
+    held whatever ``if_undecodable`` says.
     """
 
     change: Change = "if-needed"

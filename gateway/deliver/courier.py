@@ -17,7 +17,7 @@ from gateway.deliver.outbox import Outbox
 from gateway.deliver.outcome import Unexpected, outcome
 from gateway.deliver.prepare import prepare
 from gateway.deliver.session import ConnectionLost, Session
-from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, Failure, PermanentFailure, TemporaryFailure
 from gateway.model import Delivered, Delivery
 
 
@@ -33,6 +33,7 @@ class Courier:
         self._session: Session | None = None
         self._tried = 0
         self._sent = 0
+        self._revision = outbox.revision
 
     async def run(self) -> None:
         """Serve until the outbox drains."""
@@ -124,6 +125,7 @@ class Courier:
         """Whether there is something to send over this association; lingers for it."""
         outbox, until = self._outbox, None
         while session.alive and outbox.open():
+            self._reconsider()
             self._fill()
             if self._line:
                 return True
@@ -135,6 +137,18 @@ class Courier:
                 return False
             await self._pace.wait(outbox.arrived, until)
         return False
+
+    def _reconsider(self) -> None:
+        """After a person changed something, what waits in line is taken up anew or not at all."""
+        if self._revision == self._outbox.revision:
+            return
+        self._revision = self._outbox.revision
+        for task in self._making.values():
+            task.cancel()
+        self._making.clear()
+        line = list(self._line)
+        self._line.clear()
+        self._outbox.forget(line)
 
     def _fill(self) -> None:
         """Take up what fits this association, and have it made ready."""
@@ -174,6 +188,8 @@ class Courier:
         ready = await self._made(delivery)
         if ready is None or not (session.alive and self._outbox.open()):
             return
+        if self._revision != self._outbox.revision:
+            return
         if isinstance(ready, Failure):
             self._drop_first()
             await self._unprepared(delivery, ready)
@@ -205,6 +221,10 @@ class Courier:
 
     async def _conclude(self, delivery: Delivery, ready: Derived, answer: str | Failure) -> None:
         outbox = self._outbox
+        if isinstance(answer, ConnectionLost):
+            outbox.unanswered.add(delivery.delivery_id)
+        elif isinstance(answer, AlreadyThere) and delivery.delivery_id in outbox.unanswered:
+            answer = f"{answer}: the earlier try, whose answer was lost, has brought it"
         if isinstance(answer, str):
             self._sent += 1
             verdict = Delivered(ready.transfer_syntax, ready.decoder, answer)

@@ -3,7 +3,8 @@
 What is made is kept in the spool under (instance, target transfer syntax, rendition). Two
 destinations that want the same share one transcode, also while it runs. Files are made beside
 their name and renamed when they are whole, so what bears the name is complete; they are not
-synced, which is why the spool empties this cache at start.
+synced, which is why the spool empties this cache at start. They may fill the disk to half of
+what intake leaves free: deliveries go on when intake stops, and a slow node cannot stop both.
 
 An instance that was being decoded when the gateway was killed is a suspect: it begins with the
 next decoder, no other suspect beside it, and after three such ends it is held.
@@ -14,16 +15,18 @@ from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Checks, Instance, Passport, Rendition
 
-MOST_ENDS = 3
+MOST_ENDS: Final = 3
 """How often the gateway may end, killed, while one form of one instance is made."""
-REMEMBERED = 4096
-"""Derived files whose decoder is still known, for the ledger."""
+REMEMBERED: Final = 4096
+"""Derived files of which it is still known how they were made, for the ledger."""
+ROOM: Final = 0.5
+"""The share of spool.refuse_below_free that derived files leave free."""
 
 
 class Made(Protocol):
@@ -37,6 +40,16 @@ class Made(Protocol):
     @property
     def seconds(self) -> float:
         """How long it took."""
+        ...
+
+    @property
+    def photometric(self) -> str:
+        """The Photometric Interpretation of the result, "" where there are no pixels."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended or decided on the way, and what no longer holds."""
         ...
 
     @property
@@ -56,7 +69,7 @@ class Transcoder(Protocol):
         rendition: Rendition = ...,
         checks: Checks = ...,
     ) -> Made:
-        """Write ``source`` in the target transfer syntax to ``out``."""
+        """Write ``source`` in the target transfer syntax to ``out``: whole, or nothing there."""
         ...
 
 
@@ -75,14 +88,19 @@ class Shelf(Protocol):
         """How often a gateway was killed while it was made."""
         ...
 
+    def check_room(self, share: float = ...) -> None:
+        """Raise TemporaryFailure when less is free than ``share`` of the watermark."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A Part 10 file ready to be sent, in ``transfer_syntax``; ``decoder`` as in ``Made``."""
+    """A Part 10 file ready to be sent, in ``transfer_syntax``; the rest as in ``Made``."""
 
     file: Path
     transfer_syntax: UID
     decoder: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def derived_key(target: UID, rendition: Rendition, verify: str = "") -> str:
@@ -97,7 +115,7 @@ class Derivations:
     def __init__(self, shelf: Shelf, transcoder: Transcoder) -> None:
         self._shelf = shelf
         self._transcoder = transcoder
-        self._decoders: OrderedDict[Path, str] = OrderedDict()
+        self._made: OrderedDict[Path, Derived] = OrderedDict()
         self._running: dict[Path, asyncio.Task[Derived]] = {}
         self._one_suspect = asyncio.Lock()
 
@@ -107,13 +125,14 @@ class Derivations:
         """The instance in that form; whoever stops waiting for it does not stop the others.
 
         ``verify`` as in ``Checks``. Raises what the transcoder raises: PermanentFailure where the
-        pixels cannot be decoded, and where the gateway ended too often over it.
+        pixels cannot be decoded, and where the gateway ended too often over it; TemporaryFailure
+        where the disk has no room for it.
         """
         key = derived_key(target, rendition, verify)
         out = self._shelf.derived_path(instance, key)
-        if _is_there(out):
-            return Derived(out, target, self._decoders.get(out, ""))
         running = self._running.get(out)
+        if running is None and _is_there(out):
+            return self._made.get(out, Derived(out, target))
         if running is None:
             making = self._make(instance, target, rendition, verify, key, out)
             running = asyncio.ensure_future(making)
@@ -137,6 +156,7 @@ class Derivations:
         key: str,
         out: Path,
     ) -> Derived:
+        self._shelf.check_room(ROOM)
         ends = await self._shelf.interruptions(instance, key)
         checks = Checks(verify=verify, digests=True, skip=ends)
         async with self._one_suspect if ends else nullcontext():
@@ -148,8 +168,10 @@ class Derivations:
             target,
             made.decoder,
             made.seconds,
+            made.photometric,
+            made.notes,
         )
-        return Derived(out, target, made.decoder)
+        return Derived(out, target, made.decoder, made.notes)
 
     async def _transcode(
         self, instance: Instance, target: UID, rendition: Rendition, checks: Checks, out: Path
@@ -159,21 +181,15 @@ class Derivations:
                 f"{checks.skip} times the gateway ended while this instance was being decoded: "
                 "it is not decoded again unless somebody retries it"
             )
-        part = out.with_name(out.name + ".part")
-        try:
-            made = await self._transcoder.transcode(instance.file, target, part, rendition, checks)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
-        return made
+        return await self._transcoder.transcode(instance.file, target, out, rendition, checks)
 
     def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
         del self._running[out]
         if task.cancelled() or task.exception() is not None:
             return
-        self._decoders[out] = task.result().decoder
-        while len(self._decoders) > REMEMBERED:
-            self._decoders.popitem(last=False)
+        self._made[out] = task.result()
+        while len(self._made) > REMEMBERED:
+            self._made.popitem(last=False)
 
 
 def _is_there(file: Path) -> bool:

@@ -74,6 +74,10 @@ class Outbox:
         self._hungry = asyncio.Event()
         self._fresh = self._stale = True
         self._next: datetime | None = None
+        self.unanswered: set[int] = set()
+        """Deliveries of which a try ended without an answer: the destination may have them."""
+        self.revision = 0
+        """Counts the changes a person made in the ledger: what was fetched before may be void."""
 
     def policy(self, delivery: Delivery) -> RoutePolicy:
         """How the delivery's route wants it made; the defaults where that route is gone."""
@@ -107,6 +111,17 @@ class Outbox:
             self._running.discard(delivery.delivery_id)
             self._waiting.appendleft(delivery)
         self.ring()
+
+    def forget(self, deliveries: Iterable[Delivery]) -> None:
+        """Deliveries that were taken up and may be void now: the ledger is asked anew."""
+        for delivery in deliveries:
+            self._running.discard(delivery.delivery_id)
+        self._ask_anew()
+
+    def _ask_anew(self) -> None:
+        self._waiting.clear()
+        self._fresh = self._stale = True
+        self._hungry.set()
 
     def wanted(self, first: Delivery) -> list[tuple[UID, UID]]:
         """The (SOP class, stored transfer syntax) pairs of a delivery and those behind it."""
@@ -179,6 +194,8 @@ class Outbox:
                 await self.pace.wait(self.draining, self.pace.clock() + self.pace.mend)
         finally:
             del self._settling[delivery.delivery_id]
+            if not isinstance(verdict, Deferred):
+                self.unanswered.discard(delivery.delivery_id)
             self._stale = self._stale or isinstance(verdict, Deferred)
             self._hungry.set()
         _tell(delivery, verdict, self.pace.clock())
@@ -193,12 +210,17 @@ class Outbox:
         self.draining.set()
         self.ring()
 
-    def wake(self, *, reopen: bool = False) -> None:
+    def wake(self) -> None:
         """The ledger has something new for this destination."""
         self._fresh = True
-        if reopen:
-            self.lane = self.lane.reopened()
         self._hungry.set()
+
+    def changed_by_hand(self) -> None:
+        """A person retried, held or dropped something: nothing fetched before is believed."""
+        self.revision += 1
+        self.lane = self.lane.reopened()
+        self._ask_anew()
+        self.ring()
 
     async def feed(self) -> None:
         """Keep due deliveries in memory until draining."""

@@ -35,18 +35,22 @@ def open_data_set(file: Path) -> Iterator[tuple[int, int]]:
         os.close(descriptor)
 
 
-def p_data(descriptor: int, offset: int, context_id: int, length: int) -> Iterator[bytearray]:
+def p_data(
+    descriptor: int, offset: int, context_id: int, length: int, before: bytes = b""
+) -> Iterator[bytearray]:
     """A file's bytes from ``offset`` as P-DATA-TF PDUs with ``length`` bytes of data each.
 
-    Several PDUs stand in each buffer; the file is read straight into its place in it. A buffer is
-    never reused, since the transport may keep a view of what it could not send at once.
+    Several PDUs stand in each buffer, the first of which begins with ``before``; the file is read
+    straight into its place in it. A buffer is never reused, since the transport may keep a view
+    of what it could not send at once.
     """
     end = os.fstat(descriptor).st_size
     together = max(1, min(_CHUNK // length, _MOST_PIECES))
     while True:
         pieces = _pieces(end - offset, length, together)
         size = sum(pieces)
-        yield _filled(descriptor, offset, pieces, context_id, is_end=size == end - offset)
+        yield _filled(descriptor, offset, pieces, context_id, before, size == end - offset)
+        before = b""
         offset += size
         if offset >= end:
             return
@@ -58,11 +62,17 @@ def _pieces(left: int, length: int, together: int) -> list[int]:
 
 
 def _filled(
-    descriptor: int, offset: int, pieces: list[int], context_id: int, *, is_end: bool
+    descriptor: int,
+    offset: int,
+    pieces: list[int],
+    context_id: int,
+    before: bytes,
+    is_end: bool,
 ) -> bytearray:
-    overhead = pdu.P_DATA_OVERHEAD
-    buffer = bytearray(sum(pieces) + overhead * len(pieces))
-    views, at = [], 0
+    overhead, at = pdu.P_DATA_OVERHEAD, len(before)
+    buffer = bytearray(at + sum(pieces) + overhead * len(pieces))
+    buffer[:at] = before
+    views = []
     for number, piece in enumerate(pieces, 1):
         is_last = is_end and number == len(pieces)
         pdu.pack_p_data_head(buffer, at, context_id, is_last, piece)

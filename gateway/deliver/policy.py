@@ -30,9 +30,9 @@ class Destination:
 class RoutePolicy:
     """How a route wants its deliveries made.
 
-    ``change`` is never, if-needed or always; ``if_undecodable`` is quarantine,
-    forward-as-stored or reject; ``verify`` is off, lossless or N%. ``give_up_after`` None means
-    never.
+    ``change`` is never, if-needed or always; ``if_undecodable`` is quarantine or reject (held
+    both, in other words), or forward-as-stored (in a transfer syntax that the node reads, else
+    held); ``verify`` is off, lossless or N%. ``give_up_after`` None means never.
     """
 
     change: str = "if-needed"

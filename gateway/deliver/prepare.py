@@ -8,9 +8,9 @@ from gateway.deliver.derive import Derivations, Derived
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
-from gateway.transcode.choose import choose_target
+from gateway.transcode.choose import NativeTooLong, choose_target
 from gateway.transcode.verify import Disagreement
-from gateway.transfer_syntax import BY_UID, NATIVE
+from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
 NO_COLOR = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
@@ -32,7 +32,7 @@ async def prepare(
     wanted = _rendition(instance, destination, policy)
     target = choose_target(
         instance.transfer_syntax,
-        _usable(instance, accepted, wanted),
+        _usable(instance, accepted, destination, wanted),
         change=policy.change,
         can_read=destination.can_read,
     )
@@ -44,8 +44,8 @@ async def prepare(
         except Disagreement:
             raise
         except PermanentFailure as failure:
-            if not _may_go_as_stored(instance, accepted, policy):
-                raise
+            if not _may_go_as_stored(failure, instance, accepted, destination, policy, wanted):
+                raise _said_by(policy, failure) from failure
             telemetry.alarm(
                 "sent as stored",
                 instance=instance.sop_instance_uid,
@@ -57,26 +57,72 @@ async def prepare(
 
 
 def _rendition(instance: Instance, destination: Destination, policy: RoutePolicy) -> Rendition:
-    """What has to be asked for beyond the transfer syntax; nothing where it changes nothing."""
+    """What has to be asked for beyond the transfer syntax; nothing where it changes nothing.
+
+    A header that says RGB is believed of uncompressed pixels only: many a JPEG under such a
+    header is YCbCr, and the transcode finds out.
+    """
     wanted = destination.rendition
-    photometric = instance.header.get("PhotometricInterpretation", "")
-    if policy.change == "never" or photometric in NO_COLOR:
+    syntax = BY_UID.get(instance.transfer_syntax)
+    if policy.change == "never" or _photometric(instance) in NO_COLOR:
         return Rendition()
-    if photometric == "RGB":
+    if _photometric(instance) == "RGB" and syntax is not None and not syntax.encapsulated:
         return Rendition(planar=wanted.planar)
     return wanted
 
 
-def _usable(instance: Instance, accepted: Collection[UID], wanted: Rendition) -> Collection[UID]:
-    """Colour is changed in uncompressed pixels only; what is never decoded stays as it is."""
-    syntax = BY_UID.get(instance.transfer_syntax)
+def _photometric(instance: Instance) -> str:
+    return instance.header.get("PhotometricInterpretation", "")
+
+
+def _usable(
+    instance: Instance, accepted: Collection[UID], destination: Destination, wanted: Rendition
+) -> Collection[UID]:
+    """Colour is changed in uncompressed pixels only; what is never decoded stays as it is.
+
+    Where the node takes none of those, what says that it is RGB may go as it is all the same.
+    Raises PermanentFailure where nothing is left.
+    """
+    syntax, can_read = BY_UID.get(instance.transfer_syntax), destination.can_read
     if not wanted.color or syntax is None or syntax.video:
         return accepted
-    return [uid for uid in accepted if uid in NATIVE]
+    native = [uid for uid in accepted if uid in NATIVE]
+    if any(can_read is None or uid in can_read for uid in native):
+        return native
+    if accepted and _photometric(instance) != wanted.color:
+        names = ", ".join(sorted(name_of(uid) for uid in accepted))
+        raise PermanentFailure(
+            f"{destination.name} reads {wanted.color} only, which takes an uncompressed transfer "
+            f"syntax that it can read; it accepted {names} only"
+        )
+    return accepted
 
 
-def _may_go_as_stored(instance: Instance, accepted: Collection[UID], policy: RoutePolicy) -> bool:
-    return policy.if_undecodable == "forward-as-stored" and instance.transfer_syntax in accepted
+def _may_go_as_stored(
+    failure: PermanentFailure,
+    instance: Instance,
+    accepted: Collection[UID],
+    destination: Destination,
+    policy: RoutePolicy,
+    wanted: Rendition,
+) -> bool:
+    """Whether what could not be decoded is sent as it is: never in a syntax that is not read.
+
+    What is only too long uncompressed goes where nothing that the node asks for is missing.
+    """
+    syntax, can_read = instance.transfer_syntax, destination.can_read
+    if syntax not in accepted or (can_read is not None and syntax not in can_read):
+        return False
+    if isinstance(failure, NativeTooLong) and wanted.color in ("", _photometric(instance)):
+        return True
+    return policy.if_undecodable == "forward-as-stored"
+
+
+def _said_by(policy: RoutePolicy, failure: PermanentFailure) -> PermanentFailure:
+    """The reason for which an instance is held; "reject" is the route's own word for it."""
+    if policy.if_undecodable != "reject" or isinstance(failure, NativeTooLong):
+        return failure
+    return PermanentFailure(f"rejected by the route: {failure}")
 
 
 def _check_size(file: Path, destination: Destination) -> None:

@@ -65,14 +65,16 @@ class Scheduler:
             await self._derivations.aclose()
             self._finished.set()
 
-    def wake(self, destination: str, *, reopen: bool = False) -> None:
-        """Say that something new is owed to a destination; cheap, and never too often.
-
-        ``reopen`` ends the lane's rest: a person asked for a try now.
-        """
+    def wake(self, destination: str) -> None:
+        """Say that something new is owed to a destination; cheap, and never too often."""
         outbox = self._outboxes.get(destination)
         if outbox is not None:
-            outbox.wake(reopen=reopen)
+            outbox.wake()
+
+    def changed_by_hand(self) -> None:
+        """A person changed deliveries in the ledger: lanes end their rest and read it anew."""
+        for outbox in self._outboxes.values():
+            outbox.changed_by_hand()
 
     def standing(self) -> dict[str, Lane]:
         """The present standing of each destination."""

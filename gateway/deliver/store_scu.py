@@ -153,6 +153,7 @@ class StoreSession:
         self._message_id = 0
         self._response = bytearray()
         self._waiting: asyncio.Future[Command] | None = None
+        self._whole = True
         self._gone = ""
         self.connection = Connection(
             Association(Role.REQUESTOR, max_pdu_length=target.max_pdu_length),
@@ -225,10 +226,11 @@ class StoreSession:
             has_data_set=True,
         )
         answer = self._expect()
+        self._whole = False
         try:
             await self._send(context_id, command, descriptor, offset)
             async with asyncio.timeout(self._target.response_seconds):
-                return await answer
+                response = await answer
         except TimeoutError:
             reason = f"{self._target}: no progress within {self._target.response_seconds:g} s"
             self.abort(reason)
@@ -240,6 +242,7 @@ class StoreSession:
             self._waiting = None
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()
+        return response
 
     async def release(self) -> None:
         """Release the association, politely but not for ever."""
@@ -277,6 +280,10 @@ class StoreSession:
             case Abort() | Closed() | AssociateRequest():
                 told = str(event) if isinstance(event, Abort) else "the peer closed the connection"
                 self._fail(self.connection.reason or told)
+
+    def broken(self, reason: str) -> None:
+        """The peer broke the protocol."""
+        self._fail(reason)
 
     def lost(self, reason: str) -> None:
         """The connection has ended."""
@@ -316,7 +323,13 @@ class StoreSession:
             self._fail(f"malformed response: {error}")
             self.abort("malformed response")
             return
-        if command.field == dimse.C_STORE_RSP and command.message_id == self._message_id:
+        if command.field != dimse.C_STORE_RSP or command.message_id != self._message_id:
+            return
+        is_early = not self._whole or self.connection.unsent
+        if is_early and dimse.failure_for(command.status or 0) is None:
+            self._fail("the peer confirmed an instance before it had all of it")
+            self.abort("an answer before its time")
+        else:
             self._resolve(command)
 
     def _expect(self) -> "asyncio.Future[Command]":
@@ -338,18 +351,19 @@ class StoreSession:
         longest = min(self._peer_length or _LONGEST_PDU, _LONGEST_PDU)
         length = max(longest - 6, 2) & ~1
         data = dimse.encode_command(command)
-        for at in range(0, len(data), length):
-            is_last = at + length >= len(data)
-            piece = data[at : at + length]
-            self.connection.send(
-                Fragment(context_id, is_command=True, is_last=is_last, data=piece)
+        commands = [
+            self.connection.association.send(
+                Fragment(context_id, True, at + length >= len(data), data[at : at + length])
             )
-        for chunk in p_data(descriptor, offset, context_id, length):
+            for at in range(0, len(data), length)
+        ]
+        for chunk in p_data(descriptor, offset, context_id, length, b"".join(commands)):
             if self._gone or self.connection.association.state is not State.ESTABLISHED:
-                return
+                raise ConnectionLost(f"{self._target}: {self._gone or 'the association ended'}")
             self.connection.write(chunk)
             async with asyncio.timeout(self._target.response_seconds):
                 await self.connection.drained()
+        self._whole = True
 
 
 def _warning(response: Command) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -22,7 +23,7 @@ def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | No
         else structlog.dev.ConsoleRenderer(
             colors=stream.isatty(),
             pad_event_to=22,
-            exception_formatter=structlog.dev.plain_traceback,
+            exception_formatter=_plain,
         )
     )
     exceptions = [structlog.processors.format_exc_info] if as_json else []
@@ -37,6 +38,24 @@ def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | No
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         logger_factory=structlog.WriteLoggerFactory(stream),
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+class _Bridge(logging.Handler):
+    """Lines of libraries (asyncio, aiohttp) in the form of our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by the logging module."""
+        log = structlog.get_logger("gateway")
+        facts: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        log.log(record.levelno, record.getMessage(), library=record.name, **facts)
+
+
+def _plain(stream: TextIO, exception: Any) -> None:
+    """A traceback without local variables, whose control characters are harmless."""
+    lines = "".join(traceback.format_exception(*exception)).splitlines()
+    safe = (line.encode("unicode_escape").decode("ascii") for line in lines if line.strip())
+    stream.write("\n" + "\n".join(f"    {line}" for line in safe))
 
 
 def _number(level: str) -> int:

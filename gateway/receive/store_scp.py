@@ -56,16 +56,15 @@ class StoreScp:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self, grace: float) -> None:
-        """Take no new association; abort after ``grace`` seconds those that have not ended.
+        """Take no new association; abort the others between two messages, at last after ``grace``.
 
         On return every connection has ended and every commit that was begun is done.
         """
         self.associations.draining = True
         if self._server is not None:
             self._server.close()
-        for peer, connection in list(self._peers.items()):
-            if not peer.associated:
-                connection.abort("the gateway stops")
+        for peer in list(self._peers):
+            peer.finish()
         await self._all_ended(grace)
         for connection in list(self._peers.values()):
             connection.abort("the gateway stops", linger=True)
@@ -131,7 +130,7 @@ class _Peer:
         self._command_context = 0
         self._incoming: _Incoming | None = None
         self._answering: set[asyncio.Task[None]] = set()
-        self._release_asked = self._ended = False
+        self._release_asked = self._ended = self._finishing = False
         self._received = self._refused = 0
         self._outcome = ""
         self._began = asyncio.get_running_loop().time()
@@ -162,11 +161,15 @@ class _Peer:
             case _:
                 pass
 
-    def lost(self, reason: str) -> None:
-        """Drop what was only half received, and say how the association ended."""
+    def broken(self, reason: str) -> None:
+        """Drop what was only half received."""
         if self._incoming is not None:
-            self._drop(self._incoming, "the association ended in the middle of the data set")
+            self._drop(self._incoming, f"the association ended in the middle: {reason}")
             self._incoming = None
+
+    def lost(self, reason: str) -> None:
+        """Say how the association ended."""
+        self.broken(reason or self._outcome)
         self._outcome = reason or self._outcome or "released"
         self._ended = True
         if self.associated:
@@ -176,6 +179,12 @@ class _Peer:
             stranger = Origin(Arrival.C_STORE, address=self.connection.address)
             telemetry.association_refused(stranger, reason)
         self._scp.ended(self)
+
+    def finish(self) -> None:
+        """The gateway stops: end the association as soon as no message is under way."""
+        self._finishing = True
+        if not (self._answering or self._incoming or self._command):
+            self.connection.abort("the gateway stops", linger=self.associated)
 
     def _report(self) -> None:
         """One line, once the association has ended and the last commit is done."""
@@ -342,6 +351,8 @@ class _Peer:
             telemetry.bug("a C-STORE could not be answered", error)
         if self._release_asked:
             self._release()
+        elif self._finishing:
+            self.finish()
         self._report()
 
     def _release(self) -> None:

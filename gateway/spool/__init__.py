@@ -10,11 +10,17 @@ order in which ``commit`` works is the whole argument:
    that it is owed: its ``fdatasync`` is the instant from which the instance is kept;
 5. only then does ``commit`` return, and the peer is answered.
 
-A crash before 4 leaves a file without a row; it was never acknowledged, the peer sends it again,
-and ``Spool.open`` sweeps it. A crash between 4 and 5 leaves an instance that the peer sends once
-more: a duplicate, which is a new instance beside the first and harmless. There is no third case,
-since a row is never written before its file and its name are safe, and retention deletes the row
-first and the file afterwards.
+A crash before 3 leaves a ``.part``, which ``Spool.open`` deletes; one before 4 may leave a file
+without a row. Both were never acknowledged, and the peer sends them again. A crash between 4 and
+5 leaves an instance that the peer sends once more: a duplicate, which is a new instance beside
+the first and harmless. There is no third case, since a row is never written before its file and
+its name are safe, and retention deletes the row first and the file afterwards.
+
+That argument holds as long as the ledger is the one that was written beside the files. After a
+restore or a repair it may be older, or gone, and then a file without a row may be an acknowledged
+image. So no start ever deletes a ``.dcm``: without a row it is moved to ``orphans``, under its
+name and with an alarm, where retention takes it ``keep`` later; and where there are images but
+no ledger at all the spool is not opened.
 
 Instances that wait together share one folder ``fsync`` and one transaction (group commit); each
 file is synced by itself, so a file that fails fails alone.

@@ -1,25 +1,30 @@
 """The files of a spool: their layout, the lock, and parts while they arrive.
 
 ``instances/NNNNNN/<spool_id>.part`` becomes ``<spool_id>.dcm``, 4,096 to a folder. Names are made
-of our own numbers, never of anything a peer has sent.
+of our own numbers, never of anything a peer has sent. ``orphans`` holds images without a row.
 """
 
 import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from gateway import telemetry
 from gateway.failures import TemporaryFailure
 from gateway.model import Instance
-from gateway.spool.disk import Disk, sync_folder
+from gateway.spool.disk import Disk, start_writing, sync_folder
 
 PER_FOLDER: Final = 4096
-UNFINISHED: Final = ".part.tmp"
+HEAD: Final = 32_768
+EARLY: Final = 131_072
+"""Bytes after which the disk is set to work on a part that is still arriving."""
+UNFINISHED: Final = ".tmp"
 """How a derived file's name ends while its pixels are being decoded."""
 _KEY = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,127}")
 _LOCKS: set[int] = set()
@@ -29,15 +34,18 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 class Part:
     """An instance while it arrives: ``<spool_id>.part``, open for writing.
 
-    Leaving a ``with`` block aborts it unless it was committed.
+    ``head`` holds its first ``HEAD`` bytes, so that most headers need not be read back. Leaving a
+    ``with`` block aborts it unless it was committed.
     """
 
-    __slots__ = ("_descriptor", "_disk", "_path", "failed", "size", "spool_id")
+    __slots__ = ("_begun", "_descriptor", "_disk", "_path", "failed", "head", "size", "spool_id")
 
     def __init__(self, spool_id: int, path: str, descriptor: int, disk: Disk) -> None:
         self.spool_id = spool_id
         self.size = 0
         self.failed = ""
+        self.head = bytearray()
+        self._begun = 0
         self._path = path
         self._descriptor = descriptor
         self._disk = disk
@@ -50,11 +58,16 @@ class Part:
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes (to the page cache). Raises TemporaryFailure, after which only abort."""
         rest = memoryview(data)
+        if self.size < HEAD:
+            self.head += rest[: HEAD - self.size]
         try:
             while rest.nbytes:
                 written = os.write(self._descriptor, rest)
                 self.size += written
                 rest = rest[written:]
+            if self.size - self._begun >= EARLY:
+                start_writing(self._descriptor, self._begun, self.size - self._begun)
+                self._begun = self.size
         except OSError as error:
             failure = self._disk.failed("write", self._path, error)
             self.failed = str(failure)
@@ -99,6 +112,7 @@ class Files:
         self.root = root
         self.instances = root / "instances"
         self.derived = root / "derived"
+        self.orphans = root / "orphans"
         self._base = os.fspath(self.instances)
         self._disk = disk
         self._made = -1
@@ -129,8 +143,8 @@ class Files:
 
     def empty_derived(self) -> None:
         """Delete all derived files: they were never synced."""
-        for folder in self.derived.iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
+        for entry in self.derived.iterdir():
+            remove_whatever(entry)
 
     def close(self) -> None:
         """Let another process have the spool."""
@@ -170,9 +184,10 @@ class Files:
         return folder / f"{instance.spool_id}-{key}"
 
     def derived_files(self) -> Iterator[tuple[int, Path]]:
-        """Every derived file with its instance's id; foreign names are left out."""
-        for folder in self.derived.iterdir():
-            for path in folder.iterdir() if folder.is_dir() else ():
+        """Every derived file with its instance's id; foreign names and files are left out."""
+        folders = [entry for entry in self.derived.iterdir() if entry.is_dir()]
+        for folder in folders:
+            for path in folder.iterdir():
                 head = path.name.partition("-")[0]
                 if head.isdecimal():
                     yield int(head), path
@@ -208,16 +223,31 @@ def discard(descriptor: int, path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a text, as in all that runs for every instance
 
 
-def make_private(root: Path) -> None:
-    """Create a folder durably with mode 0700, or tighten the one that is there where it is ours.
+def remove_whatever(path: Path) -> None:
+    """Delete a file or a folder as far as it can be deleted."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
-    Raises OSError.
+
+def make_private(root: Path) -> None:
+    """Create a folder durably with mode 0700. One that exists keeps its mode: others may rely on
+    it; where they can look in, an administrator is told. Raises OSError.
     """
     root = root.absolute()
     missing = [path for path in (root, *root.parents) if not path.exists()]
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(PermissionError):
+    if root in missing:
         root.chmod(0o700)
+    elif (mode := stat.S_IMODE(root.stat().st_mode)) & 0o077:
+        telemetry.alarm(
+            "other users may look into the spool's folder",
+            spool=str(root),
+            mode=f"{mode:04o}",
+            do=f"chmod 700 {root}, or let spool.path name a folder of its own",
+        )
     for path in missing:
         sync_folder(path.parent)
 

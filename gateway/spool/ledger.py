@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from gateway.failures import PermanentFailure
+from gateway.failures import Failure
 from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
 from gateway.spool import passports, queries
-from gateway.spool.queries import Selector
+from gateway.spool.queries import Chosen
 from gateway.spool.rows import Values, micros
 from gateway.spool.schema import LEDGER, check_version, connect
 
@@ -57,6 +57,9 @@ _HOLD: Final = (
 _DROP: Final = (
     "UPDATE delivery SET state = 'dropped', settled_at = ?, reason = ? "
     "WHERE delivery_id = ? AND state IN ('owed', 'held')"
+)
+_BRING_FORWARD: Final = (
+    "UPDATE delivery SET due_at = ? WHERE state = 'owed' AND destination = ? AND due_at > ?"
 )
 _MISSING: Final = (
     "UPDATE delivery SET state = 'held', reason = ? WHERE spool_id = ? AND state = 'owed'"
@@ -154,30 +157,48 @@ class Ledger:
         return self._connection
 
 
+def _reason(failure: Failure) -> str:
+    text = str(failure) or type(failure).__name__
+    return f"{text} ({failure.remark})" if failure.remark else text
+
+
 def settling(delivery_id: int, verdict: Verdict, now: datetime) -> Step:
     """The step that records what became of one try. A person's hold or drop stands."""
     match verdict:
         case Delivered(syntax, decoder, warning):
             return _update(_DELIVERED, micros(now), syntax, decoder, warning, delivery_id)
         case Deferred(failure, due_at):
-            return _update(_DEFERRED, micros(due_at), str(failure), delivery_id)
+            return _update(_DEFERRED, micros(due_at), _reason(failure), delivery_id)
         case Rejected(failure):
-            return _update(_REJECTED, str(failure) or "rejected", delivery_id)
+            return _update(_REJECTED, _reason(failure), delivery_id)
 
 
-def retrying(selector: Selector | None, destination: str, now: datetime) -> Step:
+def retrying(chosen: Chosen, now: datetime) -> Step:
     """Owed again and due at once, as if never tried: what is held or deferred."""
-    return _by_hand(selector, destination, _RETRY, (micros(now),), also=_TRUST)
+    return _by_hand(chosen, _RETRY, (micros(now),), also=_TRUST)
 
 
-def holding(selector: Selector | None, destination: str, reason: str) -> Step:
+def holding(chosen: Chosen, reason: str) -> Step:
     """Not tried any more until a person says so: what is owed."""
-    return _by_hand(selector, destination, _HOLD, (reason,))
+    return _by_hand(chosen, _HOLD, (reason,))
 
 
-def dropping(selector: Selector | None, destination: str, now: datetime, reason: str) -> Step:
+def dropping(chosen: Chosen, now: datetime, reason: str) -> Step:
     """Never delivered: what is owed or held. This is final."""
-    return _by_hand(selector, destination, _DROP, (micros(now), reason))
+    return _by_hand(chosen, _DROP, (micros(now), reason))
+
+
+def bringing_forward(now: datetime, after: datetime) -> Step:
+    """Due now: what is owed and would fall due later than ``after``."""
+
+    def step(connection: sqlite3.Connection) -> int:
+        rows = [
+            (micros(now), destination, micros(after))
+            for destination in queries.owed_destinations(connection)
+        ]
+        return connection.executemany(_BRING_FORWARD, rows).rowcount if rows else 0
+
+    return step
 
 
 def missing(spool_id: int, file: Path) -> Step:
@@ -185,14 +206,9 @@ def missing(spool_id: int, file: Path) -> Step:
     return _update(_MISSING, f"the spool file is missing: {file}", spool_id)
 
 
-def _by_hand(
-    selector: Selector | None, destination: str, statement: str, values: Values, also: str = ""
-) -> Step:
-    if selector is None and not destination:
-        raise PermanentFailure("name a delivery, an instance or a destination")
-
+def _by_hand(chosen: Chosen, statement: str, values: Values, also: str = "") -> Step:
     def step(connection: sqlite3.Connection) -> int:
-        ids = queries.open_ids(connection, selector, destination)
+        ids = queries.open_ids(connection, chosen)
         if also:
             connection.executemany(also, [(delivery_id,) for delivery_id in ids])
         rows = [(*values, delivery_id) for delivery_id in ids]

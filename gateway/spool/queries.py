@@ -1,13 +1,15 @@
 """What is asked of the ledger. Each function takes a connection and only reads."""
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import Delivery
+from gateway.model import Delivery, Owed
 from gateway.spool.rows import (
     INSTANCE_COLUMNS,
     QUEUE_COLUMNS,
@@ -46,16 +48,22 @@ _LIST: Final = (
 _SHOW_ONE: Final = f"{_QUEUE} WHERE d.delivery_id = ?"
 _SHOW_UID: Final = f"{_QUEUE} WHERE i.sop_instance_uid = ? ORDER BY d.delivery_id"
 _OPEN: Final = (
-    "SELECT d.delivery_id, d.destination FROM delivery d "
+    "SELECT d.delivery_id, d.destination, d.state FROM delivery d "
     "JOIN instance i ON i.spool_id = d.spool_id WHERE d.state IN ('owed', 'held') AND "
 )
 _OPEN_ONE: Final = f"{_OPEN} d.delivery_id = ?"
 _OPEN_UID: Final = f"{_OPEN} i.sop_instance_uid = ?"
 _OPEN_OF: Final = f"{_OPEN} d.destination = ?"
-_COUNTS: Final = (
-    "SELECT destination, state, count(*), sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), "
-    "min(spool_id) FROM delivery GROUP BY state, destination"
+_STANDING: Final = (
+    "SELECT destination, state, deliveries, tried FROM standing WHERE deliveries > 0 ORDER BY 1, 2"
 )
+_STANDING_COUNTED: Final = (
+    "SELECT destination, state, count(*), sum(attempts > 0) FROM delivery "
+    "GROUP BY destination, state ORDER BY 1, 2"
+)
+_VOLUME: Final = "SELECT instances, size FROM volume"
+_VOLUME_COUNTED: Final = "SELECT count(*), coalesce(sum(size), 0) FROM instance"
+_OLDEST: Final = "SELECT min(spool_id) FROM delivery WHERE state = 'owed' AND destination = ?"
 _FINISHED: Final = (
     "SELECT i.spool_id FROM instance i "
     "WHERE i.spool_id BETWEEN :first AND :last AND i.received_at < :before "
@@ -100,6 +108,32 @@ def next_due_at(
     return None if first is None else moment(first)
 
 
+def owed_destinations(connection: sqlite3.Connection) -> list[str]:
+    """To whom anything is owed."""
+    query = "SELECT destination FROM standing WHERE state = 'owed' AND deliveries > 0"
+    return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def is_owed_after(connection: sqlite3.Connection, after: datetime) -> bool:
+    """Whether anything that is owed falls due later than ``after``."""
+    query = "SELECT max(due_at) FROM delivery WHERE state = 'owed' AND destination = ?"
+    latest = (
+        connection.execute(query, (destination,)).fetchone()[0]
+        for destination in owed_destinations(connection)
+    )
+    return any(due_at is not None and due_at > micros(after) for due_at in latest)
+
+
+def owed(connection: sqlite3.Connection) -> dict[Owed, int]:
+    """How many deliveries are owed to each destination by each route."""
+    query = (
+        "SELECT destination, route, count(*) FROM delivery WHERE state = 'owed' "
+        "GROUP BY destination, route"
+    )
+    rows = connection.execute(query).fetchall()
+    return {Owed(destination, route): count for destination, route, count in rows}
+
+
 def listing(
     connection: sqlite3.Connection, state: str | None, destination: str | None, limit: int
 ) -> list[QueueRow]:
@@ -116,17 +150,41 @@ def show(connection: sqlite3.Connection, selector: Selector) -> list[QueueRow]:
     return [queue_row_of(row) for row in connection.execute(query, (value,)).fetchall()]
 
 
-def open_ids(
-    connection: sqlite3.Connection, selector: Selector | None, destination: str
-) -> list[int]:
-    """Deliveries owed or held that a selector, a destination, or both together mean."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Deliveries that a person means: by a selector, a destination, or both together.
+
+    ``state`` "owed" or "held" leaves out the others. Raises PermanentFailure where nothing is
+    named, or no such state.
+    """
+
+    selector: Selector | None = None
+    destination: str = ""
+    state: str = ""
+
+    def __post_init__(self) -> None:
+        if self.selector is None and not self.destination:
+            raise PermanentFailure("name a delivery, an instance or a destination")
+        if self.state not in ("", "owed", "held"):
+            raise PermanentFailure(
+                f"what is {self.state} cannot be changed; there are owed and held"
+            )
+
+
+def open_ids(connection: sqlite3.Connection, chosen: Chosen) -> list[int]:
+    """Deliveries owed or held that a person has chosen."""
+    selector = chosen.selector
     if selector is None:
-        rows = connection.execute(_OPEN_OF, (destination,))
+        rows = connection.execute(_OPEN_OF, (chosen.destination,))
     elif is_uid(selector):
         rows = connection.execute(_OPEN_UID, (selector,))
     else:
         rows = connection.execute(_OPEN_ONE, (int(selector),))
-    return [row[0] for row in rows.fetchall() if destination in ("", row[1])]
+    return [
+        delivery_id
+        for delivery_id, destination, state in rows.fetchall()
+        if chosen.destination in ("", destination) and chosen.state in ("", state)
+    ]
 
 
 def is_uid(selector: Selector) -> bool:
@@ -141,20 +199,37 @@ def changes_by_hand(connection: sqlite3.Connection) -> int:
 
 
 def counts(connection: sqlite3.Connection) -> Counts:
-    """Every destination that was ever owed something, by state, and the spool's size."""
+    """Every destination that was ever owed something, by state, and the spool's size.
+
+    The cost does not grow with the rows: the sums run along with each change.
+    """
+    with _at_one_moment(connection):
+        return _counts(connection)
+
+
+@contextmanager
+def _at_one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let several questions see one state of the ledger, whatever is written meanwhile."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _counts(connection: sqlite3.Connection) -> Counts:
     states: dict[str, dict[str, int]] = {}
     oldest: dict[str, datetime] = {}
     for destination, delivered, dropped in connection.execute("SELECT * FROM tally").fetchall():
         states[destination] = {"delivered": delivered, "dropped": dropped}
-    for destination, state, count, tried, first in connection.execute(_COUNTS).fetchall():
+    for destination, state, count, tried in connection.execute(_STANDING).fetchall():
         of = states.setdefault(destination, {})
         of[state] = of.get(state, 0) + count
         if state == "owed":
             of["deferred"] = tried
+            (first,) = connection.execute(_OLDEST, (destination,)).fetchone()
             oldest[destination] = received_at(connection, first)
-    instances, size = connection.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM instance"
-    ).fetchone()
+    instances, size = connection.execute(_VOLUME).fetchone()
     each = {
         name: DestinationCounts(**of, oldest=oldest.get(name))
         for name, of in sorted(states.items())
@@ -210,11 +285,20 @@ def contradictions(connection: sqlite3.Connection) -> list[str]:
     Delivery ids are given without gaps, so what is there and what retention has removed must
     together be every delivery that was ever owed.
     """
+    with _at_one_moment(connection):
+        return _contradictions(connection)
+
+
+def _contradictions(connection: sqlite3.Connection) -> list[str]:
     found = []
     made = next_ids(connection)[1] - 1
-    known = sum(of.received for of in counts(connection).destinations.values())
+    known = sum(of.received for of in _counts(connection).destinations.values())
     if made != known:
         found.append(f"{made} deliveries were owed, but {known} are accounted for")
+    for sums, counted in ((_STANDING, _STANDING_COUNTED), (_VOLUME, _VOLUME_COUNTED)):
+        kept, rows = (connection.execute(query).fetchall() for query in (sums, counted))
+        if kept != rows:
+            found.append(f"the running sums are {kept}, but the rows are {rows}")
     strays = connection.execute("PRAGMA foreign_key_check").fetchall()
     if strays:
         found.append(f"{len(strays)} deliveries have no instance")

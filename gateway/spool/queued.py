@@ -5,15 +5,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.spool import passports, queries
 from gateway.spool.ledger import Step, dropping, holding, retrying
 from gateway.spool.passports import PassportRow
-from gateway.spool.queries import Selector
+from gateway.spool.queries import Chosen, Selector
 from gateway.spool.rows import Counts, QueueRow
 from gateway.spool.schema import LEDGER, check_version, connect
+
+T = TypeVar("T")
 
 BY_HAND: Final = "by hand"
 _COUNT: Final = (
@@ -26,8 +28,9 @@ class Queue:
     """The deliveries of a spool, to be looked at and changed while a gateway may be running.
 
     A selector is a delivery id or a SOP Instance UID; ``destination`` narrows it, or stands
-    alone. Each change is counted in the ledger, by which a running gateway notices it
-    (``Spool.changes_by_hand``). Use it in one thread, as a context manager.
+    alone; ``state`` "owed" or "held" narrows both. Each change is counted in the ledger, by which
+    a running gateway notices it (``Spool.changes_by_hand``). Use it in one thread, as a context
+    manager.
     """
 
     def __init__(self, spool: Path, *, clock: Callable[[], datetime]) -> None:
@@ -46,39 +49,52 @@ class Queue:
         self, state: str | None = None, destination: str | None = None, limit: int = 100
     ) -> Sequence[QueueRow]:
         """Deliveries, the longest known first; all states unless one is named."""
-        return queries.listing(self._connection, state, destination, limit)
+        return self._ask(queries.listing, state, destination, limit)
 
     def show(self, selector: Selector) -> Sequence[QueueRow]:
         """The deliveries of one id or instance; empty when there is none."""
-        return queries.show(self._connection, selector)
+        return self._ask(queries.show, selector)
 
     def passports(self, selector: Selector) -> Sequence[PassportRow]:
         """How the derived pixels of one instance, or of one delivery's, were made."""
-        return passports.passports(self._connection, selector)
+        return self._ask(passports.passports, selector)
 
     def counts(self) -> Counts:
         """The ledger in numbers."""
-        return queries.counts(self._connection)
+        return self._ask(queries.counts)
 
     def contradictions(self) -> Sequence[str]:
         """What does not add up in the ledger; empty when it is whole."""
-        return queries.contradictions(self._connection)
+        return self._ask(queries.contradictions)
 
-    def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
+    def retry(
+        self, selector: Selector | None = None, *, destination: str = "", state: str = ""
+    ) -> int:
         """Make what is held or deferred due at once; returns how many deliveries."""
-        return self._change(retrying(selector, destination, self._clock()))
+        return self._change(retrying(Chosen(selector, destination, state), self._clock()))
 
-    def hold(self, selector: Selector | None = None, *, destination: str = "") -> int:
+    def hold(
+        self, selector: Selector | None = None, *, destination: str = "", state: str = ""
+    ) -> int:
         """Stop trying what is owed; returns how many deliveries."""
-        return self._change(holding(selector, destination, BY_HAND))
+        return self._change(holding(Chosen(selector, destination, state), BY_HAND))
 
-    def drop(self, selector: Selector | None = None, *, destination: str = "") -> int:
+    def drop(
+        self, selector: Selector | None = None, *, destination: str = "", state: str = ""
+    ) -> int:
         """Give up what is owed or held, for good; returns how many deliveries."""
-        return self._change(dropping(selector, destination, self._clock(), BY_HAND))
+        chosen = Chosen(selector, destination, state)
+        return self._change(dropping(chosen, self._clock(), BY_HAND))
 
     def close(self) -> None:
         """Close the ledger."""
         self._connection.close()
+
+    def _ask(self, question: Callable[..., T], *facts: object) -> T:
+        try:
+            return question(self._connection, *facts)
+        except sqlite3.Error as error:
+            raise TemporaryFailure(f"cannot read {self._path}: {error}") from error
 
     def _change(self, step: Step) -> int:
         try:

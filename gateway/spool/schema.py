@@ -56,7 +56,41 @@ _VERSION_1: Final = (
     "CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
 )
 
+_LESS: Final = """UPDATE standing
+        SET deliveries = deliveries - 1, tried = tried - (old.attempts > 0)
+        WHERE destination = old.destination AND state = old.state;"""
+_MORE: Final = """INSERT INTO standing (destination, state, deliveries, tried)
+        VALUES (new.destination, new.state, 1, new.attempts > 0)
+        ON CONFLICT (destination, state) DO UPDATE
+        SET deliveries = deliveries + 1, tried = tried + excluded.tried;"""
+
+# Sums that run along in the transaction of each change, whoever makes it, so that counts() need
+# not look at every row.
 _VERSION_2: Final = (
+    """CREATE TABLE standing (
+        destination TEXT NOT NULL,
+        state       TEXT NOT NULL,
+        deliveries  BIGINT NOT NULL,
+        tried       BIGINT NOT NULL,
+        PRIMARY KEY (destination, state)) WITHOUT ROWID""",
+    """INSERT INTO standing (destination, state, deliveries, tried)
+        SELECT destination, state, count(*), sum(attempts > 0)
+        FROM delivery GROUP BY destination, state""",
+    f"CREATE TRIGGER delivery_made AFTER INSERT ON delivery BEGIN {_MORE} END",
+    "CREATE TRIGGER delivery_changed AFTER UPDATE OF state, attempts ON delivery "
+    f"BEGIN {_LESS} {_MORE} END",
+    f"CREATE TRIGGER delivery_gone AFTER DELETE ON delivery BEGIN {_LESS} END",
+    "CREATE TABLE volume (instances BIGINT NOT NULL, size BIGINT NOT NULL)",
+    "INSERT INTO volume SELECT count(*), coalesce(sum(size), 0) FROM instance",
+    """CREATE TRIGGER instance_made AFTER INSERT ON instance BEGIN
+        UPDATE volume SET instances = instances + 1, size = size + new.size; END""",
+    """CREATE TRIGGER instance_gone AFTER DELETE ON instance BEGIN
+        UPDATE volume SET instances = instances - 1, size = size - old.size; END""",
+    # Serves the oldest that is owed.
+    "CREATE INDEX delivery_owed ON delivery (destination, spool_id) WHERE state = 'owed'",
+)
+
+_VERSION_3: Final = (
     # How derived pixels were made, one row per instance and form; ``record`` is JSON.
     """CREATE TABLE passport (
         spool_id BIGINT NOT NULL REFERENCES instance (spool_id),
@@ -74,7 +108,7 @@ _VERSION_2: Final = (
         PRIMARY KEY (spool_id, form))""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The statements that lead from version n to n + 1."""
 
 
@@ -94,6 +128,21 @@ def connect(ledger: Path, mode: str = "rw") -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def is_new(root: Path) -> bool:
+    """Whether no gateway has ever written a ledger under ``root``. Raises sqlite3.Error.
+
+    A missing or empty file is not opened: SQLite would throw away the log that may lie beside it.
+    """
+    ledger = root / LEDGER
+    if not ledger.is_file() or ledger.stat().st_size == 0:
+        return True
+    connection = connect(ledger)
+    try:
+        return _version(connection) == 0
+    finally:
+        connection.close()
 
 
 def prepare(root: Path) -> None:

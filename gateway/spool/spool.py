@@ -16,14 +16,18 @@ from gateway.spool import passports, queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.files import Files, Part
-from gateway.spool.ledger import Ledger, dropping, holding, missing, retrying, settling
-from gateway.spool.passports import PassportRow
-from gateway.spool.queries import Selector
-from gateway.spool.queued import BY_HAND
+from gateway.spool.ledger import Ledger, bringing_forward, missing, settling
 from gateway.spool.readers import Reader
-from gateway.spool.rows import Counts, QueueRow, instance_values
+from gateway.spool.rows import Counts, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
-from gateway.spool.sweep import Tidied, remove_derived, remove_files, sweep
+from gateway.spool.sweep import (
+    Tidied,
+    check_ledger_is_there,
+    remove_derived,
+    remove_files,
+    remove_orphans,
+    sweep,
+)
 
 _CHUNK = 100
 
@@ -31,6 +35,7 @@ _CHUNK = 100
 class Spool:
     """Instances and what is owed, on one disk, held by one process.
 
+    What a person sees of it and changes in it goes through a ``Queue``.
     Everything is called from one event loop; what blocks runs in the spool's own threads. Failures
     are TemporaryFailure unless said otherwise.
     """
@@ -45,6 +50,7 @@ class Spool:
         view: Reader,
         clock: Callable[[], datetime],
         keep: timedelta | None,
+        longest_retry: timedelta,
         suspects: set[int],
     ) -> None:
         """Use ``Spool.open``."""
@@ -55,6 +61,7 @@ class Spool:
         self._view = view
         self._clock = clock
         self._keep = keep
+        self._longest_retry = longest_retry
         self._suspects = suspects
         self._committer = Committer(ledger, disk)
         self._committer.start()
@@ -67,20 +74,24 @@ class Spool:
         clock: Callable[[], datetime],
         refuse_below_free: int = 5 << 30,
         keep: timedelta | None = timedelta(days=7),
+        longest_retry: timedelta = timedelta(days=1),
     ) -> Self:
-        """Open or create a spool, and sweep what was never acknowledged. Blocks.
+        """Open or create a spool, and put aside what nobody was told of. Blocks.
 
-        ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever).
+        ``refuse_below_free`` is in bytes; finished instances stay for ``keep`` (None: for ever);
+        no delivery is put off for longer than ``longest_retry``.
         Raises TemporaryFailure when another gateway has it or the disk refuses, PermanentFailure
-        when a newer gateway has written it.
+        when a newer gateway has written it, or when there are images and no ledger.
         """
+        now = clock()
         disk = Disk(path, refuse_below_free)
         files = Files(path, disk)
         with ExitStack() as undo:
             undo.callback(files.close)
             try:
                 files.open()
-                ledger, suspects = _open_ledger(files, undo)
+                ledger, suspects = _open_ledger(files, now, undo)
+                ledger.run([bringing_forward(now, now + longest_retry)])
                 due = _open_reader(path, "spool-due", undo)
                 view = _open_reader(path, "spool-view", undo)
             except OSError as error:
@@ -97,6 +108,7 @@ class Spool:
             view=view,
             clock=clock,
             keep=keep,
+            longest_retry=longest_retry,
             suspects=suspects,
         )
 
@@ -111,16 +123,24 @@ class Spool:
         Raises TemporaryFailure below the watermark, and after a failed write or sync until a
         probe has succeeded (each refusal asks for one).
         """
+        self.check_taking()
+        return self._files.create()
+
+    def check_taking(self) -> None:
+        """Raise TemporaryFailure when nothing can be taken in now, as ``create`` does."""
         self._committer.check_open()
         if self._disk.broken:
             self._committer.probe()
             raise TemporaryFailure(f"the spool's disk has failed: {self._disk.broken}")
         self._disk.check_room()
-        return self._files.create()
+
+    def check_room(self, share: float = 1.0) -> None:
+        """Raise TemporaryFailure when less is free than ``share`` of the watermark."""
+        self._disk.check_room(share)
 
     async def probe(self) -> bool:
         """Write, sync and delete a small file; True when instances can be taken in again."""
-        return bool(await self._committer.probe())
+        return bool(await asyncio.shield(self._committer.probe()))
 
     async def commit(self, part: Part, arriving: Arriving, owed: Sequence[Owed]) -> Instance:
         """Keep an instance, and that it is owed; on return both would survive a power cut.
@@ -169,15 +189,15 @@ class Spool:
         """
         await self._committer.change(settling(delivery.delivery_id, verdict, self._clock()))
 
-    async def queue(
-        self, state: str | None = None, destination: str | None = None, limit: int = 100
-    ) -> list[QueueRow]:
-        """Deliveries, the longest known first; all states unless one is named."""
-        return await self._view.ask(queries.listing, state, destination, limit)
+    async def bring_forward(self, now: datetime) -> int:
+        """Make due what is put off further than any retry is: the clock was set back since.
 
-    async def show(self, selector: Selector) -> list[QueueRow]:
-        """The deliveries of one id or SOP Instance UID; empty when there is none."""
-        return await self._view.ask(queries.show, selector)
+        Returns how many deliveries.
+        """
+        after = now + self._longest_retry
+        if not await self._view.ask(queries.is_owed_after, after):
+            return 0
+        return await self._committer.change(bringing_forward(now, after))
 
     def record(self, instance: Instance, key: str, passport: Passport) -> None:
         """Keep how a derived file was made, with the next transaction that there is."""
@@ -186,28 +206,15 @@ class Spool:
             lambda connection: passports.record(connection, instance.spool_id, key, passport, now)
         )
 
-    async def passports(self, selector: Selector) -> list[PassportRow]:
-        """The passports of one SOP Instance UID, or of the instance of one delivery."""
-        return await self._view.ask(passports.passports, selector)
-
     async def interruptions(self, instance: Instance, key: str) -> int:
         """How often a gateway ended, killed, while it made this derived file."""
         if instance.spool_id not in self._suspects:
             return 0
         return await self._view.ask(passports.interruptions, instance.spool_id, key)
 
-    async def retry(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Make what is held or deferred due at once; returns how many deliveries."""
-        return await self._committer.change(retrying(selector, destination, self._clock()))
-
-    async def hold(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Stop trying what is owed; returns how many deliveries."""
-        return await self._committer.change(holding(selector, destination, BY_HAND))
-
-    async def drop(self, selector: Selector | None = None, *, destination: str = "") -> int:
-        """Give up what is owed or held, for good; returns how many deliveries."""
-        now = self._clock()
-        return await self._committer.change(dropping(selector, destination, now, BY_HAND))
+    async def owed(self) -> dict[Owed, int]:
+        """How many deliveries are owed to each destination by each route."""
+        return await self._view.ask(queries.owed)
 
     async def changes_by_hand(self) -> int:
         """A number that grows with each change that a ``Queue`` beside this process has made."""
@@ -217,29 +224,28 @@ class Spool:
         """The ledger in numbers."""
         return await self._view.ask(queries.counts)
 
-    async def contradictions(self) -> list[str]:
-        """What does not add up in the ledger; empty when it is whole."""
-        return await self._view.ask(queries.contradictions)
-
     def derived_path(self, instance: Instance, key: str) -> Path:
         """Where the transcode of an instance named ``key`` is kept; its folder exists.
 
         ``key`` is a transfer syntax UID with an optional suffix of letters, digits and ``._+-``;
         ValueError otherwise. The file may be gone at any time when no delivery is owed, and after
-        a restart: write it under another name beside it and rename it.
+        a restart: write it beside it, under its name and ``.tmp``, and rename it. What still ends
+        in that at the next start was being made when the gateway ended, and is counted.
         """
         return self._files.derived_path(instance, key)
 
     async def tidy(self, now: datetime) -> Tidied:
-        """Remove instances finished for longer than ``keep``, and derived files nobody is owed.
+        """Remove what is finished, or was set aside, for longer than ``keep``, and derived files
+        that nobody is owed.
 
         The row goes first and durably, then the file. What is owed or held is never touched.
         """
-        instances = 0
+        instances = orphans = 0
         if self._keep is not None:
             instances = await self._tidy_instances(now - self._keep)
+            orphans = await self._view.work(remove_orphans, self._files, now - self._keep)
         derived = await self._view.ask(remove_derived, self._files)
-        return Tidied(instances=instances, derived=derived)
+        return Tidied(instances=instances, derived=derived, orphans=orphans)
 
     async def _tidy_instances(self, before: datetime) -> int:
         first = removed = 0
@@ -262,12 +268,13 @@ class Spool:
             part.close()
 
 
-def _open_ledger(files: Files, undo: ExitStack) -> tuple[Ledger, set[int]]:
+def _open_ledger(files: Files, now: datetime, undo: ExitStack) -> tuple[Ledger, set[int]]:
     """Migrate, sweep, and hold what is owed of files that have vanished.
 
     Decodes that were interrupted are counted before their traces are removed; the instances of
     which there ever were any are returned.
     """
+    check_ledger_is_there(files)
     prepare(files.root)
     ledger = Ledger(files.root)
     undo.callback(ledger.close)
@@ -275,17 +282,24 @@ def _open_ledger(files: Files, undo: ExitStack) -> tuple[Ledger, set[int]]:
     ledger.run([lambda connection: passports.count_interrupted(connection, unfinished)])
     files.empty_derived()
     with closing(connect(files.root / LEDGER, "ro")) as connection:
-        swept = sweep(files, connection)
+        swept = sweep(files, connection, now)
         suspects = passports.all_interrupted(connection)
     files.next_id = max(swept.next_id, ledger.next_spool_id)
     held = sum(ledger.run([missing(lost, files.file_of(lost)) for lost in swept.missing]))
     if held:
         telemetry.alarm("spool files are missing", spool=str(files.root), deliveries_held=held)
+    if swept.orphans:
+        telemetry.alarm(
+            "images without a row in the ledger are set aside",
+            count=swept.orphans,
+            folder=str(files.orphans),
+            do="after a crash: nothing, their senders had no answer and send them again; after an "
+            "older ledger was restored: send these files to the gateway again",
+        )
     telemetry.note(
         "spool opened",
         spool=str(files.root),
         parts_swept=swept.parts,
-        orphans_swept=swept.orphans,
         decodes_interrupted=len(unfinished),
     )
     return ledger, suspects

@@ -15,6 +15,10 @@ from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 Change: TypeAlias = Literal["never", "if-needed", "always"]
 
 
+class NativeTooLong(PermanentFailure):
+    """Pixel Data that uncompressed would exceed 2**32 - 2 bytes: it exists as stored only."""
+
+
 def choose_target(
     source: UID,
     accepted: Collection[UID],
@@ -54,6 +58,11 @@ def _decodable(source: UID) -> bool:
 def _nothing_fits(
     source: UID, accepted: Collection[UID], change: str, can_read: Collection[UID] | None
 ) -> str:
+    if not accepted:
+        return (
+            f"stored as {name_of(source)}; the node accepted nothing for this SOP class: "
+            "it refused every presentation context"
+        )
     text = f"stored as {name_of(source)}; the node accepted {_names(accepted)}"
     if can_read is not None:
         text += f" and can read {_names(can_read)}"

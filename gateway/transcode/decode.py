@@ -12,6 +12,7 @@ from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join
 from gateway.transcode.image_pixel import different
 from gateway.transcode.samples import Finish, apart, conform, finished, pack, spread_422
+from gateway.transcode.words import Swapped
 
 EXPANSION: Final = 1_000
 SMALL: Final = 16 << 20
@@ -43,7 +44,7 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
     Raises PermanentFailure for a frame that contradicts the header, DecoderFailed where the
     decoder gave up.
     """
-    view = memoryview(data)
+    view = data if isinstance(data, Swapped) else memoryview(data)
     carry, known = np.empty(0, bool), decoding.known
     for number, frame in enumerate(decoding.frames, decoding.first + 1):
         stream, found = known or (join(view, frame), None)

@@ -23,7 +23,7 @@ from gateway.transcode.form import Backend, FrameFormat
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body
-from gateway.transcode.output import beside_of, write_all, written
+from gateway.transcode.output import beside_of, size_of, write_all, written
 from gateway.transcode.plan import (
     Pixels,
     data_set_part,
@@ -34,6 +34,7 @@ from gateway.transcode.plan import (
 from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
 from gateway.transcode.verify import verdict, watched
+from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 
 
@@ -221,7 +222,7 @@ def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rend
     """Native Pixel Data: copied, swapped where the byte order changes, or rendered anew."""
     element = source.pixel_data
     body = native_body(source, target)
-    rendered = native_rendered(source, target, rendition, body.little_endian)
+    rendered = native_rendered(source, target, rendition, body.little_endian())
     if rendered is not None:
         return _framed(source, target, meta, rendered)
     parts = data_set_part(source, source.start, element.start, target, {})
@@ -277,7 +278,8 @@ def _undecoded(plan: Plan) -> Digests:
     """Of native Pixel Data that is copied or swapped."""
     digests = Digests()
     for part in plan.value:
-        digests.native(part)
+        for piece in part.pieces() if isinstance(part, Swapped) else (part,):
+            digests.native(piece)
     digests.store(plan.stored, [((0, len(plan.stored)),)])
     return digests
 
@@ -345,5 +347,5 @@ def _write_frames(
 
 
 def _size(plan: Plan) -> int:
-    parts = sum(memoryview(part).nbytes for part in (*plan.head, *plan.tail))
+    parts = sum(size_of(part) for part in (*plan.head, *plan.tail))
     return parts + (plan.pixels.length if plan.pixels else 0)

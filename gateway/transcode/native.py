@@ -1,22 +1,19 @@
 """Native Pixel Data in another byte order (PS3.5 8.1.1, 8.1.2): words are swapped, bytes not."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from gateway.transcode.image_pixel import read_image_pixel
 from gateway.transcode.source import Source
+from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import TransferSyntax
-
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class NativeBody:
     """The value of native Pixel Data on its way: ``vr`` goes out, ``swap`` is the word's width
-    in bytes (0: as stored), ``unit`` the width of the words as stored.
+    in bytes (0: as stored), ``stored_swap`` that of the words as stored (0: little endian).
     """
 
     value: memoryview
@@ -24,23 +21,13 @@ class NativeBody:
     swap: int
     stored_swap: int
 
-    def parts(self) -> Iterator[Any]:
-        """The value in the target's byte order, in pieces."""
-        return self._swapped(self.swap)
+    def parts(self) -> Sequence[Any]:
+        """The value in the target's byte order."""
+        return [Swapped(self.value, self.swap) if self.swap > 1 else self.value]
 
-    def little_endian(self) -> Any:
-        """The whole value in little endian."""
-        return b"".join(self._swapped(self.stored_swap)) if self.stored_swap else self.value
-
-    def _swapped(self, width: int) -> Iterator[Any]:
-        if width < 2:
-            yield self.value
-            return
-        whole = len(self.value) // width * width
-        for start in range(0, whole, _CHUNK):
-            piece = self.value[start : min(start + _CHUNK, whole)]
-            yield np.frombuffer(piece, f"u{width}").byteswap().data
-        yield self.value[whole:]
+    def little_endian(self) -> Swapped | None:
+        """The value in little endian, None where it is stored so."""
+        return Swapped(self.value, self.stored_swap) if self.stored_swap > 1 else None
 
 
 def native_body(source: Source, target: TransferSyntax) -> NativeBody:

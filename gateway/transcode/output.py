@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.failures import TemporaryFailure
+from gateway.transcode.words import Swapped
 
 _BATCH: Final = 512
 """Buffers per writev: below IOV_MAX everywhere."""
@@ -41,8 +42,27 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def size_of(part: Any) -> int:
+    """The length in bytes of a part of a result."""
+    size: int = part.nbytes if isinstance(part, Swapped) else memoryview(part).nbytes
+    return size
+
+
 def write_all(descriptor: int, parts: Sequence[Any]) -> None:
     """All of ``parts`` at the descriptor's position. Raises OSError."""
+    together: list[Any] = []
+    for part in parts:
+        if isinstance(part, Swapped):
+            _write_together(descriptor, together)
+            together = []
+            for piece in part.pieces():
+                _write_together(descriptor, [piece])
+        else:
+            together.append(part)
+    _write_together(descriptor, together)
+
+
+def _write_together(descriptor: int, parts: Sequence[Any]) -> None:
     for start in range(0, len(parts), _BATCH):
         batch = parts[start : start + _BATCH]
         wanted = sum(memoryview(part).nbytes for part in batch)

@@ -12,8 +12,9 @@ from gateway.dataset.elements import UNDEFINED, Element, fragments
 from gateway.dataset.rewrite import rewrite
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
+from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
-from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
+from gateway.transcode.colour import DCT, RGB, YBR_FULL, Colour, decide_colour
 from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.frames import Frame, join, split_collections, split_frames
 from gateway.transcode.image_pixel import (
@@ -30,6 +31,7 @@ from gateway.transcode.image_pixel import (
 from gateway.transcode.palette import as_rgb, read_palette
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source
+from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import (
     BY_UID,
     DEFLATED_FRAMES,
@@ -246,15 +248,26 @@ def _rendered(
         out = replace(out, planar=int(planar))
         return out, Finish(table=table, first=first, planar=planar), changes
     planar = planar and header.samples > 1
-    return out, Finish(to_rgb=colour.convert and not form.convert, planar=planar), {}
+    convert = colour.convert and not form.convert
+    return out, Finish(to_rgb=convert, bits=_depth(form, header), planar=planar), {}
+
+
+def _depth(form: FrameFormat, header: ImagePixel) -> int:
+    """The bits of a sample: Bits Stored, or what the codestream has where that is less.
+
+    0 stands for the whole container: Bits Stored is absent or makes no sense.
+    """
+    if not 0 < header.stored <= header.allocated:
+        return 0
+    return min(header.stored, form.precision or header.stored)
 
 
 def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
-    """The plan with its lengths, VR and byte order. Raises PermanentFailure beyond 2**32 - 2."""
+    """The plan with its lengths, VR and byte order. Raises NativeTooLong beyond 2**32 - 2."""
     bits = out.rows * out.columns * out.samples * out.allocated
     length = -(-bits * (pixels.count or len(pixels.frames)) // 8)
     if length > MAX_NATIVE:
-        raise PermanentFailure(
+        raise NativeTooLong(
             f"uncompressed this instance has {length} bytes of Pixel Data and the standard "
             f"allows {MAX_NATIVE}: it can only be sent as stored"
         )
@@ -270,18 +283,21 @@ def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
 
 
 def _colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str, ...]:
-    if new.photometric == old.photometric:
-        return ()
-    return (f"Photometric Interpretation {old.photometric} to {new.photometric}: {colour.why}",)
+    came, goes = old.photometric, new.photometric
+    if came != goes:
+        return (f"Photometric Interpretation {came} to {goes}: {colour.why}",)
+    if colour.convert:
+        return (f"{colour.encoded} undone where the header said {came}: {colour.why}",)
+    return ()
 
 
 def native_rendered(
-    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Any
+    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Swapped | None
 ) -> Pixels | None:
     """The plan for native Pixel Data of which ``rendition`` asks another form, else None.
 
-    ``swapped`` gives the value's bytes in little endian. Valid YBR_FULL_422 has two bytes per
-    pixel; where there are three, as is common, it is YBR_FULL.
+    ``swapped`` is the value in little endian where it is stored otherwise. Valid YBR_FULL_422
+    has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
     """
     header, element = read_image_pixel(source.values), source.pixel_data
     to_rgb = rendition.color == RGB and header.photometric in ("YBR_FULL", "YBR_FULL_422")
@@ -289,9 +305,9 @@ def native_rendered(
     separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
     if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
         return None
-    colour = Colour("", RGB if to_rgb else header.photometric, to_rgb, "this node reads RGB only")
-    wanted = replace(rendition, planar="separate" if separate else "interleaved")
     form = _native_form(source.meta.transfer_syntax, header, element.length)
+    wanted = replace(rendition, planar="separate" if separate else "interleaved")
+    colour = _native_colour(header, to_rgb)
     out, finish, changes = _rendered(source, form, header, colour, wanted)
     changes |= changes_between(header, out, source.values)
     size = form.bits // 8 if not _is_422(form) else form.rows * form.columns * 2
@@ -299,10 +315,19 @@ def native_rendered(
         raise PermanentFailure(
             f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
         )
-    frames: list[Frame] = [((size * index, size),) for index in range(header.frames)]
+    data, first = (source.data, element.value) if swapped is None else (swapped, 0)
+    frames: list[Frame] = [((first + size * index, size),) for index in range(header.frames)]
     notes = _colour_notes(header, out, colour)
-    planned = Pixels(form, frames, finish, swapped(), 0, 0, "", out.photometric, changes, notes)
+    planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
     return sized(planned, out, target)
+
+
+def _native_colour(header: ImagePixel, to_rgb: bool) -> Colour:
+    if to_rgb:
+        return Colour("", RGB, True, "this node reads RGB only")
+    if header.photometric == "YBR_FULL_422":
+        return Colour("", YBR_FULL, False, "each pixel has its own chroma")
+    return Colour("", header.photometric, False, "")
 
 
 def _is_422(form: FrameFormat) -> bool:
@@ -322,7 +347,12 @@ def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
         planar=header.planar,
     )
     if _is_422(form) and length >= header.frames * form.bits // 8:
-        return replace(form, photometric="YBR_FULL")
+        return replace(form, photometric=YBR_FULL)
+    if _is_422(form) and (header.columns % 2 or header.allocated != 8):
+        raise PermanentFailure(
+            f"native YBR_FULL_422 of {header.columns} columns, Bits Allocated {header.allocated}: "
+            "pairs of pixels need an even number of columns, and 8 bits are decoded here"
+        )
     return form
 
 

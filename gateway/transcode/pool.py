@@ -1,8 +1,9 @@
 """The worker processes: each task has a time and a memory budget, and a worker may die.
 
 A worker that crashed, hung or outgrew its memory is replaced and the instance is begun again
-with the next decoder, once. An object of many frames is split into ranges over the workers, each
-writing its frames at their places in the result.
+with the next decoder, once. An object of many frames is split into ranges, each of them a task
+that writes its frames at their places in the result: for several workers to share, and so that
+the time for one task is not the time for the whole object.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from gateway.transcode.instance import Transcoded
 from gateway.transcode.matrix import proven
 from gateway.transcode.output import beside_of
 from gateway.transcode.worker import (
+    MOST_AT_ONCE,
     Heard,
     Split,
     concluded,
@@ -41,8 +43,8 @@ _Result = TypeVar("_Result")
 TASKS_PER_WORKER: Final = 2_000
 """A worker is replaced after so many tasks: native libraries leak."""
 _RANGES_PER_WORKER: Final = 4
-_RANGE: Final = 256 << 20
-"""Bytes of pixels in one task at most: its time is limited."""
+_RANGES: Final = 16
+"""At least: what takes sixteen times as long as a task may is decoded all the same."""
 _AS_STORED: Final = Rendition()
 _NONE: Final = Checks()
 
@@ -178,7 +180,7 @@ class TranscodePool:
     ) -> Transcoded:
         try:
             done = await self._run(
-                transcode_or_split, source, target, out, rendition, attempt, self.workers, checks
+                transcode_or_split, source, target, out, rendition, attempt, checks
             )
             if isinstance(done, Transcoded):
                 return done
@@ -195,8 +197,7 @@ class TranscodePool:
     async def _ranges(self, split: Split) -> Transcoded:
         """All ranges of frames, side by side; the first failure cancels the others."""
         count = len(split.frames)
-        step = max(1, -(-count // (self.workers * _RANGES_PER_WORKER)))
-        step = min(step, max(1, _RANGE // max(split.frame_bytes, 1)))
+        step = frames_per_range(self.workers, count, split.frame_bytes)
         async with asyncio.TaskGroup() as group:
             running = [
                 group.create_task(self._range(split, first, min(first + step, count)))
@@ -263,6 +264,12 @@ class TranscodePool:
             if self._pool is broken:
                 await asyncio.to_thread(_stop, broken)
                 self._pool = self._start()
+
+
+def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:
+    """How many frames go into a task: all workers have some, and none has too many bytes."""
+    ranges = max(workers * _RANGES_PER_WORKER, _RANGES)
+    return max(1, min(-(-frames // ranges), MOST_AT_ONCE // frame_bytes))
 
 
 def _stop(pool: Any) -> None:

@@ -17,6 +17,7 @@ from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
 from gateway.transcode.matrix import FAILED, PROVEN, proven
 from gateway.transcode.probes import Cell, cell_of
+from gateway.transcode.words import Swapped
 
 MOST_STDERR: Final = 4096
 """Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
@@ -34,7 +35,7 @@ class Digests:
 
     def store(self, data: Any, frames: Iterable[Frame]) -> None:
         """Add stored frames, spans of ``data``."""
-        view = memoryview(data)
+        view = data if isinstance(data, Swapped) else memoryview(data)
         for frame in frames:
             for offset, length in frame:
                 self._stored.update(view[offset : offset + length])

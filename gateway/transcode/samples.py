@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 class Finish:
     """What is done to conformed samples before they are written.
 
-    ``to_rgb`` undoes YBR_FULL; ``table`` maps stored values, less ``first``, to RGB, shape
-    (entries, 3); ``planar`` separates the colours; ``swap`` is the width in bytes of the words
-    that are written big endian (0: little endian).
+    ``to_rgb`` undoes YBR_FULL of ``bits`` bits (0: the container's); ``table`` maps stored
+    values, less ``first``, to RGB, shape (entries, 3); ``planar`` separates the colours; ``swap``
+    is the width in bytes of the words that are written big endian (0: little endian).
     """
 
     to_rgb: bool = False
+    bits: int = 0
     table: "Samples | None" = None
     first: int = 0
     planar: bool = False
@@ -90,19 +91,23 @@ def finished(samples: "Samples", finish: Finish) -> "Samples":
     if finish.table is not None:
         samples = look_up(samples, finish.table, finish.first)
     if finish.to_rgb:
-        samples = to_rgb(samples)
+        samples = to_rgb(samples, finish.bits)
     if finish.planar and samples.ndim == 3:
         samples = np.ascontiguousarray(samples.transpose(2, 0, 1))
     return samples.byteswap() if finish.swap > 1 and samples.dtype.itemsize > 1 else samples
 
 
-def to_rgb(samples: "Samples") -> "Samples":
-    """RGB of YBR_FULL samples, (rows, columns, 3), full range (PS3.3 C.7.6.3.1.2)."""
-    kind = samples.dtype
-    top = (1 << (8 * kind.itemsize)) - 1
+def to_rgb(samples: "Samples", bits: int = 0) -> "Samples":
+    """RGB of YBR_FULL samples, (rows, columns, 3), full range (PS3.3 C.7.6.3.1.2).
+
+    The range is that of ``bits`` bits, 0 for those of the container; what stands above them is
+    no part of a sample, and colours have no sign.
+    """
+    kind = np.dtype(f"<u{samples.dtype.itemsize}")
+    top = (1 << (bits or 8 * kind.itemsize)) - 1
     out = np.empty(samples.shape, kind)
     for row in range(0, samples.shape[0], 256):
-        part = samples[row : row + 256].astype(np.float64)
+        part = (samples[row : row + 256].view(kind) & top).astype(np.float64)
         luma, blue, red = part[..., 0], part[..., 1] - (top + 1) / 2, part[..., 2] - (top + 1) / 2
         green = luma - 0.344136286 * blue - 0.714136286 * red
         for index, plane in enumerate((luma + 1.402 * red, green, luma + 1.772 * blue)):

@@ -51,6 +51,11 @@ class Source:
         return self.pixels
 
     @property
+    def inflated(self) -> bool:
+        """Whether ``data`` is not the file: what stands where in it holds in this process only."""
+        return BY_UID[self.meta.transfer_syntax].deflated
+
+    @property
     def end(self) -> int:
         """The end of the data set."""
         return len(self.data)

@@ -45,11 +45,11 @@ from gateway.transcode.source import Source, open_bytes, open_source
 from gateway.transcode.verify import Tally, verdict, watched
 
 MANY_FRAMES: Final = 8
-"""Objects of more frames than this are split over the workers."""
-MUST_SPLIT: Final = 256 << 20
-"""... and by a single worker, into several tasks, if they have more than this."""
+"""Objects of more frames than this are split into ranges."""
 WORTH_SPLITTING: Final = 8 << 20
 """... if their native pixels have more bytes than this."""
+MOST_AT_ONCE: Final = 128 << 20
+"""Native bytes that are decoded in one task where frames allow it: some 10 s of JPEG 2000."""
 _PR_SET_PDEATHSIG: Final = 1
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -143,17 +143,9 @@ def _printed() -> str:
 
 
 def transcode_or_split(
-    source: Path,
-    target: UID,
-    out: Path,
-    rendition: Rendition,
-    attempt: int,
-    workers: int,
-    checks: Checks,
+    source: Path, target: UID, out: Path, rendition: Rendition, attempt: int, checks: Checks
 ) -> Transcoded | Split:
-    """Transcode one instance; where it has frames for several ``workers``, or too many bytes
-    for one task, only prepare its file.
-    """
+    """Transcode one instance; where it has many frames, only prepare its file."""
     began = perf_counter()
     _printed()  # by a task that failed
     allow(_UNKNOWN)
@@ -162,21 +154,19 @@ def transcode_or_split(
     plan = make_plan(opened, target, rendition)
     if plan.pixels is not None:
         allow(plan.pixels.length)
-    if plan.pixels is not None and _worth_splitting(plan.pixels, workers):
+    if plan.pixels is not None and _worth_splitting(plan.pixels, opened):
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, checks, began)
     done = finish_plan(plan, opened, target, out, attempt, checks, began)
     text = _printed()
     return replace(done, stderr=text) if text else done
 
 
-def _worth_splitting(pixels: Pixels, workers: int) -> bool:
-    least = WORTH_SPLITTING if workers > 1 else MUST_SPLIT
-    return (
-        len(pixels.frames) > MANY_FRAMES
-        and pixels.frame_bytes > 0
-        and pixels.form.bits_allocated > 1
-        and pixels.length > least
-    )
+def _worth_splitting(pixels: Pixels, opened: Source) -> bool:
+    in_the_file = pixels.data is opened.data and not opened.inflated
+    many = len(pixels.frames) > MANY_FRAMES and pixels.length > WORTH_SPLITTING
+    large = len(pixels.frames) > 1 and pixels.length > MOST_AT_ONCE
+    apart = pixels.frame_bytes > 0 and pixels.form.bits_allocated > 1
+    return in_the_file and apart and (many or large)
 
 
 def _prepared(
@@ -240,6 +230,7 @@ def _backend(split: Split) -> Backend:
 
 def digests_of(split: Split) -> tuple[str, str]:
     """The digests of a whole instance whose frames are all in their places."""
+    allow(len(split.frames) * split.frame_bytes)
     stored = Digests()
     stored.store(open_bytes(split.source), split.frames)
     try:

@@ -1,107 +1,105 @@
-"""``dicom-gateway queue show`` on how the pixels of an instance were made."""
+"""``dicom-gateway queue`` as a person calls it."""
 
 import asyncio
 import json
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.cli.queue import verification_line
-from gateway.model import Delivered, Passport, Verification
-from gateway.spool import Spool
+from gateway.failures import PermanentFailure
+from gateway.model import Rejected
+from gateway.service import utc_now
+from gateway.spool import Queue, Spool
 from tests.spool.arrivals import keep
 
-IMPLICIT = "1.2.840.10008.1.2"
-EQUAL = Verification("equal", ("imagecodecs 1 (libjpeg-turbo)", "gdcm 2 (IJG libjpeg 6b)"), 3)
-PASSPORT = Passport(
-    target=IMPLICIT,
-    decoder="imagecodecs",
-    version="2026.3.6",
-    frames=3,
-    seconds=0.0125,
-    colour="YBR_FULL_422 to RGB",
-    notes=("Bits Stored 16 to 12", "first gave up"),
-    stderr="a \\x1b[31mwarning",
-    stored_digest="ab" * 32,
-    native_digest="cd" * 32,
-    verification=EQUAL,
-)
+
+@pytest.fixture
+def folder(tmp_path: Path):
+    """Three instances for two nodes; the viewer has refused the first two."""
+
+    async def fill() -> None:
+        spool = Spool.open(tmp_path / "spool", clock=utc_now, refuse_below_free=0)
+        for number in range(3):
+            await keep(spool, f"1.2.{number}", "pacs", "viewer")
+        for delivery in await spool.due("viewer", limit=2, now=utc_now()):
+            await spool.settle(delivery, Rejected(PermanentFailure("status 0xC000")))
+        await spool.aclose()
+
+    asyncio.run(fill())
+    return tmp_path / "spool"
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
+def said(*arguments: object):
+    """What ``queue`` does with these arguments."""
+    return CliRunner().invoke(app, ["queue", *map(str, arguments)])
 
 
-async def delivered(folder: Path, *passports: tuple[str, Passport]) -> None:
-    spool = Spool.open(folder, clock=now, refuse_below_free=0)
-    instance = await keep(spool, "1.2.1", "viewer", received_at=now())
-    for form, passport in passports:
-        spool.record(instance, form, passport)
-    for delivery in await spool.due("viewer", limit=1, now=now()):
-        await spool.settle(delivery, Delivered(IMPLICIT, "imagecodecs"))
-    await spool.aclose()
+def states(folder: Path, destination: str) -> list[str]:
+    with Queue(folder, clock=utc_now) as queue:
+        return [row.state for row in queue.list(destination=destination)]
 
 
-def show(folder: Path, *options: str) -> str:
-    result = CliRunner().invoke(app, ["queue", "show", "1.2.1", "--spool", str(folder), *options])
-    assert result.exit_code == 0, result.output
-    return result.output
+def test_a_whole_destination_is_retried_and_counted(folder):
+    result = said("retry", "--destination", "viewer", "--spool", folder)
+    assert (result.exit_code, result.output) == (0, "3 deliveries to be tried again\n")
+    assert states(folder, "viewer") == ["owed"] * 3
 
 
-def test_a_person_reads_how_the_pixels_were_made(tmp_path: Path) -> None:
-    asyncio.run(delivered(tmp_path, (f"{IMPLICIT}+RGB+verify-lossless", PASSPORT)))
-    facts = dict(
-        line.strip().split("  ", 1) for line in show(tmp_path).splitlines() if "  " in line.strip()
-    )
-    assert facts["pixels made for"] == "implicit-le (RGB, verify-lossless)"
-    assert facts["decoded by"] == "imagecodecs 2026.3.6"
-    assert facts["verified"].startswith(
-        "equal in 3 frames: imagecodecs 1 (libjpeg-turbo) and gdcm"
-    )
-    assert facts["colour"] == "YBR_FULL_422 to RGB"
-    assert facts["corrections"] == "Bits Stored 16 to 12; first gave up"
-    assert facts["printed"] == "a \\x1b[31mwarning"
-    assert facts["stored SHA-256"] == "ab" * 32
-    assert facts["native SHA-256"] == "cd" * 32
-    assert facts["took"] == "3 frames in 12.5 ms"
-    assert "self-test" not in facts
+def test_only_what_is_held_is_retried_where_that_is_asked_for(folder):
+    result = said("retry", "--destination", "viewer", "--state", "held", "--spool", folder)
+    assert (result.exit_code, result.output) == (0, "2 deliveries to be tried again\n")
 
 
-def test_machines_get_the_passports_with_each_delivery(tmp_path: Path) -> None:
-    second = replace(PASSPORT, verification=None)
-    asyncio.run(delivered(tmp_path, (IMPLICIT, PASSPORT), (f"{IMPLICIT}+RGB", second)))
-    (row,) = json.loads(show(tmp_path, "--json"))
-    first, other = row["passports"]
-    assert row["state"] == "delivered"
-    assert (first["form"], first["decoder"], first["native_digest"]) == (
-        IMPLICIT,
-        "imagecodecs",
-        "cd" * 32,
-    )
-    assert first["verification"]["state"] == "equal"
-    assert other["verification"] is None
+def test_a_whole_destination_is_held(folder):
+    result = said("hold", "--destination", "pacs", "--spool", folder)
+    assert (result.exit_code, result.output) == (0, "3 deliveries held\n")
+    assert states(folder, "pacs") == ["held"] * 3
 
 
-def test_what_was_sent_as_stored_has_no_passport(tmp_path: Path) -> None:
-    asyncio.run(delivered(tmp_path))
-    assert "decoded by" not in show(tmp_path)
-    assert json.loads(show(tmp_path, "--json"))[0]["passports"] == []
+def test_only_what_is_held_is_dropped_where_that_is_asked_for(folder):
+    result = said("drop", "--destination", "viewer", "--state", "held", "--spool", folder)
+    assert (result.exit_code, result.output) == (0, "2 deliveries dropped\n")
+    assert states(folder, "viewer") == ["dropped", "dropped", "owed"]
 
 
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (None, ""),
-        (replace(EQUAL, state="within bound", maximum=1, bound=1), "3 frames equal but for 1"),
-        (replace(EQUAL, state="one lineage"), "no: there is no decoder of another lineage"),
-        (replace(EQUAL, state="not asked"), "no: the codestream is lossy"),
-    ],
-)
-def test_what_was_not_verified_is_not_called_verified(
-    found: Verification | None, words: str
-) -> None:
-    assert verification_line(found).startswith(words)
+def test_a_destination_narrows_an_instance(folder):
+    result = said("drop", "1.2.0", "--destination", "pacs", "--spool", folder)
+    assert (result.exit_code, result.output) == (0, "1 delivery dropped\n")
+    assert states(folder, "viewer") == ["held", "held", "owed"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "hold", "drop"])
+def test_who_names_nothing_is_told_what_may_be_named(folder, verb):
+    result = said(verb, "--spool", folder)
+    text = " ".join(result.output.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert "name a delivery's number, a SOP Instance UID, or --destination NODE" in text
+    assert "dropped" not in states(folder, "pacs")
+
+
+def test_a_state_that_is_final_cannot_be_changed(folder):
+    result = said("retry", "--destination", "pacs", "--state", "dropped", "--spool", folder)
+    assert result.exit_code == 2
+    assert "only what is owed or held" in result.output
+
+
+def test_nothing_found_is_an_exit_status(folder):
+    result = said("retry", "--destination", "nowhere", "--spool", folder)
+    assert (result.exit_code, result.output) == (1, "0 deliveries to be tried again\n")
+
+
+def test_what_is_owed_and_held_is_listed(folder):
+    result = said("list", "--json", "--destination", "viewer", "--spool", folder)
+    assert [row["state"] for row in json.loads(result.output)] == ["held", "held", "owed"]
+
+
+def test_without_a_spool_here_one_is_told_how_to_name_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = said("list")
+    assert result.exit_code == 1
+    assert f"no spool in {tmp_path}/gateway-data" in result.output
+    assert "--config FILE" in result.output
+    assert "--spool FOLDER" in result.output
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import Spool
+from gateway.spool import Queue, Spool
 from tests.crash import strace
 from tests.crash.traced import Call, Ended, calls_in, traced
 
@@ -65,9 +65,10 @@ def look(folder: Path) -> dict[str, str]:
 async def _look(folder: Path) -> dict[str, str]:
     spool = Spool.open(folder, clock=lambda: datetime.now(UTC), refuse_below_free=0)
     try:
-        rows = await spool.queue(limit=1000)
+        with Queue(folder, clock=lambda: datetime.now(UTC)) as queue:
+            rows = queue.list(limit=1000)
+            assert queue.contradictions() == []
         assert {row.state for row in rows} <= {"owed"}
-        assert await spool.contradictions() == []
         due = await spool.due("pacs", limit=1000, now=datetime.now(UTC))
         assert len(rows) == 2 * len(due)
         files = {one.instance.file for one in due}

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.deliver.pace import Pace
 from gateway.deliver.session import ConnectionLost
-from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 from gateway.model import (
     UID,
     Arrival,
@@ -96,7 +96,8 @@ class FakeSpool:
     """The spool's face over a dictionary.
 
     ``failing`` counts calls that the ledger will fail, ``calls`` those it got; ``gate`` shut
-    makes ``settle`` wait; ``hiding`` makes ``due`` empty whatever is due.
+    makes ``settle`` wait; ``hiding`` makes ``due`` empty whatever is due; ``free`` is the room on
+    the disk in shares of the watermark.
     """
 
     def __init__(self, folder: Path, time: FakeTime) -> None:
@@ -108,6 +109,7 @@ class FakeSpool:
         self.passports: dict[tuple[int, str], Passport] = {}
         self.ends: dict[int, int] = {}
         self.hiding = False
+        self.free = 2.0
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -172,6 +174,11 @@ class FakeSpool:
     async def interruptions(self, instance: Instance, key: str) -> int:
         return self.ends.get(instance.spool_id, 0)
 
+    def check_room(self, share: float = 1.0) -> None:
+        self.calls["check_room"] += 1
+        if self.free < share:
+            raise TemporaryFailure("too little is free")
+
     def states(self, destination: str = "pacs") -> str:
         """One letter per delivery, in the order kept: d(elivered), h(eld), o(wed), 1.. (tries)."""
         rows = [row for row in self.rows.values() if row.delivery.destination == destination]
@@ -211,6 +218,8 @@ class FakeSpool:
 class Made:
     decoder: str = "fake"
     seconds: float = 0.0
+    photometric: str = "RGB"
+    notes: tuple[str, ...] = ()
     passport: Passport = Passport(EXPLICIT_LE, "fake")  # noqa: RUF009 - a frozen value
 
 
@@ -234,7 +243,6 @@ class FakeTranscoder:
     ) -> Made:
         self.calls.append((source.stem, target, rendition))
         self.checks.append(checks)
-        _write(out, 10)
         await self.gate.wait()
         if source.stem in self.failures:
             raise self.failures[source.stem]
@@ -253,6 +261,7 @@ class Answer(Enum):
     WARNING = auto()
     OUT_OF_RESOURCES = auto()
     CANNOT_UNDERSTAND = auto()
+    DUPLICATE = auto()
     HANG = auto()
     DROP = auto()
     BUG = auto()
@@ -272,6 +281,7 @@ AT_CONNECT = {
 AT_STORE = {
     Answer.OUT_OF_RESOURCES: TemporaryFailure("0xA700 out of resources"),
     Answer.CANNOT_UNDERSTAND: PermanentFailure("0xC000 cannot understand"),
+    Answer.DUPLICATE: AlreadyThere("0x0111 duplicate SOP instance"),
     Answer.DROP: ConnectionLost("the peer closed the connection"),
     Answer.BUG: RuntimeError("surprise"),
 }

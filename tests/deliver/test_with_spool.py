@@ -1,13 +1,14 @@
 """The scheduler on the real ledger: what is confirmed is recorded, what is not stays owed."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.model import Arrival, Arriving, Origin, Owed
-from gateway.spool import Spool
+from gateway.spool import Queue, QueueRow, Spool
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, UnreliableSender
 
@@ -17,6 +18,7 @@ class Watched:
 
     def __init__(self, folder: Path, time: FakeTime, *destinations: Destination) -> None:
         self.time = time
+        self.folder = folder
         self.spool = Spool.open(folder, clock=time.clock, refuse_below_free=0)
         self._settled = asyncio.Semaphore(0)
         self._settle, self.spool.settle = self.spool.settle, self._count
@@ -50,8 +52,12 @@ class Watched:
             for _ in range(count):
                 await self._settled.acquire()
 
-    async def states(self, destination: str) -> list[str]:
-        return [row.state for row in await self.spool.queue(destination=destination)]
+    def states(self, destination: str) -> list[str]:
+        return [row.state for row in self.rows(destination)]
+
+    def rows(self, destination: str) -> Sequence[QueueRow]:
+        with Queue(self.folder, clock=self.time.clock) as queue:
+            return queue.list(destination=destination)
 
     async def _count(self, *verdict: object) -> None:
         await self._settle(*verdict)
@@ -66,7 +72,7 @@ async def test_arrivals_are_delivered_to_each_as_it_reads_them(tmp_path: Path) -
         await street.verdicts(40)
         assert pacs.uids() == viewer.uids() == uids
         assert {syntax for _, syntax, _ in viewer.stored} == {IMPLICIT_LE}
-        assert await street.states("viewer") == ["delivered"] * 20
+        assert street.states("viewer") == ["delivered"] * 20
 
 
 async def test_after_a_restart_only_what_was_not_confirmed_is_sent(tmp_path: Path) -> None:
@@ -77,14 +83,14 @@ async def test_after_a_restart_only_what_was_not_confirmed_is_sent(tmp_path: Pat
     async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
         uids = [await street.keep("pacs") for _ in range(7)]
         await street.verdicts(4)
-        assert await street.states("pacs") == [
+        assert street.states("pacs") == [
             "delivered", "held", "owed", "delivered", "owed", "owed", "owed",
         ]  # fmt: skip
     time.now += timedelta(minutes=1)
     async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
         await street.verdicts(4)
         assert sorted(pacs.uids()) == sorted([*uids[:1], *uids[2:]])
-        assert (await street.states("pacs")).count("delivered") == 6
+        assert (street.states("pacs")).count("delivered") == 6
 
 
 async def test_a_refused_connection_costs_one_row_one_attempt(tmp_path: Path) -> None:
@@ -94,8 +100,8 @@ async def test_a_refused_connection_costs_one_row_one_attempt(tmp_path: Path) ->
         for _ in range(5):
             await street.keep("pacs")
         await street.verdicts(1)
-        rows = await street.spool.queue(destination="pacs")
+        rows = street.rows("pacs")
         assert sum(row.attempts for row in rows) == 1
         await time.advance(30)
         await street.verdicts(5)
-        assert await street.states("pacs") == ["delivered"] * 5
+        assert street.states("pacs") == ["delivered"] * 5

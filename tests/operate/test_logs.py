@@ -2,9 +2,9 @@
 
 import io
 import json
+import logging
 
 import pytest
-import structlog
 
 from gateway import telemetry
 from gateway.model import Arrival, Origin
@@ -13,8 +13,7 @@ from gateway.operate import logs
 
 @pytest.fixture
 def stream():
-    yield io.StringIO()
-    structlog.reset_defaults()
+    return io.StringIO()
 
 
 def _refuse(called: str = "GATEWAY") -> None:
@@ -77,3 +76,21 @@ def test_lines_below_the_level_are_not_written(stream):
 def test_a_level_that_does_not_exist_is_refused_with_what_is_allowed(stream):
     with pytest.raises(ValueError, match="debug, info, warning, error"):
         logs.set_up(stream=stream, level="loud")
+
+
+def test_a_traceback_cannot_forge_a_line_either(stream):
+    logs.set_up(stream=stream, json=False)
+    telemetry.bug("broke", RuntimeError("broken by \x1b[2J\r20:00:00 [info] instance received"))
+    assert "\x1b[2J" not in stream.getvalue()
+    assert "\r" not in stream.getvalue()
+
+
+def test_lines_of_libraries_look_like_ours(stream):
+    logs.set_up(stream=stream)
+    logging.getLogger("asyncio").warning("a task was forgotten")
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["library"], line["level"]) == (
+        "a task was forgotten",
+        "asyncio",
+        "warning",
+    )

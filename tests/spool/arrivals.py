@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.model import Arrival, Arriving, Instance, Origin, Owed
-from gateway.spool import Spool
+from gateway.spool import Queue, Spool
 
 START = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -56,6 +56,30 @@ async def keep(
         part.write(content)
         instance = arriving(uid, received_at=received_at, size=part.size)
         return await spool.commit(part, instance, owed_to(*destinations))
+
+
+def beside(spool: Spool) -> Queue:
+    """The spool's queue as another process has it."""
+    return Queue(spool._files.root, clock=spool._clock)
+
+
+def rows(spool: Spool, state: str | None = None, destination: str | None = None):
+    """All deliveries, or those of a state and a destination."""
+    with beside(spool) as queue:
+        return queue.list(state, destination, 100_000)
+
+
+def by_hand(spool: Spool, change: str, selector: int | str) -> int:
+    """What ``queue retry|hold|drop`` does; how many it has changed."""
+    with beside(spool) as queue:
+        changed: int = getattr(queue, change)(selector)
+        return changed
+
+
+def contradictions(spool: Spool) -> Sequence[str]:
+    """What does not add up in the ledger."""
+    with beside(spool) as queue:
+        return queue.contradictions()
 
 
 def states(rows: Sequence[object]) -> list[str]:

@@ -1,5 +1,6 @@
 """Parts, folders, the lock and the disk's standing."""
 
+import asyncio
 import errno
 import os
 import resource
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.failures import TemporaryFailure
 from gateway.spool import Spool, files
@@ -91,6 +93,23 @@ async def test_nobody_else_may_read_the_spool(spool: Spool, folder: Path) -> Non
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_folder_that_was_there_keeps_its_mode_and_an_open_one_is_told_of(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    with capture_logs() as logs:
+        files.make_private(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    (alarm,) = logs
+    assert (alarm["log_level"], alarm["spool"], alarm["mode"]) == ("warning", str(folder), "0755")
+
+
+def test_a_folder_that_is_private_already_is_no_alarm(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    with capture_logs() as logs:
+        files.make_private(folder)
+    assert logs == []
+
+
 async def test_a_second_gateway_is_told_that_the_spool_is_taken(
     spool: Spool, folder: Path, clock: Clock
 ) -> None:
@@ -111,16 +130,14 @@ async def test_the_spool_is_free_again_after_a_refused_opening(
 def test_a_forked_worker_does_not_keep_the_lock_of_a_dead_gateway(folder: Path) -> None:
     """The parent is killed while its forked child lives on; then the lock can be had."""
     program = (
-        "import os, signal, sys\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
         "from gateway.spool.files import take_lock\n"
         "take_lock(Path(sys.argv[1]))\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    sys.stdin.read()\n"
-        "    os._exit(0)\n"
-        "print(child, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "sys.stdin.read()\n"
     )
     folder.mkdir()
     command = [sys.executable, "-c", program, str(folder / "lock")]
@@ -128,7 +145,8 @@ def test_a_forked_worker_does_not_keep_the_lock_of_a_dead_gateway(folder: Path) 
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         child = int(parent.stdout.readline())
-        assert parent.wait() == -9
+        parent.kill()
+        parent.wait()
         os.kill(child, 0)
         os.close(files.take_lock(folder / "lock"))
 
@@ -166,6 +184,17 @@ async def test_after_a_failed_write_nothing_is_taken_in_until_a_probe_succeeds(
     assert (await keep(spool, "1.2.1")).file.is_file()
     assert not (folder / "probe").exists()
     part.abort()
+
+
+async def test_who_stops_waiting_for_a_probe_spoils_it_for_nobody(spool: Spool) -> None:
+    """Those who ask meanwhile share one probe."""
+    spool._disk.distrust("a write has failed")
+    impatient, patient = (asyncio.ensure_future(spool.probe()) for _ in range(2))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient
+    assert impatient.cancelled()
+    assert spool.broken == ""
 
 
 async def test_what_was_written_before_the_failure_is_not_kept_before_the_probe(

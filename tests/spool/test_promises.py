@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Deferred, Delivered, Rejected
-from gateway.spool import Queue, Spool
-from tests.spool.arrivals import Clock, keep
+from gateway.spool import Spool
+from tests.spool.arrivals import Clock, by_hand, contradictions, keep, rows
 
 KEEP = timedelta(days=7)
 DESTINATIONS = ("pacs", "viewer", "cloud")
@@ -91,7 +91,7 @@ class Promises(RuleBasedStateMachine):
 
     def learn(self) -> None:
         """Take up the ids that the ledger gave to deliveries the model does not know yet."""
-        for row in self.run(self.spool.queue(limit=100_000)):
+        for row in rows(self.spool):
             if row.delivery_id not in self.deliveries:
                 assert (row.state, row.attempts) == ("owed", 0)
                 self.deliveries[row.delivery_id] = Known(
@@ -152,9 +152,8 @@ class Promises(RuleBasedStateMachine):
         pick=PICKS,
         change=st.sampled_from(["retry", "hold", "drop"]),
         by_uid=st.booleans(),
-        outside=st.booleans(),
     )
-    def by_hand(self, pick: int, change: str, by_uid: bool, outside: bool) -> None:
+    def a_person_steps_in(self, pick: int, change: str, by_uid: bool) -> None:
         number, known = self.pick(pick)
         selector = known.uid if by_uid else number
         chosen = [
@@ -163,12 +162,7 @@ class Promises(RuleBasedStateMachine):
             if (one.uid == known.uid if by_uid else key == number)
             and one.state in (("owed",) if change == "hold" else ("owed", "held"))
         ]
-        if outside:
-            with Queue(self.folder, clock=self.clock) as queue:
-                changed = getattr(queue, change)(selector)
-        else:
-            changed = self.run(getattr(self.spool, change)(selector))
-        assert changed == len(chosen)
+        assert by_hand(self.spool, change, selector) == len(chosen)
         for one in chosen:
             if change == "retry":
                 one.state, one.attempts, one.due_at = "owed", 0, self.clock()
@@ -219,10 +213,9 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def every_delivery_is_in_the_state_the_model_knows(self) -> None:
-        rows = self.run(self.spool.queue(limit=100_000))
         assert {
             row.delivery_id: (row.spool_id, row.destination, row.state, row.attempts)
-            for row in rows
+            for row in rows(self.spool)
         } == {
             number: (one.spool_id, one.destination, one.state, one.attempts)
             for number, one in self.deliveries.items()
@@ -230,7 +223,7 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def what_was_received_is_accounted_for(self) -> None:
-        assert self.run(self.spool.contradictions()) == []
+        assert contradictions(self.spool) == []
         counts = self.run(self.spool.counts())
         assert {name: of.received for name, of in counts.destinations.items()} == dict(
             self.received

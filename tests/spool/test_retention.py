@@ -8,7 +8,8 @@ import pytest
 from gateway.failures import PermanentFailure
 from gateway.model import Delivered, Rejected
 from gateway.spool import Spool, files
-from tests.spool.arrivals import START, Clock, keep
+from gateway.spool.sweep import Tidied
+from tests.spool.arrivals import START, Clock, by_hand, contradictions, keep
 
 DONE = Delivered("1.2.840.10008.1.2")
 
@@ -31,7 +32,7 @@ async def test_what_is_done_goes_when_its_time_is_over(
     assert (counts.instances, counts.size) == (0, 0)
     assert counts.destinations["pacs"].delivered == 1
     assert not (folder / "instances/000000/1.dcm").exists()
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
 
 
 async def test_the_time_begins_when_the_last_delivery_is_settled(
@@ -59,7 +60,7 @@ async def test_what_is_owed_or_held_never_goes(spool: Spool, clock: Clock, state
 async def test_what_is_dropped_goes_like_what_is_delivered(spool: Spool, clock: Clock) -> None:
     await keep(spool, "1.2.1", "pacs", "viewer")
     await settle_all(spool, "viewer", clock)
-    await spool.drop("1.2.1")
+    by_hand(spool, "drop", "1.2.1")
     assert (await spool.tidy(clock.advance(days=8))).instances == 1
     pacs = (await spool.counts()).destinations["pacs"]
     assert (pacs.dropped, pacs.received) == (1, 1)
@@ -81,7 +82,7 @@ async def test_numbers_are_not_used_again(spool: Spool, folder: Path, clock: Clo
     assert (await keep(again, "1.2.2", "pacs")).spool_id == 2
     (delivery,) = await again.due("pacs", limit=1, now=clock())
     assert delivery.delivery_id == 2
-    assert await again.contradictions() == []
+    assert contradictions(again) == []
     await again.aclose()
 
 
@@ -113,7 +114,23 @@ async def test_derived_files_go_when_nobody_is_owed_the_instance(
     assert [path.exists() for path in paths] == [True, False]
 
 
-async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sweeps(
+async def test_what_is_no_folder_among_the_derived_ones_stops_nothing(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    done = await keep(spool, "1.2.1", "pacs")
+    derived = spool.derived_path(done, "1.2.840.10008.1.2")
+    derived.write_bytes(b"native")
+    (folder / "derived/.nfs0001").write_text("stray")
+    derived.with_name("1-folder").mkdir()
+    await settle_all(spool, "pacs", clock)
+    assert (await spool.tidy(clock.advance(days=8))) == Tidied(instances=1, derived=1)
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock)
+    assert list((folder / "derived").iterdir()) == []
+    await again.aclose()
+
+
+async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sets_aside(
     spool: Spool, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = await keep(spool, "1.2.1", received_at=START - timedelta(days=30))
@@ -123,4 +140,5 @@ async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sweeps(
     await spool.aclose()
     again = Spool.open(folder, clock=clock)
     assert not instance.file.exists()
+    assert (folder / "orphans/1.dcm").is_file()
     await again.aclose()

@@ -3,12 +3,13 @@
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.failures import PermanentFailure
-from gateway.spool import Queue, schema
+from gateway.spool import Queue, Spool, schema
 from gateway.spool.schema import LEDGER, MIGRATIONS, connect, prepare
 from tests.spool.arrivals import Clock
 
@@ -51,6 +52,32 @@ def test_a_migration_that_fails_half_way_has_not_happened(
     assert version(tmp_path) == len(good)
 
 
+def test_the_sums_of_an_older_ledger_are_those_of_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+    prepare(tmp_path)
+    with closing(connect(tmp_path / LEDGER)) as connection:
+        for number in range(1, 5):
+            instance = (number, f"1.2.{number}", *[""] * 8, 100, number, "{}")
+            marks = ", ".join("?" * len(instance))
+            connection.execute(f"INSERT INTO instance VALUES ({marks})", instance)  # noqa: S608
+            connection.execute(
+                "INSERT INTO delivery (spool_id, destination, route, state, attempts, due_at) "
+                "VALUES (?, 'pacs', 'r', 'owed', ?, 0)",
+                (number, number // 3),
+            )
+        connection.execute("UPDATE delivery SET state = 'held', reason = 'x' WHERE spool_id = 1")
+    monkeypatch.setattr(schema, "MIGRATIONS", MIGRATIONS)
+    prepare(tmp_path)
+    with Queue(tmp_path, clock=Clock()) as queue:
+        counts = queue.counts()
+        assert queue.contradictions() == []
+    pacs = counts.destinations["pacs"]
+    assert (pacs.owed, pacs.deferred, pacs.held) == (3, 2, 1)
+    assert (counts.instances, counts.size) == (4, 400)
+
+
 def test_the_queue_of_an_older_ledger_says_what_to_do(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,31 +90,33 @@ def test_the_queue_of_an_older_ledger_says_what_to_do(
         assert queue.list() == []
 
 
-def of_version_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger as the first version left it, with an instance that is owed."""
+def of_version(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger as an earlier version left it, with an instance that is owed."""
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        patched.setattr(schema, "MIGRATIONS", MIGRATIONS[:number])
         prepare(folder)
-    connection = connect(folder / LEDGER)
-    connection.execute(
-        "INSERT INTO instance VALUES (1,'1.2.1','','','','','C-STORE','','','',5,0,'{}')"
-    )
-    connection.execute(
-        "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "
-        "VALUES (1, 1, 'pacs', 'r', 'owed', 0)"
-    )
-    connection.close()
+    with closing(connect(folder / LEDGER)) as connection:
+        connection.execute(
+            "INSERT INTO instance VALUES (1,'1.2.1','','','','','C-STORE','','','',5,0,'{}')"
+        )
+        connection.execute(
+            "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "
+            "VALUES (1, 1, 'pacs', 'r', 'owed', 0)"
+        )
 
 
-def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_what_it_holds(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("older", range(1, len(MIGRATIONS)))
+async def test_a_ledger_of_an_earlier_version_opens_with_what_it_holds(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, older: int
 ) -> None:
-    of_version_1(tmp_path, monkeypatch)
-    assert version(tmp_path) == 1
-    prepare(tmp_path)
+    of_version(older, tmp_path, monkeypatch)
+    assert version(tmp_path) == older
+    spool = Spool.open(tmp_path, clock=clock, refuse_below_free=0)
+    await spool.aclose()
     assert version(tmp_path) == len(MIGRATIONS)
     with Queue(tmp_path, clock=clock) as queue:
         assert [row.sop_instance_uid for row in queue.list()] == ["1.2.1"]
+        assert (queue.counts().instances, queue.counts().size) == (1, 5)
         assert queue.passports("1.2.1") == []
         assert queue.contradictions() == []
 
@@ -116,19 +145,20 @@ def migrate_until_killed(folder: Path, statements: int) -> int:
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.parametrize("older", range(1, len(MIGRATIONS)))
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_before_any_statement_the_migration_has_not_happened_or_is_whole(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, older: int
 ) -> None:
-    of_version_1(tmp_path, monkeypatch)
+    of_version(older, tmp_path, monkeypatch)
     seen, ends = set(), 0
     while migrate_until_killed(tmp_path, ends):
         seen.add(version(tmp_path))
         ends += 1
         assert ends < 50
-    assert ends > len(MIGRATIONS[1])
-    assert seen <= {1, len(MIGRATIONS)}
-    assert 1 in seen
+    assert ends > sum(len(statements) for statements in MIGRATIONS[older:])
+    assert seen <= {older, len(MIGRATIONS)}
+    assert older in seen
     with Queue(tmp_path, clock=clock) as queue:
         assert len(queue.list()) == 1
         assert queue.contradictions() == []

@@ -5,16 +5,26 @@ import errno
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import Deferred, Delivered, Rejected
-from gateway.spool import DestinationCounts, Spool
-from gateway.spool.schema import LEDGER
-from tests.spool.arrivals import START, Clock, arriving, keep, states
+from gateway.model import Deferred, Delivered, Owed, Rejected
+from gateway.spool import DestinationCounts, Spool, queries
+from gateway.spool.schema import LEDGER, connect
+from tests.spool.arrivals import (
+    START,
+    Clock,
+    arriving,
+    by_hand,
+    contradictions,
+    keep,
+    rows,
+    states,
+)
 
 
 def name_of(descriptor: int) -> str:
@@ -59,7 +69,7 @@ async def test_many_that_wait_together_are_all_kept(spool: Spool) -> None:
     )
     assert [instance.file.read_bytes() for instance in kept] == [b"%d" % n for n in range(600)]
     assert (await spool.counts()).instances == 600
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
 
 
 async def test_a_large_file_is_kept_too(spool: Spool) -> None:
@@ -96,7 +106,7 @@ async def test_a_delivered_one_is_done_and_says_how(spool: Spool, clock: Clock) 
     delivery = await one_due(spool, "pacs", clock)
     settled_at = clock.advance(seconds=5)
     await spool.settle(delivery, Delivered("1.2.840.10008.1.2", "native", "0xB000"))
-    (row,) = await spool.queue()
+    (row,) = rows(spool)
     assert (row.state, row.delivered_as, row.decoder, row.warning, row.settled_at) == (
         "delivered",
         "1.2.840.10008.1.2",
@@ -116,7 +126,7 @@ async def test_a_deferred_one_is_due_later_with_its_reason(spool: Spool, clock: 
     assert await spool.next_due_at("pacs") == later
     clock.advance(seconds=30)
     assert (await one_due(spool, "pacs", clock)).attempts == 1
-    (row,) = await spool.queue("owed", "pacs")
+    (row,) = rows(spool, "owed", "pacs")
     assert (row.reason, row.attempts) == ("connection refused", 1)
 
 
@@ -124,7 +134,7 @@ async def test_a_rejected_one_is_held_with_its_reason(spool: Spool, clock: Clock
     await keep(spool, "1.2.1", "pacs", "other")
     delivery = await one_due(spool, "pacs", clock)
     await spool.settle(delivery, Rejected(PermanentFailure("status 0xC000")))
-    (row,) = await spool.queue("held")
+    (row,) = rows(spool, "held")
     assert (row.destination, row.reason, row.attempts) == ("pacs", "status 0xC000", 1)
     assert await spool.due("pacs", limit=10, now=clock()) == []
     assert len(await spool.due("other", limit=10, now=clock())) == 1
@@ -143,10 +153,10 @@ async def test_what_a_person_dropped_in_flight_stays_dropped(
 ) -> None:
     await keep(spool, "1.2.1", "pacs")
     delivery = await one_due(spool, "pacs", clock)
-    assert await spool.drop(delivery.delivery_id) == 1
-    before = await spool.queue()
+    assert by_hand(spool, "drop", delivery.delivery_id) == 1
+    before = rows(spool)
     await spool.settle(delivery, verdict)
-    assert await spool.queue() == before
+    assert rows(spool) == before
     assert states(before) == ["dropped"]
 
 
@@ -155,11 +165,67 @@ async def test_what_a_person_holds_in_flight_is_not_put_off_but_may_be_confirmed
 ) -> None:
     await keep(spool, "1.2.1", "pacs")
     delivery = await one_due(spool, "pacs", clock)
-    await spool.hold("1.2.1")
+    by_hand(spool, "hold", "1.2.1")
     await spool.settle(delivery, VERDICTS[1])
-    assert states(await spool.queue()) == ["held"]
+    assert states(rows(spool)) == ["held"]
     await spool.settle(delivery, VERDICTS[0])
-    assert states(await spool.queue()) == ["delivered"]
+    assert states(rows(spool)) == ["delivered"]
+
+
+HOUR = timedelta(hours=1)
+
+
+async def put_off(spool: Spool, clock: Clock) -> None:
+    """One that waits for its retry, and one that was never tried."""
+    await keep(spool, "1.2.1", "pacs", received_at=clock())
+    delivery = await one_due(spool, "pacs", clock)
+    await spool.settle(delivery, Deferred(TemporaryFailure("busy"), clock() + HOUR))
+    await keep(spool, "1.2.2", "viewer", received_at=clock())
+
+
+async def test_after_the_clock_was_set_back_what_is_put_off_too_far_is_due_now(
+    spool: Spool, clock: Clock
+) -> None:
+    clock.advance(days=30)
+    await put_off(spool, clock)
+    assert await spool.bring_forward(clock()) == 0
+    clock.advance(days=-30)
+    assert await spool.bring_forward(clock()) == 2
+    for destination in ("pacs", "viewer"):
+        assert (await one_due(spool, destination, clock)).due_at == START
+    assert (await one_due(spool, "pacs", clock)).attempts == 1
+    assert await spool.bring_forward(clock()) == 0
+
+
+async def test_a_clock_that_was_set_back_before_the_start_holds_nothing_up(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    clock.advance(hours=3)
+    await put_off(spool, clock)
+    await spool.aclose()
+    clock.advance(hours=-3)
+    again = Spool.open(folder, clock=clock, refuse_below_free=0, longest_retry=HOUR)
+    assert (await one_due(again, "pacs", clock)).due_at == START
+    assert (await one_due(again, "viewer", clock)).due_at == START
+    await again.aclose()
+
+
+async def test_a_restart_does_not_cut_a_retry_short(
+    spool: Spool, folder: Path, clock: Clock
+) -> None:
+    await put_off(spool, clock)
+    await spool.aclose()
+    again = Spool.open(folder, clock=clock, refuse_below_free=0, longest_retry=HOUR)
+    assert await again.next_due_at("pacs") == START + HOUR
+    await again.aclose()
+
+
+async def test_what_is_owed_by_destination_and_route(spool: Spool, clock: Clock) -> None:
+    for number in range(3):
+        await keep(spool, f"1.2.{number}", "pacs")
+    await keep(spool, "1.2.9", "pacs", "viewer")
+    await spool.settle((await spool.due("pacs", limit=1, now=clock()))[0], VERDICTS[0])
+    assert await spool.owed() == {Owed("pacs", "to-pacs"): 3, Owed("viewer", "to-viewer"): 1}
 
 
 async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:
@@ -171,7 +237,7 @@ async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:
     await spool.settle(deliveries[0], VERDICTS[0])
     await spool.settle(deliveries[1], VERDICTS[2])
     await spool.settle(deliveries[3], VERDICTS[1])
-    await spool.drop(deliveries[4].delivery_id)
+    by_hand(spool, "drop", deliveries[4].delivery_id)
     counts = await spool.counts()
     assert counts.destinations == {
         "pacs": DestinationCounts(
@@ -187,6 +253,31 @@ async def test_counts_by_destination(spool: Spool, clock: Clock) -> None:
     assert (counts.instances, counts.size) == (7, 36)
 
 
+async def test_counting_costs_the_same_however_much_there_is(spool: Spool, folder: Path) -> None:
+    """Counted in steps of SQLite's virtual machine."""
+
+    async def steps_with(more: int) -> int:
+        for number in range(more):
+            await keep(spool, f"1.2.{more}.{number}", "pacs")
+        steps: list[None] = []
+        with closing(connect(folder / LEDGER, "ro")) as connection:
+            connection.set_progress_handler(lambda: steps.append(None), 1)
+            counted = queries.counts(connection)
+        assert counted.instances == counted.destinations["pacs"].owed > 0
+        return len(steps)
+
+    few = await steps_with(3)
+    assert await steps_with(300) <= few + 5
+
+
+async def test_a_contradiction_between_sums_and_rows_is_found(spool: Spool, folder: Path) -> None:
+    await keep(spool, "1.2.1", "pacs")
+    with closing(connect(folder / LEDGER)) as connection:
+        connection.execute("UPDATE standing SET tried = 7")
+        (found,) = queries.contradictions(connection)
+    assert "running sums" in found
+
+
 async def test_a_restart_goes_on_where_it_stopped(
     spool: Spool, folder: Path, clock: Clock
 ) -> None:
@@ -197,7 +288,7 @@ async def test_a_restart_goes_on_where_it_stopped(
     await again.aclose()
 
 
-async def test_what_was_never_acknowledged_is_swept_at_start(
+async def test_what_was_never_acknowledged_is_out_of_the_way_after_a_start(
     spool: Spool, folder: Path, clock: Clock
 ) -> None:
     kept = await keep(spool, "1.2.1", "pacs")
@@ -211,6 +302,7 @@ async def test_what_was_never_acknowledged_is_swept_at_start(
     await spool.aclose()
     again = Spool.open(folder, clock=clock, refuse_below_free=0)
     assert sorted(kept.file.parent.iterdir()) == [kept.file, stranger]
+    assert (folder / "orphans/7.dcm").read_bytes() == b"renamed, but not in the ledger"
     assert not unfinished.path.exists()
     assert not derived.exists()
     assert (await keep(again, "1.2.2")).spool_id == 8
@@ -225,7 +317,7 @@ async def test_what_is_owed_of_a_vanished_file_is_held_at_start(
     await spool.aclose()
     lost.file.unlink()
     again = Spool.open(folder, clock=clock)
-    assert [(row.state, row.reason) for row in await again.queue()] == [
+    assert [(row.state, row.reason) for row in rows(again)] == [
         ("held", f"the spool file is missing: {lost.file}"),
         ("owed", ""),
     ]
@@ -332,10 +424,10 @@ async def test_a_row_that_cannot_be_written_fails_alone(spool: Spool) -> None:
     batch = (keep(spool, uid, "pacs") for uid in ("1.2.1", "1.2.\udcff", "1.2.3"))
     first, bad, last = await asyncio.gather(*batch, return_exceptions=True)
     assert isinstance(bad, TemporaryFailure)
-    assert {row.sop_instance_uid for row in await spool.queue()} == {"1.2.1", "1.2.3"}
+    assert {row.sop_instance_uid for row in rows(spool)} == {"1.2.1", "1.2.3"}
     assert first.file.is_file()
     assert last.file.is_file()
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
 
 
 async def test_a_ledger_that_cannot_be_written_refuses_and_heals(
@@ -352,7 +444,7 @@ async def test_a_ledger_that_cannot_be_written_refuses_and_heals(
     other.close()
     after = await keep(spool, "1.2.3", "pacs")
     assert sorted(before.file.parent.iterdir()) == [before.file, after.file]
-    assert await spool.contradictions() == []
+    assert contradictions(spool) == []
 
 
 async def test_a_ledger_of_a_newer_gateway_is_refused_in_one_sentence(

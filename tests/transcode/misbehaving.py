@@ -8,6 +8,7 @@ import ctypes
 import os
 import resource
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.matrix import proven
 
-CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE, BURN = range(60001, 60009)
+CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE, BURN, SLOW = range(60001, 60010)
+SECONDS_PER_SLOW_FRAME = 0.1
 
 
 class Misbehaving:
@@ -54,13 +56,16 @@ def _have(accident: int) -> None:
             signal.pause()
     while accident == BURN:
         pass
+    if accident == SLOW:
+        time.sleep(SECONDS_PER_SLOW_FRAME)
+        return
     if accident == MEMORY:
         np.ones(1 << 32, "u1")
     raise RuntimeError("this decoder gives up")
 
 
-FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, BURN))
-SECOND = Misbehaving("second", (ALL_CRASH,))
+FIRST = Misbehaving("first", (CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, BURN, SLOW))
+SECOND = Misbehaving("second", (ALL_CRASH, SLOW))
 
 
 class Witness(Misbehaving):

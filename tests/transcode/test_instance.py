@@ -1,5 +1,6 @@
 """One file in, one file out: what changes, what does not, and what is refused."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,49 @@ def test_words_of_8_bit_pixels_are_swapped_as_words(tmp_path: Path) -> None:
     ds["PixelData"].VR = "OW"
     source = save(tmp_path / "in.dcm", ds, EXPLICIT_BE)
     assert result(source, EXPLICIT_LE).PixelData == bytes((1, 2, 3, 4))
+
+
+def most_memory(source: Path, target: str, **more: Any) -> int:
+    """The most bytes that were held at once while ``source`` was transcoded."""
+    tracemalloc.start()
+    try:
+        transcode(source, target, source.with_name("out.dcm"), **more)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rendition"),
+    [
+        (EXPLICIT_LE, EXPLICIT_BE, Rendition()),
+        (EXPLICIT_BE, IMPLICIT_LE, Rendition()),
+        (EXPLICIT_BE, EXPLICIT_LE, Rendition(planar="separate")),
+    ],
+)
+def test_the_byte_order_of_a_large_object_is_changed_in_little_memory(
+    source: str, target: str, rendition: Rendition, tmp_path: Path
+) -> None:
+    images = np.arange(24 * 512 * 512 * 3, dtype="u4").astype("<u2").reshape(24, 512, 512, 3)
+    ds = header(512, 512, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=24)
+    ds.PixelData = images.astype(">u2" if source == EXPLICIT_BE else "<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+    stored = save(tmp_path / "in.dcm", ds, source)
+    assert most_memory(stored, target, rendition=rendition) < images.nbytes // 2
+    out = pydicom.dcmread(tmp_path / "out.dcm")
+    assert out.get("PlanarConfiguration") == (1 if rendition.planar else 0)
+    assert little_endian_pixels(out) == images.tobytes()
+
+
+def test_frames_of_words_that_end_within_a_word_are_swapped_too(tmp_path: Path) -> None:
+    images = noise(4, 3, 1, 3, bits=8)
+    ds = header(3, 1, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=4)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData = images.reshape(-1).view("u2").byteswap().tobytes()
+    ds["PixelData"].VR = "OW"
+    source = save(tmp_path / "in.dcm", ds, EXPLICIT_BE)
+    out = result(source, rendition=Rendition(planar="separate"))
+    assert little_endian_pixels(out) == images.tobytes()
 
 
 def test_native_ybr_full_422_becomes_rgb_for_a_node_that_reads_only_rgb(tmp_path: Path) -> None:

@@ -12,18 +12,23 @@ import pydicom
 import pytest
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import Checks
+from gateway.model import Checks, Rendition
 from gateway.transcode import worker
+from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.instance import Transcoded
-from gateway.transcode.pool import TranscodePool
+from gateway.transcode.pool import TranscodePool, frames_per_range
+from gateway.transfer_syntax import DEFLATED
 from tests.transcode import misbehaving
 from tests.transcode.objects import (
+    EXPLICIT_BE,
     EXPLICIT_LE,
     IMPLICIT_LE,
+    J2K_LOSSLESS,
     JPEG_LS,
     encapsulated,
     header,
     little_endian_pixels,
+    save,
 )
 
 RNG = np.random.default_rng(5)
@@ -104,6 +109,17 @@ async def test_failures_keep_their_kind_on_the_way_out_of_a_worker(
         await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
 
 
+async def test_what_is_too_long_uncompressed_is_no_undecodable_instance(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    stream = bytearray(imagecodecs.jpeg2k_encode(np.zeros((8, 8), "u2"), codecformat="j2k"))
+    stream[8:16] = stream[24:32] = (16000).to_bytes(4, "big") * 2
+    ds = header(16000, 16000, NumberOfFrames=9)
+    source = encapsulated(tmp_path / "in.dcm", ds, J2K_LOSSLESS, [bytes(stream)] * 9)
+    with pytest.raises(NativeTooLong, match="it can only be sent as stored"):
+        await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+
+
 async def test_many_small_instances_go_as_one_task(pool: TranscodePool, tmp_path: Path) -> None:
     sources = [object_of(tmp_path, 1, f"{n}.dcm")[0] for n in range(5)]
     sources[3].write_bytes(b"no DICOM at all")
@@ -133,12 +149,14 @@ async def test_a_batch_whose_worker_is_lost_is_taken_one_by_one(
     ]
 
 
-def many_frames(folder: Path, accident: int = 0) -> tuple[Path, np.ndarray]:
-    """30 frames of 512 kB, the 17th of which may ask for an accident."""
+def many_frames(
+    folder: Path, accident: int = 0, where: int | slice = 16
+) -> tuple[Path, np.ndarray]:
+    """30 frames of 512 kB, the 17th of which (or those at ``where``) may ask for an accident."""
     images = np.arange(30 * 512 * 512, dtype="u4").reshape(30, 512, 512).astype("<u2")
     images[:, 0, 0] = 1
     if accident:
-        images[16, 0, 0] = accident
+        images[where, 0, 0] = accident
     streams = [imagecodecs.jpegls_encode(image) for image in images]
     ds = header(512, 512, NumberOfFrames=30)
     return encapsulated(folder / "many.dcm", ds, JPEG_LS, streams), images
@@ -166,14 +184,60 @@ async def test_one_bad_frame_of_many_restarts_all_with_the_next_decoder(
     assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
 
 
+@pytest.mark.parametrize("syntax", [IMPLICIT_LE, DEFLATED, EXPLICIT_BE])
+async def test_many_native_frames_are_rendered_from_their_own_places(
+    pool: TranscodePool, tmp_path: Path, syntax: str
+) -> None:
+    images = RNG.integers(0, 256, (30, 512, 512, 3)).astype("u1")
+    ds = header(512, 512, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=30)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData = images.tobytes()
+    ds["PixelData"].VR = "OW" if syntax == IMPLICIT_LE else "OB"
+    source = save(tmp_path / "in.dcm", ds, syntax)
+    wanted = Rendition(planar="separate")
+    await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", wanted)
+    out = pydicom.dcmread(tmp_path / "out.dcm")
+    assert out.PlanarConfiguration == 1
+    assert little_endian_pixels(out) == images.tobytes()
+
+
 def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     source, _ = many_frames(tmp_path)
     small, _ = object_of(tmp_path, 1)
-    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
-    none = Checks()
-    assert isinstance(worker.transcode_or_split(source, *arguments, 2, none), worker.Split)
-    assert isinstance(worker.transcode_or_split(source, *arguments, 1, none), Transcoded)
-    assert isinstance(worker.transcode_or_split(small, *arguments, 2, none), Transcoded)
+    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", Rendition(), 0, Checks())
+    assert isinstance(worker.transcode_or_split(source, *arguments), worker.Split)
+    assert isinstance(worker.transcode_or_split(small, *arguments), Transcoded)
+
+
+async def test_a_lone_worker_has_its_time_for_a_range_and_not_for_the_whole(
+    tmp_path: Path,
+) -> None:
+    source, images = many_frames(tmp_path, misbehaving.SLOW, slice(None))
+    assert len(images) * misbehaving.SECONDS_PER_SLOW_FRAME > 2
+    pool = TranscodePool(1, seconds=2, prepare=misbehaving.prepare)
+    try:
+        done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    finally:
+        await pool.aclose()
+    assert (done.decoder, done.notes) == ("first", ())
+    assert little_endian_pixels(pydicom.dcmread(tmp_path / "out.dcm")) == images.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("workers", "frames", "frame_bytes", "ranges"),
+    [
+        (1, 16, 1 << 20, 16),
+        (1, 160, 1 << 20, 16),
+        (8, 160, 1 << 20, 32),
+        (1, 8000, 512 << 10, 32),
+        (2, 9, 400 << 20, 9),
+    ],
+)
+def test_a_range_is_short_whatever_the_number_of_workers(
+    workers: int, frames: int, frame_bytes: int, ranges: int
+) -> None:
+    step = frames_per_range(workers, frames, frame_bytes)
+    assert -(-frames // step) == ranges
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
@@ -206,15 +270,6 @@ async def test_a_decoder_that_burns_processor_time_is_ended_by_the_kernel(tmp_pa
         await pool.aclose()
     said = f"first brought its worker down (signal {int(signal.SIGXCPU)})"
     assert (done.decoder, done.notes) == ("second", (said,))
-
-
-def test_a_single_worker_takes_a_very_large_object_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, _ = many_frames(tmp_path)
-    monkeypatch.setattr(worker, "MUST_SPLIT", 8 << 20)
-    arguments = (EXPLICIT_LE, tmp_path / "out.dcm", worker.Rendition(), 0)
-    assert isinstance(worker.transcode_or_split(source, *arguments, 1, Checks()), worker.Split)
 
 
 async def test_a_frame_of_8192_by_8192_comes_through(tmp_path: Path) -> None:

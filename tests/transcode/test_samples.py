@@ -109,6 +109,18 @@ def test_sixteen_bit_ybr_full_has_its_middle_at_32768() -> None:
     assert to_rgb(grey).tolist() == [[[1234, 1234, 1234]]]
 
 
+def test_ybr_full_takes_its_range_from_bits_stored() -> None:
+    grey = np.array([[[1000, 2048, 2048]]], "<u2")
+    assert to_rgb(grey, 12).tolist() == [[[1000, 1000, 1000]]]
+    assert to_rgb(np.array([[[4095, 4095, 2048]]], "<u2"), 12).tolist() == [[[4095, 3391, 4095]]]
+
+
+def test_what_stands_above_bits_stored_is_no_part_of_a_colour() -> None:
+    grey = np.array([[[0xF000 | 1000, 2048, 2048]]], "<u2")
+    assert to_rgb(grey, 12).tolist() == [[[1000, 1000, 1000]]]
+    assert to_rgb(grey.view("<i2"), 12).tolist() == [[[1000, 1000, 1000]]]
+
+
 def test_ybr_full_422_shares_its_chroma_between_two_pixels() -> None:
     out = spread_422(bytes((10, 20, 1, 2, 30, 40, 3, 4)), 2, 2)
     assert out.tolist() == [[[10, 1, 2], [20, 1, 2]], [[30, 3, 4], [40, 3, 4]]]

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from gateway.failures import PermanentFailure
-from gateway.model import Checks, Verification
+from gateway.model import Checks, Rendition, Verification
 from gateway.transcode import decoders
 from gateway.transcode.backends import gdcm, pillow
 from gateway.transcode.backends import imagecodecs as libraries
@@ -122,6 +122,22 @@ def test_native_pixels_have_digests_and_need_no_verification(tmp_path: Path, tar
     assert (done.decoder, done.verification) == ("", None)
     assert done.stored_digest == hashlib.sha256(image.tobytes()).hexdigest()
     assert done.native_digest == hashlib.sha256(out.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("target", [EXPLICIT_LE, EXPLICIT_BE])
+def test_swapped_pixels_that_are_rendered_anew_have_digests(tmp_path: Path, target: str) -> None:
+    """Words of the other byte order are swapped piece by piece where they are read."""
+    image = RNG.integers(0, 1 << 16, (2, 6, 4, 3)).astype(">u2")
+    ds = header(6, 4, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL", NumberOfFrames=2)
+    ds.PixelData = image.tobytes()
+    ds["PixelData"].VR = "OW"
+    source = save(tmp_path / "in.dcm", ds, EXPLICIT_BE)
+    rendition = Rendition(color="RGB")
+    done = transcode(source, target, tmp_path / "out", rendition=rendition, checks=LOSSLESS)
+    made = pydicom.dcmread(tmp_path / "out")
+    assert made.PhotometricInterpretation == "RGB"
+    assert done.native_digest == hashlib.sha256(made.PixelData).hexdigest()
+    assert done.stored_digest == hashlib.sha256(image.astype("<u2").tobytes()).hexdigest()
 
 
 def test_where_one_lineage_exists_the_record_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""Derived files: made when there is room, made once, and with a word on what was decided."""
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.deliver.derive import Derivations, Derived
+from gateway.failures import TemporaryFailure
+from gateway.model import Checks, Instance, Rendition
+from gateway.spool import Spool
+from gateway.transfer_syntax import EXPLICIT_LE, J2K
+from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, Made
+
+AS_IT_IS = Rendition()
+NOTES = ("Bits Stored mended", "a Digital Signature over Pixel Data no longer holds")
+
+
+class Noting(FakeTranscoder):
+    """Has something to say of what it makes."""
+
+    notes: tuple[str, ...] = NOTES
+
+    async def transcode(
+        self,
+        source: Path,
+        target: str,
+        out: Path,
+        rendition: Rendition = AS_IT_IS,
+        checks: Checks = Checks(),  # noqa: B008 - a frozen value
+    ) -> Made:
+        await super().transcode(source, target, out, rendition, checks)
+        return Made(notes=self.notes)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> FakeSpool:
+    return FakeSpool(tmp_path, FakeTime())
+
+
+def instance_in(spool: FakeSpool) -> Instance:
+    spool.keep("pacs", syntax=J2K)
+    return spool.rows[1].delivery.instance
+
+
+async def test_nothing_is_made_where_the_disk_has_not_half_the_watermark_left(
+    spool: FakeSpool,
+) -> None:
+    transcoder, instance = FakeTranscoder(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    spool.free = 0.49
+    with pytest.raises(TemporaryFailure, match="too little is free"):
+        await derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    assert transcoder.calls == []
+    spool.free = 0.51
+    made = await derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    spool.free = 0.0
+    assert await derivations.derive(instance, EXPLICIT_LE, AS_IT_IS) == made
+    assert len(transcoder.calls) == 1
+
+
+async def test_half_the_watermark_is_left_to_derived_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool.open(tmp_path / "spool", clock=FakeTime().clock, refuse_below_free=1_000_000)
+    room = SimpleNamespace(f_bavail=0, f_frsize=1, f_files=0, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    room.f_bavail = 500_000
+    spool.check_room(0.5)
+    with pytest.raises(TemporaryFailure, match="fewer than the 1000000 of spool"):
+        spool.create()
+    room.f_bavail = 499_999
+    with pytest.raises(TemporaryFailure, match="fewer than the 500000 that are 50% of spool"):
+        spool.check_room(0.5)
+    monkeypatch.undo()
+    await spool.aclose()
+
+
+async def test_what_was_decided_is_told_with_the_file_and_in_the_log(spool: FakeSpool) -> None:
+    instance = instance_in(spool)
+    derivations = Derivations(spool, Noting())
+    with capture_logs() as lines:
+        made = await derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    assert made == Derived(made.file, EXPLICIT_LE, "fake", NOTES)
+    assert await derivations.derive(instance, EXPLICIT_LE, AS_IT_IS) == made
+    (line,) = lines
+    assert line["log_level"] == "info"
+    assert line["notes"] == "; ".join(NOTES)
+    assert (line["decoder"], line["photometric"]) == ("fake", "RGB")
+
+
+async def test_without_notes_the_line_is_for_debugging(spool: FakeSpool) -> None:
+    derivations = Derivations(spool, FakeTranscoder())
+    with capture_logs() as lines:
+        await derivations.derive(instance_in(spool), EXPLICIT_LE, AS_IT_IS)
+    assert [(line["log_level"], "notes" in line) for line in lines] == [("debug", False)]
+
+
+async def test_who_comes_between_the_file_and_its_record_waits_for_both(spool: FakeSpool) -> None:
+    """A passport is recorded before any delivery of the file can be settled."""
+    transcoder, instance = FakeTranscoder(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    transcoder.gate.clear()
+    first = asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS))
+    await asyncio.sleep(0)
+    spool.derived_path(instance, EXPLICIT_LE).write_bytes(b"renamed by the worker")
+    second = asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS))
+    await asyncio.sleep(0)
+    assert not second.done()
+    transcoder.gate.set()
+    assert await second == await first
+    assert (await second).decoder == "fake"
+    assert list(spool.passports) == [(instance.spool_id, EXPLICIT_LE)]

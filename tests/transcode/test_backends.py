@@ -223,11 +223,11 @@ def test_errors_of_openjph_that_python_cannot_raise_are_seen() -> None:
     form = form_of(bytes(stream), HTJ2K_LOSSLESS, 8, 1)
     assert codecs.supports(form)
     start = stream.index(b"\xff\x93")
-    seen = 0
-    for at in range(start + 2, len(stream) - 2, 5):
+    seen, places = 0, range(start + 2, len(stream) - 2, 5)
+    for at in places:
         damaged = bytes(stream[:at]) + b"\xff\xff\xff" + bytes(stream[at + 3 :])
         try:
             codecs.decode(damaged, form)
         except (ValueError, RuntimeError):
             seen += 1
-    assert seen
+    assert seen > len(places) // 2

@@ -7,7 +7,7 @@ inside whatever stands around it (6.2.2). Group lengths outside group 0002 are r
 left out where they would be wrong.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from gateway.dataset.heads import (
     ITEM,
     ITEM_DELIMITER,
     SEQUENCE_DELIMITER,
+    SHORT_CODES,
     SHORT_VRS,
     UNDEFINED,
     Buffer,
@@ -32,11 +33,15 @@ from gateway.dataset.heads import (
     name,
     too_many,
 )
-from gateway.dataset.scope import Scope, tells
+from gateway.dataset.scope import TELLING, Scope, tells
 from gateway.failures import PermanentFailure
 from gateway.transfer_syntax import TransferSyntax
 
 _LONG_VALUE: Final = 4096
+_HELD: Final = 1 << 20
+"""Bytes of a data set that are copied at once, to be read the faster."""
+_LENGTHS: Final = tuple(length.to_bytes(4, "little") for length in range(_LONG_VALUE + 1))
+_TAG_VR_LENGTH: Final = Struct("<HH2sH").unpack_from
 _LONGEST_SHORT: Final = 0xFFFE
 _BEYOND: Final = 0xFFFFFFFF
 _PADDED_BY_ZERO: Final = frozenset(("UI", "OB", "UN"))
@@ -81,6 +86,8 @@ def rewrite(
     if now.explicit and not was.explicit:
         scope.look_ahead(view, elements_of(view, start, end, was, limits))
     pending = _Pending(changes)
+    if was is EXPLICIT and now is IMPLICIT and end - start <= _HELD:
+        found = _odd_ones(view, start, end, writer, pending, limits)
     for element in found:
         if pending.first <= element.tag:
             pending.write_up_to(element.tag, writer)
@@ -88,6 +95,26 @@ def rewrite(
             writer.element(view, element, was, scope, 0)
     pending.write_up_to(_BEYOND, writer)
     return writer.pieces()
+
+
+def _odd_ones(
+    view: memoryview, start: int, end: int, writer: "_Writer", pending: "_Pending", limits: Limits
+) -> Iterator[Element]:
+    """Write the plain elements of an Explicit VR Little Endian data set without their VRs; the
+    others, and those that ``pending`` has a say in, are yielded in between.
+    """
+    data = bytes(view[start:end])
+    position, count = start, 0
+    while count <= limits.elements:
+        position, plain = writer.shortened(data, position - start, pending)
+        position += start
+        count += plain + 1
+        odd = next(elements_of(view, position, end, EXPLICIT, limits), None)
+        if odd is None:
+            return
+        yield odd
+        position = odd.end
+    raise too_many("elements in a data set", limits.elements, position, 0)
 
 
 def _splice(
@@ -124,6 +151,7 @@ class _Pending:
         new = [(tag, value) for tag, value in changes.items() if value is not None]
         self._new = sorted(new, reverse=True)
         self.first = self._new[-1][0] if new else _BEYOND + 1
+        self.touched = TELLING.union(changes)
 
     def write_up_to(self, tag: int, writer: "_Writer") -> None:
         """Write the changes of all tags up to this one."""
@@ -160,6 +188,33 @@ class _Writer:
         if self._gathered:
             self._done.append(memoryview(self._gathered))
             self._gathered = bytearray()
+
+    def shortened(self, data: bytes, position: int, pending: "_Pending") -> tuple[int, int]:
+        """Write elements of short VRs from ``position`` on as Implicit VR has them.
+
+        The position of the first that is not plain, and how many were.
+        """
+        head, codes, lengths, out = _TAG_VR_LENGTH, SHORT_CODES, _LENGTHS, self._gathered
+        touched, before, last, count = pending.touched, pending.first, len(data), 0
+        while position + 8 <= last:
+            group, number, code, length = head(data, position)
+            tag, stop = group << 16 | number, position + 8 + length
+            if (
+                code not in codes
+                or length > _LONG_VALUE
+                or stop > last
+                or not number
+                or not 8 <= group < 0x7FE0
+                or tag >= before
+                or tag in touched
+                or (group & 1 and number < 0x100)
+            ):
+                break
+            out += data[position : position + 4]
+            out += lengths[length]
+            out += data[position + 8 : stop]
+            position, count = stop, count + 1
+        return position, count
 
     def element(
         self, data: memoryview, element: Element, form: Form, scope: Scope, depth: int

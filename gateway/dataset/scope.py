@@ -12,7 +12,8 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _WAVEFORM_BITS_ALLOCATED: Final = 0x54001004
 _WAVEFORM: Final = 0x5400
 _ITEMS: Final = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
-_TELLING: Final = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS_ALLOCATED))
+TELLING: Final = frozenset((_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _WAVEFORM_BITS_ALLOCATED))
+"""The elements on whose values the VRs of others depend."""
 
 
 class Scope:
@@ -29,14 +30,14 @@ class Scope:
         for tag, _, _, value, length, _ in source:
             if tag > _PIXEL_REPRESENTATION:
                 return
-            if tag in _TELLING:
+            if tag in TELLING:
                 self.note(tag, data[value : value + length])
 
     def note(self, tag: int, value: Buffer, little: bool = True) -> None:
         """Remember a value that others depend on: ``tells(tag)``."""
-        if tag in _TELLING and len(value) == 2:
+        if tag in TELLING and len(value) == 2:
             self._said[tag] = int.from_bytes(value, "little" if little else "big")
-        elif tag not in _TELLING:
+        elif tag not in TELLING:
             creator = bytes(value[:64]).decode("latin-1").strip(" \0")
             self._creators[tag >> 8 & ~0xFF | tag & 0xFF] = creator
 
@@ -68,4 +69,4 @@ class Scope:
 
 def tells(tag: int) -> bool:
     """Whether the VR of other elements may depend on this one: a private creator also (7.8.1)."""
-    return tag & 0x1FF00 == 0x10000 or tag in _TELLING
+    return tag & 0x1FF00 == 0x10000 or tag in TELLING

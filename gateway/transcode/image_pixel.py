@@ -28,6 +28,7 @@ EXTENDED_LENGTHS: Final = 0x7FE00002
 TOTAL_LENGTH: Final = 0x7FE00003
 PIXEL_DATA: Final = 0x7FE00010
 _OVERLAY_BIT: Final = 0x60000102
+_DEEPEST: Final = 32
 
 Changes: TypeAlias = dict[int, NewValue | None]
 
@@ -143,6 +144,10 @@ def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tupl
     stated = (header.rows, header.columns, header.samples)
     if stated != (found.rows, found.columns, found.components):
         raise PermanentFailure(different(stated, found))
+    if not 1 <= found.precision <= _DEEPEST:
+        raise PermanentFailure(
+            f"the codestream has samples of {found.precision} bits; 1 to {_DEEPEST} are decoded"
+        )
     notes: list[str] = []
     header = _mend_depth(header, found.precision, notes)
     if found.coding in SIGNED:

@@ -32,6 +32,7 @@ from gateway.transcode.worker import (
     decode_range,
     decoder_names,
     digests_of,
+    guarded,
     initialize,
     ready,
     transcode_each,
@@ -241,7 +242,7 @@ class TranscodePool:
     async def _once(self, pool: Any, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Run a task in a worker of this pool. Raises BrokenProcessPool when it has none left."""
         try:
-            future = pool.schedule(function, args=arguments, timeout=self._seconds)
+            future = pool.schedule(guarded, args=(function, *arguments), timeout=self._seconds)
         except RuntimeError as error:
             raise BrokenProcessPool(str(error)) from error
         try:

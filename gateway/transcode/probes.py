@@ -122,7 +122,9 @@ def cell_of(form: FrameFormat) -> Cell:
     packed = form.bits_allocated == 1 or form.precision == 1
     precision = 1 if packed else form.precision
     floor = 7 if form.coding is Coding.JPEG_LS else 8
-    depth = 1 if precision == 1 else next(d for d in DEPTHS if d >= max(precision, floor))
+    depth = (
+        1 if precision == 1 else next((d for d in DEPTHS if d >= max(precision, floor)), precision)
+    )
     colour = ""
     if form.coding in _DCT and form.samples_per_pixel > 1:
         colour = form.photometric + (" converted" if form.convert else "")

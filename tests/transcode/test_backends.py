@@ -13,6 +13,7 @@ from gateway.transcode.decoders import BACKENDS, ROWS, candidates
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.samples import conform
 from gateway.transfer_syntax import (
+    HTJ2K_LOSSLESS,
     J2K,
     J2K_LOSSLESS,
     JPEG_BASELINE,
@@ -214,3 +215,19 @@ def test_every_backend_says_what_it_is() -> None:
 
 def test_every_coding_has_a_decoder() -> None:
     assert set(ROWS) == set(Coding)
+
+
+def test_errors_of_openjph_that_python_cannot_raise_are_seen() -> None:
+    """imagecodecs lets them pass, and returns what was decoded so far."""
+    stream = bytearray(imagecodecs.htj2k_encode(picture(8, 1), reversible=True))
+    form = form_of(bytes(stream), HTJ2K_LOSSLESS, 8, 1)
+    assert codecs.supports(form)
+    start = stream.index(b"\xff\x93")
+    seen, places = 0, range(start + 2, len(stream) - 2, 5)
+    for at in places:
+        damaged = bytes(stream[:at]) + b"\xff\xff\xff" + bytes(stream[at + 3 :])
+        try:
+            codecs.decode(damaged, form)
+        except (ValueError, RuntimeError):
+            seen += 1
+    assert seen > len(places) // 2

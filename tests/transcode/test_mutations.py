@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.dataset.part10 import read_file_meta
 from gateway.failures import Failure
 from gateway.transcode.form import Coding
 from gateway.transcode.instance import transcode
@@ -31,7 +32,8 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
     """Bits turned, bytes set to extremes, a piece cut out, doubled, or the end cut off."""
     changed = bytearray(content)
     kind = chance.randrange(5)
-    first = 132 if chance.random() < 0.5 else len(changed) * 2 // 3
+    begin = read_file_meta(content).dataset_offset
+    first = begin if chance.random() < 0.5 else len(changed) * 2 // 3
     for _ in range(chance.choice((1, 1, 2, 8))):
         at = chance.randrange(first, len(changed))
         if kind == 0:

@@ -305,3 +305,22 @@ async def test_a_closed_pool_says_try_later(tmp_path: Path) -> None:
     source, _ = object_of(tmp_path, 1)
     with pytest.raises(TemporaryFailure, match="stopped"):
         await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+
+
+async def test_a_stop_iteration_in_a_worker_does_not_leave_its_task_waiting() -> None:
+    pool = TranscodePool(1)
+    try:
+        with pytest.raises(RuntimeError, match="an iterator ended early"):
+            await asyncio.wait_for(pool._run(misbehaving.end_early), 30)
+    finally:
+        await pool.aclose()
+
+
+async def test_samples_deeper_than_32_bits_are_refused(tmp_path: Path) -> None:
+    stream = bytearray(
+        imagecodecs.jpeg2k_encode(np.zeros((8, 8), "u2"), level=0, codecformat="j2k")
+    )
+    stream[42] = 37
+    source = encapsulated(tmp_path / "in.dcm", header(8, 8), J2K_LOSSLESS, [bytes(stream)])
+    with pytest.raises(PermanentFailure, match="samples of 38 bits"):
+        worker.transcode_or_split(source, EXPLICIT_LE, tmp_path / "o", Rendition(), 0, Checks())

@@ -5,6 +5,7 @@ chroma and convert nothing. A JPEG that was recompressed as JPEG XL is restored,
 the JPEG it was.
 """
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -92,7 +93,16 @@ def _jpeg_2000_arrays(frame: Any, form: FrameFormat) -> Any:
 
 
 def _htj2k(frame: Any, form: FrameFormat) -> Any:
-    return _library().htj2k_decode(frame)
+    """OpenJPH's errors amid the picture reach Python as ones that cannot be raised: seen here."""
+    ignored: list[Any] = []
+    before, sys.unraisablehook = sys.unraisablehook, ignored.append
+    try:
+        samples = _library().htj2k_decode(frame)
+    finally:
+        sys.unraisablehook = before
+    if ignored:
+        raise ValueError(f"OpenJPH: {ignored[0].exc_value}")
+    return samples
 
 
 def _jpeg_xl(frame: Any, form: FrameFormat) -> Any:

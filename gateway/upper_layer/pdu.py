@@ -35,8 +35,8 @@ RELEASE_RQ, RELEASE_RP, ABORT = 5, 6, 7
 MAX_CONTEXTS = 128
 MAX_SYNTAXES = 64
 MAX_USER_ITEMS = 1024
-MAX_ASSOCIATE_LENGTH = 163_840
-"""Bytes of an A-ASSOCIATE PDU's body: 128 contexts of 45 transfer syntaxes fit."""
+MAX_ASSOCIATE_LENGTH = 196_608
+"""Bytes of an A-ASSOCIATE PDU's body: 128 contexts of 56 transfer syntaxes fit."""
 
 _HEAD = struct.Struct(">BxL")
 _ITEM = struct.Struct(">BxH")

@@ -37,8 +37,7 @@ def serve(
     except Failure as failure:
         _stop(str(failure))
     except OSError as error:
-        listens = settings.gateway.dicom.listen, settings.gateway.web.listen
-        _stop(f"cannot listen on {' or '.join(map(str, listens))}: {error.strerror or error}")
+        _stop(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def configuration(file: Path | None) -> Config:

@@ -23,6 +23,7 @@ from gateway.transcode.survey import (
     markdown,
     survey,
 )
+from gateway.transfer_syntax import name_of
 
 _HEAT: Final = ((0.8, "black on green3"), (0.4, "black on dark_sea_green2"), (0.0, "on grey30"))
 
@@ -54,8 +55,13 @@ def _for_machines(rows: Sequence[Row]) -> dict[str, object]:
 
 def _show(rows: Sequence[Row], matrix: Matrix) -> None:
     console = Console()
-    table = Table(title="proven test pictures, and millions of samples per second", box=None)
-    table.add_column("transfer syntax", no_wrap=False)
+    table = Table(
+        title="proven test pictures, and millions of samples per second",
+        box=None,
+        padding=(0, 0),
+        collapse_padding=True,
+    )
+    table.add_column("transfer syntax", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="center")
     table.add_column("serves")
@@ -64,8 +70,7 @@ def _show(rows: Sequence[Row], matrix: Matrix) -> None:
         squares = [_square(one, fastest) for one in row.squares]
         if not squares:
             continue
-        title = f"{row.title} ({row.uid.removeprefix('1.2.840.10008.')})"
-        table.add_row(title, *squares, ", ".join(row.serves))
+        table.add_row(name_of(row.uid), *squares, ", ".join(row.serves))
     console.print(table)
     for line in _remarks(rows):
         console.print(line, highlight=False, soft_wrap=True)

@@ -85,6 +85,15 @@ async def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path, wh
     await Spool.open(tmp_path / "spool", clock=utc_now).aclose()
 
 
+async def test_it_is_ready_although_there_is_nobody_to_deliver_to(tmp_path: Path) -> None:
+    text = CONFIG.split("nodes:")[0].format(
+        spool=tmp_path / "spool", dicom=0, web=0, watermark="1MiB"
+    )
+    async with Service(load_text(text, "test")) as service:
+        await asyncio.sleep(0)
+        assert await ready(service) == (200, "ready")
+
+
 async def test_it_is_not_ready_below_the_watermark(tmp_path: Path) -> None:
     async with Service(configuration(tmp_path, watermark="900000TiB")) as service:
         status, reason = await ready(service)

@@ -49,6 +49,7 @@ class Scheduler:
             each.name: Outbox(each, spool, policies, self._pace) for each in destinations
         }
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._finished = asyncio.Event()
 
     async def run(self) -> None:
@@ -56,6 +57,7 @@ class Scheduler:
         self._task = asyncio.current_task()
         try:
             async with asyncio.TaskGroup() as lanes:
+                lanes.create_task(self._closing.wait())  # without destinations there is no other
                 for outbox in self._outboxes.values():
                     lanes.create_task(self._tend(outbox))
         finally:
@@ -82,6 +84,7 @@ class Scheduler:
 
     async def aclose(self, grace: timedelta = GRACE) -> None:
         """Take nothing up any more, let what is being sent end, cancel it after ``grace``."""
+        self._closing.set()
         for outbox in self._outboxes.values():
             outbox.drain()
         if self._task is None:

@@ -147,7 +147,13 @@ class Files:
             remove_whatever(entry)
 
     def close(self) -> None:
-        """Let another process have the spool."""
+        """Let another process have the spool.
+
+        What is unfinished now was stopped in good order: it must not count as interrupted.
+        """
+        if self._lock >= 0:
+            for unfinished in self.derived.rglob(f"*{UNFINISHED}"):
+                remove_whatever(unfinished)
         if self._lock >= 0:
             _LOCKS.discard(self._lock)
             os.close(self._lock)

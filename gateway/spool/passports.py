@@ -56,10 +56,14 @@ class PassportRow:
 def record(
     connection: sqlite3.Connection, spool_id: int, form: str, passport: Passport, now: datetime
 ) -> int:
-    """Write a passport, in the place of an earlier one; nothing where the instance is gone."""
+    """Write a passport, in the place of an earlier one; nothing where the instance is gone.
+
+    The decode came to its end: what interrupted earlier ones was none of the instance's doing.
+    """
     verified = passport.verification.state if passport.verification else ""
     text = json.dumps(asdict(passport), separators=(",", ":"))
     values = (form, micros(now), passport.decoder, verified, text, spool_id)
+    connection.execute("DELETE FROM interrupted WHERE spool_id = ? AND form = ?", (spool_id, form))
     return connection.execute(_RECORD, values).rowcount
 
 

@@ -163,7 +163,9 @@ def undo(frame: Any, decode: Callable[[bytes], "Samples"]) -> "Samples":
     for start in range(0, len(lines), _AT_ONCE):
         values = lines[start : start + _AT_ONCE].astype(np.float64) / scale
         for index in found.order:
-            values = _stage(found, found.stages.get(index, []), values)
+            if index not in found.stages:
+                _refuse("an order of component stages that names one that is not there")
+            values = _stage(found, found.stages[index], values)
         out[start : start + _AT_ONCE] = np.clip(np.rint(values), low, top)
     return whole
 

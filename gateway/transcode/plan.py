@@ -154,6 +154,10 @@ def spans_frames(source: Source, header: ImagePixel) -> list[Frame] | None:
             f"Pixel Data holds {components} components in {len(streams)} codestreams, "
             f"{header.frames} frames of {header.samples} samples need another number"
         )
+    if any(one.components % header.samples for one in found if one):
+        raise PermanentFailure(
+            f"a codestream ends in the middle of a pixel of {header.samples} samples"
+        )
     width = max(1, header.allocated // 8) * header.rows * header.columns
     most = max((one.components for one in found if one), default=0)
     if most * width > MAX_FRAME:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from struct import pack
@@ -107,7 +108,7 @@ def _difference(got: "Samples", probe: Probe) -> int:
 
 def native_outcomes() -> Iterator[Outcome]:
     """The uncompressed syntaxes: whole objects, through the gateway's own path and back."""
-    with tempfile.TemporaryDirectory(prefix="dicom-gateway-") as folder:
+    with suppress(OSError), tempfile.TemporaryDirectory(prefix="dicom-gateway-") as folder:
         for syntax in NATIVE_SYNTAXES:
             for bits in (1, 8, 10, 12, 16, 32):
                 for signed in (False, True) if bits > 1 else (False,):
@@ -121,8 +122,8 @@ def _native(folder: Path, syntax: UID, bits: int, signed: bool, samples: int) ->
     image = picture(18, 24, samples, bits, signed)
     source, out = folder / "in.dcm", folder / "out.dcm"
     value = _little(image, bits)
-    source.write_bytes(_object(syntax, image, bits, signed, samples))
     try:
+        source.write_bytes(_object(syntax, image, bits, signed, samples))
         transcode(source, IMPLICIT_LE if syntax == EXPLICIT_LE else EXPLICIT_LE, out)
         right = out.read_bytes().endswith(value)
         why = "" if right else "other bytes than were stored"

@@ -37,6 +37,7 @@ from gateway.transcode.instance import (
     transcode,
 )
 from gateway.transcode.limits import allow, confine
+from gateway.transcode.matrix import Matrix, give
 from gateway.transcode.output import beside_of, write_at
 from gateway.transcode.plan import Pixels
 from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
@@ -98,11 +99,14 @@ class Heard:
     stderr: str
 
 
-def initialize(memory: int, lifeline: str, prepare: Callable[[], None] | None) -> None:
+def initialize(
+    memory: int, lifeline: str, matrix: Matrix, prepare: Callable[[], None] | None
+) -> None:
     """Make this process fit for foreign bytes; ``memory`` in bytes is its own to write to.
 
     Read-only maps of stored files do not count. ``lifeline`` is the path of a pipe that the
-    gateway holds open. ``prepare`` runs last (tests change decoders).
+    gateway holds open, ``matrix`` what it found of the decoders. ``prepare`` runs last (tests
+    change decoders).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _hang_on(lifeline)
@@ -111,6 +115,7 @@ def initialize(memory: int, lifeline: str, prepare: Callable[[], None] | None) -
     if hasattr(library, "mallopt"):
         library.mallopt(_M_MMAP_THRESHOLD, _KEPT // 2)
         library.mallopt(_M_TRIM_THRESHOLD, _KEPT)
+    give(matrix)
     confine(memory)
     _stderr.append(Stderr())  # native libraries print what they please
     if prepare is not None:

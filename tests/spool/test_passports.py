@@ -146,10 +146,23 @@ async def left_by_a_killed_gateway(folder: Path, clock: Clock, *names: str) -> I
     spool = reopened(folder, clock)
     instance = await keep(spool, "1.2.1", "pacs")
     path = spool.derived_path(instance, IMPLICIT)
+    await spool.aclose()
     for name in names:
         await asyncio.to_thread(path.with_name(name).write_bytes, b"half")
-    await spool.aclose()
     return instance
+
+
+async def test_a_decode_that_was_stopped_in_good_order_does_not_count(
+    folder: Path, clock: Clock
+) -> None:
+    spool = reopened(folder, clock)
+    instance = await keep(spool, "1.2.1", "pacs")
+    path = spool.derived_path(instance, IMPLICIT)
+    await asyncio.to_thread(path.with_name(f"1-{IMPLICIT}.tmp").write_bytes, b"half")
+    await spool.aclose()
+    spool = reopened(folder, clock)
+    assert await spool.interruptions(instance, IMPLICIT) == 0
+    await spool.aclose()
 
 
 async def test_a_decode_that_the_gateway_did_not_survive_is_counted_once(

@@ -144,9 +144,9 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     monkeypatch.setenv(matrix.LOCATION, "")  # so that it is as before afterwards
     monkeypatch.delenv(matrix.LOCATION)
-    matrix.proven.cache_clear()
+    matrix._found.cache_clear()
     yield tmp_path / "dicom-gateway"
-    matrix.proven.cache_clear()
+    matrix._found.cache_clear()
 
 
 def test_the_outcome_is_kept_and_read_again(
@@ -156,7 +156,7 @@ def test_the_outcome_is_kept_and_read_again(
     first = matrix.proven()
     (kept,) = cache_folder.iterdir()
     assert os.environ[matrix.LOCATION] == str(kept)
-    matrix.proven.cache_clear()
+    matrix._found.cache_clear()
     monkeypatch.setattr(matrix, "measure", lambda: pytest.fail("measured again"))
     assert matrix.proven().outcomes == first.outcomes
 
@@ -168,7 +168,7 @@ def test_a_damaged_cache_is_measured_again(
     matrix.proven()
     (kept,) = cache_folder.iterdir()
     kept.write_text("[{")
-    matrix.proven.cache_clear()
+    matrix._found.cache_clear()
     assert matrix.proven().outcomes == (outcome("one"),)
 
 

@@ -140,6 +140,7 @@ def _rle(frame: Any, form: FrameFormat) -> Any:
     if form.bits_allocated == 1:
         ((start, end),) = rle_segments(frame)
         packed = np.frombuffer(unpack(frame[start:end]), "u1")
+        _enough(packed, -(-form.samples // 8))
         bits = np.unpackbits(packed, bitorder="little", count=form.samples)
         return bits.reshape(form.rows, form.columns)
     pixels, width = form.rows * form.columns, form.container
@@ -152,9 +153,16 @@ def _rle(frame: Any, form: FrameFormat) -> Any:
     for index, (start, end) in enumerate(segments):
         sample, byte = divmod(index, width)
         plane = np.frombuffer(unpack(frame[start:end]), "u1")
+        _enough(plane, pixels)
         out[:, sample, width - 1 - byte] = plane[:pixels]
     whole = out.view(f"<u{width}")
     return whole.reshape(form.rows, form.columns, form.samples_per_pixel)
+
+
+def _enough(plane: Any, wanted: int) -> None:
+    """A short segment must never be stretched or filled up: it would look like a picture."""
+    if len(plane) < wanted:
+        raise ValueError(f"an RLE segment of {len(plane)} bytes where {wanted} are needed")
 
 
 _DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {

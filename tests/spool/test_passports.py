@@ -203,3 +203,15 @@ async def test_retention_takes_the_count_with_the_instance(folder: Path, clock: 
     assert (await spool.tidy(clock.advance(days=8))).instances == 1
     assert contradictions(spool) == []
     await spool.aclose()
+
+
+async def test_a_decode_that_comes_to_its_end_clears_what_interrupted_earlier_ones(
+    folder: Path, clock: Clock
+) -> None:
+    instance = await left_by_a_killed_gateway(folder, clock, f"1-{IMPLICIT}.tmp")
+    spool = reopened(folder, clock)
+    assert await spool.interruptions(instance, IMPLICIT) == 1
+    spool.record(instance, IMPLICIT, PASSPORT)
+    await keep(spool, "1.2.2", "pacs")
+    assert await spool.interruptions(instance, IMPLICIT) == 0
+    await spool.aclose()

@@ -129,6 +129,8 @@ def nth(calls, step, instance, spool):
         return Point(ON_THE_FILE[step], 1, step, str(file))
     if step == "sync the folder":
         return Point("fsync", instance, step, str(spool / "instances" / "000000"))
+    if step == "sync the ledger":  # one transaction an instance, while no delivery ends
+        return Point("fdatasync", instance, step, str(spool / "ledger.sqlite3-wal"))
     seen = 1
     for point in calls:
         if point.step == step and seen == instance:

@@ -100,24 +100,17 @@ class Intake:
             raise
         return part
 
-    async def admit(self, part: Part, announced: Announced) -> Instance:
+    async def admit(self, part: Part, announced: Announced, *, routed: bool = True) -> Instance:
         """Read the header, route, commit. On return the instance is durable.
 
-        Raises ``PermanentFailure`` where the data set cannot be read, ``TemporaryFailure`` where
-        it could not be kept; the part is gone in both cases.
+        What is not ``routed`` is kept to be served, and owed to nobody. Raises
+        ``PermanentFailure`` where the data set cannot be read, ``TemporaryFailure`` where it could
+        not be kept; the part is gone in both cases.
         """
         began = asyncio.get_running_loop().time()
         try:
             header = await self._header(part, announced.transfer_syntax)
-            decision = self._rules.route(
-                {
-                    **header,
-                    "TransferSyntaxUID": announced.transfer_syntax,
-                    "SOPClassUID": announced.sop_class_uid,
-                    "SOPInstanceUID": announced.sop_instance_uid,
-                },
-                announced.origin,
-            )
+            owed = self._owed(header, announced) if routed else ()
         except BaseException:
             part.abort()
             raise
@@ -132,14 +125,23 @@ class Intake:
             received_at=self._clock(),
             header=header,
         )
-        instance = await self._spool.commit(part, arriving, decision.owed)
-        self._kept(instance, decision.owed)
+        instance = await self._spool.commit(part, arriving, owed)
+        self._kept(instance, owed)
         loop = asyncio.get_running_loop()
-        destinations = [owed.destination for owed in decision.owed]
+        destinations = [each.destination for each in owed]
         took = (loop.time() - began) * 1000
-        unrouted = bool(self._rules.routes) and not destinations
+        unrouted = routed and bool(self._rules.routes) and not destinations
         loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
+
+    def _owed(self, header: Mapping[str, str], announced: Announced) -> Sequence[Owed]:
+        known = {
+            **header,
+            "TransferSyntaxUID": announced.transfer_syntax,
+            "SOPClassUID": announced.sop_class_uid,
+            "SOPInstanceUID": announced.sop_instance_uid,
+        }
+        return self._rules.route(known, announced.origin).owed
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
         syntax = BY_UID[transfer_syntax]

@@ -12,11 +12,11 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from gateway import telemetry
-from gateway.deliver.derive import Derivations, Derived
 from gateway.deliver.outbox import Outbox
 from gateway.deliver.outcome import Unexpected, outcome
 from gateway.deliver.prepare import prepare
 from gateway.deliver.session import ConnectionLost, Session
+from gateway.derivation import Derivations, Derived
 from gateway.failures import AlreadyThere, Failure, PermanentFailure, TemporaryFailure
 from gateway.model import Delivered, Delivery
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gateway import telemetry
-from gateway.deliver.derive import Derivations, Derived
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.transcode.choose import NativeTooLong, choose_target

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from gateway import telemetry
 from gateway.deliver.courier import Courier
-from gateway.deliver.derive import Derivations, Shelf, Transcoder
 from gateway.deliver.lane import Lane
 from gateway.deliver.outbox import Ledger, Outbox
 from gateway.deliver.outcome import outcome
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.derivation import Derivations, Shelf, Transcoder
 from gateway.failures import Failure
 
 GRACE = timedelta(seconds=30)

@@ -154,6 +154,17 @@ class TranscodePool:
         except Failure as failure:
             return failure
 
+    async def run(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """What ``function`` gives in a worker, with the time and memory of any task.
+
+        It and its arguments must be importable and picklable: paths and numbers, never pixels.
+        Raises what it raises, PermanentFailure where it brought its worker down.
+        """
+        try:
+            return await self._run(function, *arguments)
+        except _WorkerLost as end:
+            raise PermanentFailure(f"a worker {end}: look at the object") from end
+
     async def warm(self) -> None:
         """Start the workers now, so that the first instance need not wait for them."""
         future = await asyncio.to_thread(self._pool.schedule, ready)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from pydicom.encaps import generate_frames
 
-from gateway.deliver.derive import Derivations, Derived
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.prepare import prepare
+from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Checks, Instance, Rendition
 from gateway.transcode.choose import NativeTooLong

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.deliver.derive import Derivations
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.derivation import Derivations
 from gateway.failures import PermanentFailure
 from gateway.model import Checks, Passport, Rendition
 from gateway.transcode.verify import Disagreement

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.deliver.derive import Derivations, Derived
+from gateway.derivation import Derivations, Derived
 from gateway.failures import TemporaryFailure
 from gateway.model import Checks, Instance, Rendition
 from gateway.spool import Spool

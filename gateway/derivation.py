@@ -11,6 +11,7 @@ next decoder, no other suspect beside it, and after three such ends it is held.
 """
 
 import asyncio
+import os
 from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -193,4 +194,9 @@ class Derivations:
 
 
 def _is_there(file: Path) -> bool:
-    return file.is_file()
+    """Whether it was made; from now on it counts as used, so that tidying leaves it."""
+    try:
+        os.utime(file)
+    except OSError:
+        return False
+    return True

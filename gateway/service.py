@@ -19,6 +19,7 @@ from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.deliver.store_scu import StoreScu, Target
+from gateway.derivation import Derivations
 from gateway.failures import Failure, TemporaryFailure
 from gateway.intake import Intake
 from gateway.model import UID, Instance, Owed, Rendition
@@ -59,9 +60,10 @@ class Service:
             seconds=settings.transcode.timeout,
             memory=settings.transcode.memory,
         )
+        self._derivations = Derivations(self.spool, self._pool)
         self._scheduler = Scheduler(
             self.spool,
-            self._pool,
+            self._derivations,
             [_destination(name, node, config) for name, node in config.nodes.items()],
             {route.name: _policy(route) for route in config.routes},
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
@@ -153,6 +155,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._derivations.aclose()
         await self._pool.aclose()
         await self.spool.aclose()
 

@@ -9,7 +9,6 @@ refuses or breaks off holds up nobody but itself.
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Protocol
 
 from gateway import telemetry
 from gateway.deliver.courier import Courier
@@ -18,14 +17,10 @@ from gateway.deliver.outbox import Ledger, Outbox
 from gateway.deliver.outcome import outcome
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
-from gateway.derivation import Derivations, Shelf, Transcoder
+from gateway.derivation import Derivations
 from gateway.failures import Failure
 
 GRACE = timedelta(seconds=30)
-
-
-class Spool(Ledger, Shelf, Protocol):
-    """What the scheduler needs of the spool."""
 
 
 class Scheduler:
@@ -37,16 +32,16 @@ class Scheduler:
 
     def __init__(
         self,
-        spool: Spool,
-        transcoder: Transcoder,
+        ledger: Ledger,
+        derivations: Derivations,
         destinations: Iterable[Destination],
         policies: Mapping[str, RoutePolicy],
         pace: Pace | None = None,
     ) -> None:
         self._pace = pace or Pace()
-        self._derivations = Derivations(spool, transcoder)
+        self._derivations = derivations
         self._outboxes = {
-            each.name: Outbox(each, spool, policies, self._pace) for each in destinations
+            each.name: Outbox(each, ledger, policies, self._pace) for each in destinations
         }
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -64,7 +59,6 @@ class Scheduler:
             for outbox in self._outboxes.values():
                 outbox.drain()
                 await outbox.settled()
-            await self._derivations.aclose()
             self._finished.set()
 
     def wake(self, destination: str) -> None:

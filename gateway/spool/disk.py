@@ -51,6 +51,14 @@ class Disk:
                 "delete small files on that file system"
             )
 
+    def has_room(self) -> bool:
+        """Whether ``check_room`` passes."""
+        try:
+            self.check_room()
+        except TemporaryFailure:
+            return False
+        return True
+
     def failed(self, doing: str, path: str, error: OSError) -> TemporaryFailure:
         """Remember that the disk failed, and say so; the caller raises what is returned."""
         text = f"cannot {doing} {path}: {describe(error)}"

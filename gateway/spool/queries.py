@@ -260,6 +260,12 @@ def is_owed(connection: sqlite3.Connection, spool_id: int) -> bool:
     return connection.execute(query, (spool_id,)).fetchone() is not None
 
 
+def is_there(connection: sqlite3.Connection, spool_id: int) -> bool:
+    """Whether an instance has a row."""
+    query = "SELECT 1 FROM instance WHERE spool_id = ?"
+    return connection.execute(query, (spool_id,)).fetchone() is not None
+
+
 def ids_between(connection: sqlite3.Connection, first: int, end: int) -> set[int]:
     """The spool ids in [first, end) that have a row."""
     query = "SELECT spool_id FROM instance WHERE spool_id >= ? AND spool_id < ?"

@@ -30,6 +30,8 @@ from gateway.spool.sweep import (
 )
 
 _CHUNK = 100
+DERIVED_KEEP = timedelta(hours=1)
+"""For how long after its last use a derived file stays that nobody is owed."""
 
 
 class Spool:
@@ -236,7 +238,7 @@ class Spool:
 
     async def tidy(self, now: datetime) -> Tidied:
         """Remove what is finished, or was set aside, for longer than ``keep``, and derived files
-        that nobody is owed.
+        that nobody is owed and nobody has used for an hour; where the disk is short, at once.
 
         The row goes first and durably, then the file. What is owed or held is never touched.
         """
@@ -244,7 +246,8 @@ class Spool:
         if self._keep is not None:
             instances = await self._tidy_instances(now - self._keep)
             orphans = await self._view.work(remove_orphans, self._files, now - self._keep)
-        derived = await self._view.ask(remove_derived, self._files)
+        before, short = now - DERIVED_KEEP, not self._disk.has_room()
+        derived = await self._view.ask(remove_derived, self._files, before, short)
         return Tidied(instances=instances, derived=derived, orphans=orphans)
 
     async def _tidy_instances(self, before: datetime) -> int:

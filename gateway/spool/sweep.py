@@ -136,12 +136,21 @@ def remove_files(connection: sqlite3.Connection, files: Files, spool_ids: Sequen
                 files.file_of(spool_id).unlink()
 
 
-def remove_derived(connection: sqlite3.Connection, files: Files) -> int:
-    """Delete derived files of instances that no destination is owed; how many there were."""
+def remove_derived(
+    connection: sqlite3.Connection, files: Files, before: datetime, short: bool
+) -> int:
+    """Delete derived files that no delivery waits for; how many there were.
+
+    What was used since ``before`` stays for those who may ask again, unless the disk is
+    ``short`` or its instance is gone.
+    """
     count = 0
     for spool_id, path in list(files.derived_files()):
-        if not queries.is_owed(connection, spool_id):
-            with suppress(OSError):
+        if queries.is_owed(connection, spool_id):
+            continue
+        with suppress(OSError):
+            used = path.stat().st_mtime >= before.timestamp()
+            if short or not used or not queries.is_there(connection, spool_id):
                 path.unlink()
                 count += 1
     return count

@@ -18,6 +18,7 @@ from typing import Any
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
+from gateway.derivation import Derivations
 from gateway.spool import Spool
 from gateway.transcode import decoders
 from gateway.transcode.backends import imagecodecs
@@ -77,7 +78,9 @@ async def main(folder: Path, *words: str) -> None:
     pool = TranscodePool(2, prepare=prepare)
     viewer = Destination("viewer", UnreliableSender(), can_read=frozenset({IMPLICIT_LE}))
     pace = Pace(clock=now, ahead=4, glance=timedelta(milliseconds=50))
-    scheduler = Scheduler(spool, pool, [viewer], {"route": RoutePolicy()}, pace)
+    scheduler = Scheduler(
+        spool, Derivations(spool, pool), [viewer], {"route": RoutePolicy()}, pace
+    )
     running = asyncio.create_task(scheduler.run())
     while (await spool.counts()).destinations["viewer"].owed:  # noqa: ASYNC110 - the ledger's
         await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
+from gateway.derivation import Derivations
 from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, UnreliableSender, quiet
 
 
@@ -31,9 +32,10 @@ class Street:
     ) -> AsyncIterator[Scheduler]:
         """A scheduler at work on ``destinations`` and, by name, plain ones for ``senders``."""
         plain = [Destination(name, sender) for name, sender in senders.items()]
+        derivations = Derivations(self.spool, self.transcoder)
         scheduler = Scheduler(
             self.spool,
-            self.transcoder,
+            derivations,
             [*destinations, *plain],
             self.policies,
             self.time.pace(**(pace or {})),
@@ -45,6 +47,7 @@ class Street:
             yield scheduler
         finally:
             await self.stop(task, scheduler)
+            await derivations.aclose()
 
     async def stop(self, task: "asyncio.Task[None]", scheduler: Scheduler) -> None:
         """Close without grace; the scheduler's own task must then have ended without error."""

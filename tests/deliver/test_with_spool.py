@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
+from gateway.derivation import Derivations
 from gateway.model import Arrival, Arriving, Origin, Owed
 from gateway.spool import Queue, QueueRow, Spool
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
@@ -22,8 +23,9 @@ class Watched:
         self.spool = Spool.open(folder, clock=time.clock, refuse_below_free=0)
         self._settled = asyncio.Semaphore(0)
         self._settle, self.spool.settle = self.spool.settle, self._count
+        derivations = Derivations(self.spool, FakeTranscoder())
         self.scheduler = Scheduler(
-            self.spool, FakeTranscoder(), destinations, {"route": RoutePolicy()}, time.pace()
+            self.spool, derivations, destinations, {"route": RoutePolicy()}, time.pace()
         )
 
     async def __aenter__(self) -> "Watched":

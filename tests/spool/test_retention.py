@@ -1,17 +1,20 @@
 """What goes after its time, and what never goes."""
 
-from datetime import timedelta
+import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.failures import PermanentFailure
-from gateway.model import Delivered, Rejected
+from gateway.model import Delivered, Instance, Rejected
 from gateway.spool import Spool, files
+from gateway.spool.disk import Disk
 from gateway.spool.sweep import Tidied
+from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE
 from tests.spool.arrivals import START, Clock, by_hand, contradictions, keep
 
-DONE = Delivered("1.2.840.10008.1.2")
+DONE = Delivered(IMPLICIT_LE)
 
 
 async def settle_all(spool: Spool, destination: str, clock: Clock) -> None:
@@ -100,18 +103,36 @@ async def test_many_go_in_several_transactions_and_empty_folders_with_them(
     assert held.file.is_file()
 
 
-async def test_derived_files_go_when_nobody_is_owed_the_instance(
+def derive(spool: Spool, instance: Instance, used: datetime, form: str = IMPLICIT_LE) -> Path:
+    path = spool.derived_path(instance, form)
+    path.write_bytes(b"native")
+    os.utime(path, (used.timestamp(), used.timestamp()))
+    return path
+
+
+async def test_derived_files_go_when_nobody_is_owed_the_instance_nor_has_used_them(
     spool: Spool, clock: Clock
 ) -> None:
     owed = await keep(spool, "1.2.1", "pacs")
     done = await keep(spool, "1.2.2", "viewer")
-    paths = [spool.derived_path(one, "1.2.840.10008.1.2") for one in (owed, done)]
-    for path in paths:
-        path.write_bytes(b"native")
-    paths[1].with_name(f"{done.spool_id}-1.2.840.10008.1.2.half").write_bytes(b"nat")
+    long_ago = clock() - timedelta(minutes=61)
+    needed, unused = (derive(spool, one, long_ago) for one in (owed, done))
+    half = derive(spool, done, long_ago, f"{IMPLICIT_LE}.half")
+    used = derive(spool, done, clock() - timedelta(minutes=59), EXPLICIT_LE)
     await settle_all(spool, "viewer", clock)
     assert (await spool.tidy(clock())).derived == 2
-    assert [path.exists() for path in paths] == [True, False]
+    there = [path.exists() for path in (needed, unused, half, used)]
+    assert there == [True, False, False, True]
+
+
+async def test_on_a_short_disk_derived_files_that_nobody_is_owed_go_at_once(
+    spool: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owed = derive(spool, await keep(spool, "1.2.1", "pacs"), clock())
+    served = derive(spool, await keep(spool, "1.2.2"), clock())
+    monkeypatch.setattr(Disk, "has_room", lambda _: False)
+    assert (await spool.tidy(clock())).derived == 1
+    assert [owed.exists(), served.exists()] == [True, False]
 
 
 async def test_what_is_no_folder_among_the_derived_ones_stops_nothing(

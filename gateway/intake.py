@@ -44,6 +44,10 @@ def is_uid(text: str) -> bool:
     return _UID.fullmatch(text) is not None
 
 
+class OtherStudy(PermanentFailure):
+    """The instance is not of the study that it was sent for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Announced:
     """What is said of an instance before its data set comes."""
@@ -100,16 +104,19 @@ class Intake:
             raise
         return part
 
-    async def admit(self, part: Part, announced: Announced, *, routed: bool = True) -> Instance:
+    async def admit(
+        self, part: Part, announced: Announced, *, study: UID = "", routed: bool = True
+    ) -> Instance:
         """Read the header, route, commit. On return the instance is durable.
 
-        What is not ``routed`` is kept to be served, and owed to nobody. Raises
-        ``PermanentFailure`` where the data set cannot be read, ``TemporaryFailure`` where it could
-        not be kept; the part is gone in both cases.
+        What is not ``routed`` is kept to be served, and owed to nobody. Raises ``OtherStudy``
+        where it is not of ``study``, ``PermanentFailure`` where the data set cannot be read,
+        ``TemporaryFailure`` where it could not be kept; the part is gone in all cases.
         """
         began = asyncio.get_running_loop().time()
         try:
             header = await self._header(part, announced.transfer_syntax)
+            _check_study(header, study)
             owed = self._owed(header, announced) if routed else ()
         except BaseException:
             part.abort()
@@ -164,3 +171,9 @@ class Intake:
         except MalformedDataSet:
             return None
         return found if passed or part.size == len(head) else None
+
+
+def _check_study(header: Mapping[str, str], study: UID) -> None:
+    found = header.get("StudyInstanceUID", "")
+    if study and found != study:
+        raise OtherStudy(f"it is of study {found[:64] or 'nothing'}, not of {study}")

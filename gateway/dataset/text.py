@@ -37,14 +37,24 @@ def text_of(vr: str, value: bytes, little: bool = True, charsets: bytes = b"") -
         pairs = zip(words[::2], words[1::2], strict=True)
         return "\\".join(f"{group:04X}{number:04X}" for group, number in pairs)
     value = value.rstrip(b" \0")
-    if vr in _BYTES or (vr in ("", "UN") and _UNPRINTABLE.search(value)):
+    if vr in _BYTES or (vr in ("", "UN") and not printable(value)):
         return ""
-    text = value.decode() if value.isascii() and b"\x1b" not in value else _decode(value, charsets)
+    text = decoded(value, charsets)
     if vr in _ONE_VALUE:
         return text
     if "\\" not in text:
         return text.strip(" \0")
     return "\\".join(part.strip(" \0") for part in text.split("\\"))
+
+
+def decoded(value: bytes, charsets: bytes = b"") -> str:
+    """The characters of a value, its delimiters and padding among them (6.1.2.3)."""
+    return value.decode() if value.isascii() and b"\x1b" not in value else _decode(value, charsets)
+
+
+def printable(value: bytes) -> bool:
+    """Whether a value can be text: it has no control characters but those that text may have."""
+    return _UNPRINTABLE.search(value) is None
 
 
 def _whole(value: bytes, size: int) -> bytes:

@@ -13,10 +13,11 @@ next decoder, no other suspect beside it, and after three such ends it is held.
 import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
@@ -131,15 +132,49 @@ class Derivations:
         """
         key = derived_key(target, rendition, verify)
         out = self._shelf.derived_path(instance, key)
+        return await self._once(
+            out, target, lambda: self._make(instance, target, rendition, verify, key, out)
+        )
+
+    def ready(self, instance: Instance, target: UID) -> Derived | None:
+        """The instance in that form where it was made before; it counts as used."""
+        out = self._shelf.derived_path(instance, derived_key(target, Rendition()))
+        made = out not in self._running and _is_there(out)
+        return self._made.get(out, Derived(out, target)) if made else None
+
+    async def excerpt(
+        self, instance: Instance, key: str, make: Callable[[Path], Awaitable[None]]
+    ) -> Path:
+        """A file of something less than the instance, such as one frame, named by ``key``.
+
+        ``make`` writes it, whole or not at all; shared and kept like all that is derived. Raises
+        what ``make`` raises, and as ``derive``.
+        """
+        out = self._shelf.derived_path(instance, key)
+        return (await self._once(out, "", lambda: self._excerpt(instance, key, make, out))).file
+
+    async def _once(
+        self, out: Path, target: UID, make: Callable[[], Coroutine[Any, Any, Derived]]
+    ) -> Derived:
+        """What stands at ``out``, made by ``make`` unless it is there or being made."""
         running = self._running.get(out)
         if running is None and _is_there(out):
             return self._made.get(out, Derived(out, target))
         if running is None:
-            making = self._make(instance, target, rendition, verify, key, out)
-            running = asyncio.ensure_future(making)
+            running = asyncio.ensure_future(make())
             self._running[out] = running
             running.add_done_callback(lambda task: self._done(out, task))
         return await asyncio.shield(running)
+
+    async def _excerpt(
+        self, instance: Instance, key: str, make: Callable[[Path], Awaitable[None]], out: Path
+    ) -> Derived:
+        self._shelf.check_room(ROOM)
+        ends = await self._shelf.interruptions(instance, key)
+        _check_ends(ends)
+        async with self._one_suspect if ends else nullcontext():
+            await make(out)
+        return Derived(out, "")
 
     async def aclose(self) -> None:
         """Stop what is still being made."""
@@ -177,11 +212,7 @@ class Derivations:
     async def _transcode(
         self, instance: Instance, target: UID, rendition: Rendition, checks: Checks, out: Path
     ) -> Made:
-        if checks.skip >= MOST_ENDS:
-            raise PermanentFailure(
-                f"{checks.skip} times the gateway ended while this instance was being decoded: "
-                "it is not decoded again unless somebody retries it"
-            )
+        _check_ends(checks.skip)
         return await self._transcoder.transcode(instance.file, target, out, rendition, checks)
 
     def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
@@ -191,6 +222,14 @@ class Derivations:
         self._made[out] = task.result()
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
+
+
+def _check_ends(ends: int) -> None:
+    if ends >= MOST_ENDS:
+        raise PermanentFailure(
+            f"{ends} times the gateway ended while this instance was being decoded: "
+            "it is not decoded again unless somebody retries it"
+        )
 
 
 def _is_there(file: Path) -> bool:

@@ -72,8 +72,10 @@ class Pixels:
     """Number of Frames; less are in ``frames`` where codestreams hold several each."""
 
 
-def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) -> Pixels:
-    """The plan for encapsulated Pixel Data (PS3.5 A.4).
+def plan_frames(
+    source: Source, target: TransferSyntax, rendition: Rendition, only: int = 0
+) -> Pixels:
+    """The plan for encapsulated Pixel Data (PS3.5 A.4), or for frame ``only`` of it, from 1.
 
     Raises PermanentFailure where frames, codestream and header do not fit together, where no
     decoder is known, and for a native result beyond 2**32 - 2 bytes.
@@ -82,7 +84,7 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
     header = read_image_pixel(values)
     spanning = spans_frames(source, header)
     frames = spanning or split_frames(
-        source.data, _fragments(source, element), header.frames, _table(source)
+        source.data, fragments_of(source, element), header.frames, offset_table(source)
     )
     first = join(memoryview(source.data), frames[0])
     found = _codestream(source, first, header)
@@ -98,10 +100,12 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
         ratio = form.bits * len(frames) / 8 / max(stored, 1)
         changes |= provenance(header, form.coding, ratio, values)
     found_notes = found.notes if found else _label_notes(source, form)
+    if only and (spanning or only > len(frames)):
+        raise PermanentFailure(f"frame {only} does not stand by itself in {len(frames)} frames")
     return sized(
         Pixels(
             form=form,
-            frames=frames,
+            frames=frames[only - 1 : only] if only else frames,
             finish=finish,
             data=source.data,
             length=0,
@@ -110,8 +114,8 @@ def plan_frames(source: Source, target: TransferSyntax, rendition: Rendition) ->
             photometric=out.photometric,
             changes=changes,
             notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
-            known=(first, found),
-            count=header.frames,
+            known=None if only > 1 else (first, found),
+            count=1 if only else header.frames,
         ),
         out,
         target,
@@ -125,14 +129,14 @@ def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
     return (f"Pixel Data labelled {name_of(syntax)} holds uncompressed samples: taken as such",)
 
 
-def _fragments(source: Source, element: Element) -> list[tuple[int, int]]:
+def fragments_of(source: Source, element: Element) -> list[tuple[int, int]]:
     """The fragments; a value of defined length counts as one (it should not be there)."""
     if element.length == UNDEFINED:
         return fragments(source.data, element)
     return [(element.value, 0), (element.value, element.length)]
 
 
-def _table(source: Source) -> tuple[bytes, bytes] | None:
+def offset_table(source: Source) -> tuple[bytes, bytes] | None:
     offsets, lengths = (source.values.raw(tag) for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS))
     return (offsets, lengths) if offsets and lengths else None
 
@@ -144,7 +148,7 @@ def spans_frames(source: Source, header: ImagePixel) -> list[Frame] | None:
     """
     if source.meta.transfer_syntax not in (J2K_PART2, J2K_PART2_LOSSLESS) or header.frames < 2:
         return None
-    streams = split_collections(source.data, _fragments(source, source.pixel_data))
+    streams = split_collections(source.data, fragments_of(source, source.pixel_data))
     found = [read_codestream(join(memoryview(source.data), one)) for one in streams]
     components = sum(one.components for one in found if one)
     if all(one and one.components == header.samples for one in found):

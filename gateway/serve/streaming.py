@@ -1,0 +1,154 @@
+"""Bodies sent as streams: files read off the loop, work done ahead, a client that leaves noticed.
+
+A file is opened and its beginning read while the one before it is being sent; nothing is held
+whole. What waits for a client looks now and then whether it is still there.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+
+from gateway.failures import TemporaryFailure
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
+
+PIECE: Final = 1 << 20
+"""Bytes read and written at once."""
+_GLANCE_SECONDS: Final = 0.2
+
+
+@dataclass(slots=True)
+class Opened:
+    """A run of bytes of a file, its first piece read; to be closed."""
+
+    size: int
+    first: bytes
+    descriptor: int
+    offset: int
+
+    def close(self) -> None:
+        """Give the descriptor back. May be called again."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
+    """``size`` bytes of a file from ``offset`` on, -1 for the rest; for a thread.
+
+    Raises TemporaryFailure where it cannot be read, or ends before.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size - offset if size < 0 else size
+            first = os.pread(descriptor, min(PIECE, size), offset)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
+        raise TemporaryFailure(text) from error
+    if size and not first:
+        os.close(descriptor)
+        raise TemporaryFailure(f"the spool's file {file.name} has become shorter")
+    run = Opened(size, first, descriptor, offset)
+    if len(first) == size:
+        run.close()
+    return run
+
+
+async def send(response: web.StreamResponse, run: Opened) -> None:
+    """Write the whole run, the next piece read while one is sent; closes it."""
+    piece, at = run.first, run.offset + len(run.first)
+    end = run.offset + run.size
+    reading: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            if at < end:
+                reading = asyncio.ensure_future(_read(run, at, min(PIECE, end - at)))
+            if piece:
+                await response.write(piece)
+            if reading is None:
+                return
+            piece, reading = await reading, None
+            at += len(piece)
+    finally:
+        if reading is not None:
+            with suppress(Exception):
+                await reading  # its thread still has the descriptor
+        run.close()
+
+
+async def _read(run: Opened, at: int, size: int) -> bytes:
+    try:
+        piece = await asyncio.to_thread(os.pread, run.descriptor, size, at)
+    except OSError as error:
+        raise TemporaryFailure(f"a file of the spool cannot be read: {error.strerror}") from error
+    if not piece:
+        raise TemporaryFailure("a file of the spool became shorter while it was sent")
+    return piece
+
+
+async def ahead(
+    items: AsyncIterator[_Item],
+    make: Callable[[_Item], Awaitable[_Made]],
+    window: int,
+    drop: Callable[[_Made], None],
+) -> AsyncGenerator[tuple[_Item, _Made], None]:
+    """Each item and what ``make`` makes of it, in order; the next ``window`` are made meanwhile.
+
+    When the caller stops, what is being made is cancelled and what was made is dropped.
+    """
+    waiting: asyncio.Queue[tuple[_Item, asyncio.Future[_Made]] | None] = asyncio.Queue()
+    begun: set[asyncio.Future[_Made]] = set()
+    room = asyncio.Semaphore(window)
+
+    async def feed() -> None:
+        try:
+            async for item in items:
+                await room.acquire()
+                making = asyncio.ensure_future(make(item))
+                begun.add(making)
+                waiting.put_nowait((item, making))
+        finally:
+            waiting.put_nowait(None)
+
+    feeding = asyncio.create_task(feed())
+    try:
+        while (entry := await waiting.get()) is not None:
+            item, making = entry
+            made = await making
+            begun.discard(making)
+            room.release()
+            yield item, made
+        await feeding
+    finally:
+        await _stop([feeding, *begun], drop)
+
+
+async def _stop(tasks: list[asyncio.Future[Any]], drop: Callable[[Any], None]) -> None:
+    for task in tasks:
+        task.cancel()
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        if end is not None and not isinstance(end, BaseException):
+            drop(end)
+
+
+async def while_there(request: web.Request, work: Awaitable[_Made]) -> _Made:
+    """What ``work`` gives. Raises ConnectionResetError as soon as the client is gone."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait((task,), timeout=_GLANCE_SECONDS))[0]:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client has left")
+        return task.result()
+    finally:
+        task.cancel()

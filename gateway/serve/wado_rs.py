@@ -1,0 +1,190 @@
+"""WADO-RS: studies, series and instances as Part 10 files (PS3.18 10.4), streamed.
+
+An answer of several instances leaves none out. One that cannot be given in a transfer syntax that
+the client asked for (video, pixels that no decoder gets through, more than 2**32 - 2 bytes
+uncompressed) goes as it is stored, and its part says so: a client that cannot read it loses this
+one, knows that, and gets the others. Only where nothing of the answer fits is it refused (406).
+A file that can no longer be read cuts the connection, so that nobody takes a part for the whole.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway import telemetry
+from gateway.dicomweb.accept import MediaRange, parse_accept
+from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, part_type
+from gateway.dicomweb.multipart import closing, new_boundary, part_head
+from gateway.failures import PermanentFailure
+from gateway.model import UID, Instance, Rendition
+from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
+from gateway.serve.problems import NotAcceptable, NotHere
+from gateway.serve.serving import Serving
+from gateway.serve.streaming import Opened, ahead, opened, send, while_there
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An instance's file in ``transfer_syntax``."""
+
+    file: Path
+    transfer_syntax: UID
+
+
+def routes(serving: Serving) -> list[web.RouteDef]:
+    """Retrieve study, series, instance."""
+
+    async def retrieve(request: web.Request) -> web.StreamResponse:
+        return await _retrieve(serving, request)
+
+    return [web.get(path, retrieve) for path in (STUDY, SERIES, INSTANCE)]
+
+
+def accepted(request: web.Request) -> tuple[MediaRange, ...]:
+    """What the client takes, by header or query parameter."""
+    return parse_accept(request.headers.getall("Accept", []), request.query.get("accept"))
+
+
+async def form_of(serving: Serving, instance: Instance, options: Sequence[Option]) -> Form:
+    """The first of the options that can be had. Raises NotAcceptable, saying why none can."""
+    reasons = []
+    for option in options:
+        if option.target == AS_STORED:
+            return Form(instance.file, instance.transfer_syntax)
+        try:
+            derived = await serving.derivations.derive(instance, option.target, Rendition())
+        except PermanentFailure as failure:
+            reasons.append(str(failure))
+        else:
+            return Form(derived.file, derived.transfer_syntax)
+    raise NotAcceptable(
+        f"instance {instance.sop_instance_uid} cannot be given as asked for"
+        f"{': ' if reasons else ''}{'; '.join(reasons)}. Possible: "
+        f"{possible(instance.transfer_syntax, DICOM) if not reasons else 'transfer-syntax=*'}"
+    )
+
+
+class _Retrieval:
+    """One answer: what is asked for, and which instances there are."""
+
+    def __init__(self, serving: Serving, request: web.Request) -> None:
+        self.serving, self.request = serving, request
+        self.uids = uids_of(request)
+        self.ranges = accepted(request)
+        self.source = serving.holdings.instances(*self.uids)
+        self.begun: list[Instance] = []
+
+    def options(self, instance: Instance) -> tuple[Option, ...]:
+        """The ways to give one instance; only an instance alone may be the whole body."""
+        found = instance_options(self.ranges, instance.transfer_syntax)
+        return tuple(one for one in found if one.multipart or self.uids[2])
+
+    async def first(self) -> tuple[Option, ...]:
+        """Look for an instance that can be given, and how. Raises NotHere, NotAcceptable."""
+        async for instance in self.source:
+            self.begun.append(instance)
+            if options := self.options(instance):
+                return options
+        if not self.begun:
+            raise NotHere(_nothing(*self.uids))
+        raise NotAcceptable(
+            "nothing that the client accepts can be made of what is held. Possible: "
+            + possible(self.begun[0].transfer_syntax, DICOM)
+        )
+
+    async def check(self) -> None:
+        """Make the first one, so that what is the only one is refused in words."""
+        instance = self.begun[0]
+        if len(self.begun) > 1 or not (options := self.options(instance)):
+            return
+        try:
+            await form_of(self.serving, instance, options)
+        except NotAcceptable:
+            async for other in self.source:
+                self.begun.append(other)
+                return
+            raise
+
+    async def instances(self) -> AsyncIterator[Instance]:
+        """All of them, in order."""
+        for instance in self.begun:
+            yield instance
+        async for instance in self.source:
+            yield instance
+
+    async def ready(self, instance: Instance) -> tuple[UID, Opened]:
+        """One instance in a form that the client takes, or else as it is stored."""
+        try:
+            form = await form_of(self.serving, instance, self.options(instance))
+        except NotAcceptable as failure:
+            telemetry.alarm(
+                "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
+            )
+            form = Form(instance.file, instance.transfer_syntax)
+        return form.transfer_syntax, await asyncio.to_thread(opened, form.file)
+
+
+async def _retrieve(serving: Serving, request: web.Request) -> web.StreamResponse:
+    retrieval = _Retrieval(serving, request)
+    options = await retrieval.first()
+    if not options[0].multipart:
+        alone = [option for option in options if not option.multipart]
+        return await _single(retrieval, alone)
+    boundary = new_boundary()
+    content_type = MediaType(MULTIPART, {"type": DICOM, "boundary": boundary})
+    response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    await while_there(request, retrieval.check())
+    await response.prepare(request)
+    await _send_parts(retrieval, response, boundary)
+    await response.write(closing(boundary))
+    return response
+
+
+async def _single(retrieval: _Retrieval, options: Sequence[Option]) -> web.StreamResponse:
+    """An instance as the body itself."""
+    instance = retrieval.begun[0]
+    form = await while_there(retrieval.request, form_of(retrieval.serving, instance, options))
+    return whole_body(retrieval.serving, instance, form)
+
+
+def whole_body(serving: Serving, instance: Instance, form: Form) -> web.StreamResponse:
+    """A file as the body: with its length, and by ranges where asked for."""
+    headers = {
+        "Content-Type": part_type(DICOM, form.transfer_syntax),
+        "Content-Location": location(serving.settings.root_url, instance),
+    }
+    return web.FileResponse(form.file, headers=headers)
+
+
+async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, boundary: str) -> None:
+    serving, first = retrieval.serving, True
+    window = 2 * serving.pool.workers + 2
+    parts = ahead(retrieval.instances(), retrieval.ready, window, _drop)
+    async with aclosing(parts):
+        while (found := await while_there(retrieval.request, anext(parts, None))) is not None:
+            instance, (syntax, content) = found
+            headers = {
+                "Content-Type": part_type(DICOM, syntax),
+                "Content-Length": str(content.size),
+                "Content-Location": location(serving.settings.root_url, instance),
+            }
+            await response.write(part_head(boundary, headers, first))
+            await send(response, content)
+            first = False
+
+
+def _drop(made: tuple[UID, Opened]) -> None:
+    made[1].close()
+
+
+def _nothing(study: UID, series: UID, instance: UID) -> str:
+    what = f"instance {instance}" if instance else f"series {series}" if series else "study"
+    return f"nothing is held of {what}{' of study' if series else ''} {study}"

@@ -1,0 +1,102 @@
+"""Where each frame stands in a Part 10 file, so that one can be read without the others.
+
+Encapsulated frames are their fragments as stored. Native ones are runs of bits, little endian
+when they are given out; single-bit frames need not begin on a byte (PS3.5 8.1.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.dataset.elements import Element
+from gateway.failures import PermanentFailure
+from gateway.transcode.frames import Frame, split_frames
+from gateway.transcode.image_pixel import read_image_pixel
+from gateway.transcode.native import native_body
+from gateway.transcode.plan import fragments_of, offset_table, spans_frames
+from gateway.transcode.source import Source, open_bytes, open_source
+from gateway.transcode.words import Swapped
+from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
+
+_FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The frames of one file.
+
+    ``frames`` is their number, ``bits`` the size of a native one. ``spans`` are the fragments of
+    each, empty where Pixel Data is native: then its value begins at ``offset``, ``length`` bytes
+    in words of ``swap`` bytes that stand the other way round (0: little endian).
+    """
+
+    frames: int
+    bits: int
+    spans: Sequence[Frame] = ()
+    offset: int = 0
+    length: int = 0
+    swap: int = 0
+
+    def run(self, number: int) -> Frame | None:
+        """Where frame ``number``, from 1, can be copied from; None where ``frame`` makes it."""
+        if self.spans:
+            return self.spans[number - 1]
+        if self.swap or self.bits % 8:
+            return None
+        size = self.bits // 8
+        return ((self.offset + (number - 1) * size, size),)
+
+
+def located(file: Path) -> Located:
+    """Look where the frames stand; not of a deflated file, in which nothing does.
+
+    Video counts as one frame. Raises PermanentFailure where there are no pixels, and where
+    fragments or length do not fit Number of Frames.
+    """
+    source = open_source(file, file.parent)
+    header = read_image_pixel(source.values)
+    bits = header.rows * header.columns * header.samples * header.allocated
+    stored = BY_UID[source.meta.transfer_syntax]
+    if stored.encapsulated:
+        fragments = fragments_of(source, source.pixel_data)
+        if stored.video:
+            return Located(1, 0, [tuple(span for span in fragments[1:] if span[1])])
+        if spans_frames(source, header):
+            raise PermanentFailure("its codestreams hold several frames each, none by itself")
+        spans = split_frames(source.data, fragments, header.frames, offset_table(source))
+        return Located(header.frames, bits, spans)
+    element = source.pixels or _floats(source)
+    pixels = header.frames * header.rows * header.columns
+    if header.photometric == "YBR_FULL_422" and element.length < 3 * pixels:
+        bits = header.rows * header.columns * 16
+    if not 0 < bits * header.frames <= 8 * element.length:
+        raise PermanentFailure(
+            f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of "
+            f"{bits} bits"
+        )
+    swap = native_body(source, BY_UID[EXPLICIT_LE]).swap if source.pixels else 0
+    return Located(header.frames, bits, (), element.value, element.length, swap)
+
+
+def _floats(source: Source) -> Element:
+    """Float or Double Float Pixel Data in its place (PS3.3 C.7.6.24, C.7.6.25)."""
+    for tag in _FLOAT_PIXELS:
+        if tag in source.found and source.syntax.little_endian:
+            return source.found[tag]
+    return source.pixel_data
+
+
+def frame(file: Path, where: Located, number: int) -> bytes:
+    """A native frame that cannot be copied as it stands: swapped, and from a byte on."""
+    data = memoryview(open_bytes(file))[where.offset : where.offset + where.length]
+    value: Any = Swapped(data, where.swap) if where.swap > 1 else data
+    first = (number - 1) * where.bits
+    stop = first + where.bits
+    piece = value[first // 8 : -(-stop // 8)]
+    if where.bits % 8 == 0:
+        return bytes(piece)
+    bits = np.unpackbits(np.frombuffer(piece, "u1"), bitorder="little")
+    return np.packbits(bits[first % 8 : first % 8 + where.bits], bitorder="little").tobytes()

@@ -78,6 +78,10 @@ class Intake:
         self._rules = rules
         self._tags = {**LEDGER_TAGS, **rules.tags, **_NAMES}
 
+    def check_taking(self) -> None:
+        """Raise TemporaryFailure when nothing can be taken in now."""
+        self._spool.check_taking()
+
     def begin(self, announced: Announced) -> Part:
         """A part that already holds the file meta information, ready for the data set.
 

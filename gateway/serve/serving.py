@@ -27,11 +27,13 @@ class ServeSettings:
     """How DICOMweb is served.
 
     ``root_url`` stands before ``/dicom-web`` in URLs that are handed out, "" makes them relative
-    to the server's root. ``max_body`` is the longest request body in bytes.
+    to the server's root. ``max_body`` is the longest request body, ``max_instance`` the longest
+    file in it, in bytes.
     """
 
     root_url: str = ""
     max_body: int = 16 << 30
+    max_instance: int = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)

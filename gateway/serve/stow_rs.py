@@ -1,0 +1,210 @@
+"""STOW-RS: instances in the body of a POST, each with its own outcome (PS3.18 §10.5).
+
+What is acknowledged is durable, as after a C-STORE. Parts are written to the spool while they
+arrive and kept many at a time: none waits for the sync of another. A body that cannot be
+understood to its end does not take back what was kept of it; the answer says so.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from gateway import telemetry
+from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, parse_media_type
+from gateway.dicomweb.multipart import (
+    MalformedMultipart,
+    PartBegins,
+    PartData,
+    Reader,
+    boundary_of,
+)
+from gateway.failures import Failure, TemporaryFailure
+from gateway.incoming import IncomingFile
+from gateway.intake import is_uid
+from gateway.model import UID, Arrival, Origin
+from gateway.serve.problems import BadRequest, Problem, TooLarge, UnsupportedMedia
+from gateway.serve.serving import Serving
+from gateway.serve.store_response import Outcome, Receipt, answer
+
+AT_ONCE: Final = 64
+"""Instances of one request that wait for the disk together."""
+SILENCE: Final = 75.0
+"""Seconds that a body may stand still."""
+
+
+class TooSlow(Problem):
+    """The body stood still."""
+
+    status = 408
+
+
+class NoRoom(Problem):
+    """Nothing is taken: the disk is short, or has failed."""
+
+    status = 507
+
+
+def routes(serving: Serving) -> list[web.RouteDef]:
+    """``POST /studies`` and ``POST /studies/{study}``."""
+
+    async def store(request: web.Request) -> web.StreamResponse:
+        study = request.match_info.get("study", "")
+        if study and not is_uid(study):
+            raise BadRequest(f"{study[:80]!r} is not a Study Instance UID")
+        try:
+            serving.intake.check_taking()
+        except TemporaryFailure as failure:
+            raise NoRoom(str(failure)) from failure
+        receipt = await Receiving(serving, request, study).receive()
+        return answer(request, receipt, serving.settings.root_url)
+
+    return [web.post("/studies", store), web.post("/studies/{study}", store)]
+
+
+class Receiving:
+    """One request while its body comes in."""
+
+    def __init__(self, serving: Serving, request: web.Request, study: UID) -> None:
+        self._serving = serving
+        self._request = request
+        self._study = study
+        self._origin = Origin(Arrival.STOW_RS, address=request.remote or "")
+        self._receipt = Receipt(study)
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def receive(self) -> Receipt:
+        """Keep what comes. Raises BadRequest and the like where nothing of the body was kept."""
+        content = parse_media_type(self._request.headers.get("Content-Type", ""))
+        self._check_length()
+        try:
+            await self._take(content)
+        except (MalformedMultipart, TooLarge, TooSlow) as failure:
+            self._receipt.cut = failure
+        finally:
+            await self._settled()
+        if self._receipt.cut is not None and not self._receipt.any_kept:
+            raise self._receipt.cut
+        return self._receipt
+
+    async def _take(self, content: MediaType) -> None:
+        part = content.parameters.get("type", DICOM).lower()
+        if content.type == DICOM:
+            await self._take_one()
+        elif content.type == MULTIPART and part == DICOM:
+            await self._take_parts(Reader(boundary_of(content)))
+        else:
+            raise UnsupportedMedia(
+                f"the Content-Type is {str(content)[:120] or 'missing'}: what is taken is "
+                'multipart/related; type="application/dicom", and application/dicom'
+            )
+
+    def _check_length(self) -> None:
+        length, most = self._request.content_length or 0, self._serving.settings.max_body
+        if length > most:
+            raise TooLarge(
+                f"a body of {length} bytes is longer than {most}, the most that is taken"
+            )
+
+    async def _take_one(self) -> None:
+        file = self._new_file()
+        async for piece in self._body():
+            self._write(file, piece)
+        self._admit(file)
+
+    async def _take_parts(self, reader: Reader) -> None:
+        file: _File | None = None
+        try:
+            async for piece in self._body():
+                for event in reader.feed(piece):
+                    if isinstance(event, PartData):
+                        assert file is not None  # noqa: S101 - data stand between begin and end
+                        self._write(file, event.data)
+                    elif isinstance(event, PartBegins):
+                        file = self._new_file()
+                    elif file is not None:
+                        self._admit(file)
+                        file = None
+                        await self._room()
+            reader.close()
+        finally:
+            if file is not None:
+                file.incoming.abort()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        """The pieces of the body. Raises TooSlow, and TooLarge where no length was said."""
+        left = self._serving.settings.max_body
+        pieces = self._request.content.iter_any()
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE):
+                    piece = await anext(pieces, None)
+            except TimeoutError:
+                raise TooSlow(f"nothing came for {SILENCE:g} s") from None
+            if piece is None:
+                return
+            left -= len(piece)
+            if left < 0:
+                raise TooLarge(
+                    f"the body is longer than {self._serving.settings.max_body} bytes, the most "
+                    "that is taken"
+                )
+            yield piece
+
+    def _new_file(self) -> "_File":
+        settings = self._serving.settings
+        incoming = IncomingFile(self._serving.intake, self._origin, max_size=settings.max_instance)
+        return _File(incoming)
+
+    def _write(self, file: "_File", data: bytes | memoryview) -> None:
+        """Write on, unless this file has failed: the others go on without it."""
+        if file.failure is None:
+            try:
+                file.incoming.write(data)
+            except Failure as failure:
+                file.failure = failure
+                file.incoming.abort()
+
+    def _admit(self, file: "_File") -> None:
+        task = asyncio.create_task(self._kept(file))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _kept(self, file: "_File") -> None:
+        try:
+            outcome = await self._outcome(file)
+        except Failure as failure:
+            outcome = Outcome.of(file.incoming.announced).failed(failure)
+        except Exception as error:  # noqa: BLE001 - one instance does not fail the others
+            telemetry.bug("an instance of a STOW-RS request was not kept", error)
+            ours = TemporaryFailure("an error of the gateway: see its log")
+            outcome = Outcome.of(file.incoming.announced).failed(ours)
+        if outcome.reason:
+            uid = outcome.sop_instance_uid
+            telemetry.instance_refused(self._origin, uid, outcome.reason, outcome.text)
+        self._receipt.outcomes.append(outcome)
+
+    async def _outcome(self, file: "_File") -> Outcome:
+        if file.failure is not None:
+            raise file.failure
+        return Outcome.kept(await file.incoming.admit(study=self._study))
+
+    async def _room(self) -> None:
+        """Wait while too many wait for the disk."""
+        while len(self._waiting) >= AT_ONCE:
+            await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _settled(self) -> None:
+        while self._waiting:
+            await asyncio.wait(self._waiting)
+
+
+class _File:
+    """One part on its way in, and why it is not taken."""
+
+    __slots__ = ("failure", "incoming")
+
+    def __init__(self, incoming: IncomingFile) -> None:
+        self.incoming = incoming
+        self.failure: Failure | None = None

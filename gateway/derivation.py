@@ -12,6 +12,7 @@ next decoder, no other suspect beside it, and after three such ends it is held.
 
 import asyncio
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
@@ -233,9 +234,12 @@ def _check_ends(ends: int) -> None:
 
 
 def _is_there(file: Path) -> bool:
-    """Whether it was made; from now on it counts as used, so that tidying leaves it."""
+    """Whether it was made; from now on it counts as used, so that tidying leaves it.
+
+    Its time of change stays: web clients tell by it that they have it already.
+    """
     try:
-        os.utime(file)
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
     except OSError:
         return False
     return True

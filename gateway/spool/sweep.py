@@ -149,7 +149,8 @@ def remove_derived(
         if queries.is_owed(connection, spool_id):
             continue
         with suppress(OSError):
-            used = path.stat().st_mtime >= before.timestamp()
+            status = path.stat()
+            used = max(status.st_atime, status.st_mtime) >= before.timestamp()
             if short or not used or not queries.is_there(connection, spool_id):
                 path.unlink()
                 count += 1

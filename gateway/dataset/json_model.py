@@ -101,6 +101,11 @@ def attribute(tag: int, vr: str, values: str) -> str:
     return f'"{tag:08X}":{{"vr":"{vr}","Value":[{values}]}}'
 
 
+def bulk_attribute(tag: int, vr: str, uri: str) -> str:
+    """One attribute object with its name, whose value is elsewhere."""
+    return f'"{tag:08X}":{{"vr":"{vr}","BulkDataURI":{quoted(uri)}}}'
+
+
 class _Context:
     """The data set or item that is being written, and what the meaning of its bytes depends on.
 
@@ -300,8 +305,7 @@ class JsonModel:
         if context.bulk is None:
             return attribute(tag, vr, "")
         self._lookups += 1
-        uri = quoted(context.bulk(f"{context.path}{tag:08X}"))
-        return f'"{tag:08X}":{{"vr":"{vr}","BulkDataURI":{uri}}}'
+        return bulk_attribute(tag, vr, context.bulk(f"{context.path}{tag:08X}"))
 
     def _items(self, data: Buffer, element: Element, context: _Context, depth: int) -> str:
         around = inner_form(data, element.value, element.vr, context.form)

@@ -37,7 +37,8 @@ _STRUCTS: Final = {
 _TAGS: Final = {True: Struct("<HH"), False: Struct(">HH")}
 _ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 _LEADING_KEPT: Final = frozenset(("LT", "ST", "UT", "LO", "SH", "UC", "PN"))
-_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
+"""The component groups of a person name (PS3.5 6.2.1)."""
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?").fullmatch
 _DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?").fullmatch
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+").fullmatch
@@ -108,7 +109,7 @@ def _integer(text: str) -> str:
 def _person(text: str) -> str:
     """A person name by its component groups (PS3.5 6.2.1)."""
     groups = [group.rstrip(" \0") for group in text.split("=", 2)]
-    named = zip(_GROUPS, groups, strict=False)
+    named = zip(GROUPS, groups, strict=False)
     return "{" + ",".join(f'"{name}":{quoted(group)}' for name, group in named if group) + "}"
 
 

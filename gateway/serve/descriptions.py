@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway import telemetry
 from gateway.dataset.elements import Element
@@ -29,6 +29,7 @@ KEPT: Final = 64 << 20
 """Bytes of descriptions that are kept."""
 
 _AVAILABLE: Final = 0x00083002
+_Key: TypeAlias = tuple[int, Path]
 
 
 class Descriptions:
@@ -39,7 +40,7 @@ class Descriptions:
         self._model = JsonModel()
         self._one_at_a_time = asyncio.Lock()
         self._most, self._size = most, 0
-        self._kept: OrderedDict[Path, bytes] = OrderedDict()
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
 
     async def of(self, instances: Sequence[Instance]) -> list[bytes]:
         """One object for each instance, in their order.
@@ -47,18 +48,18 @@ class Descriptions:
         Of a damaged instance it has what stands before the damage, and always the UIDs. Raises
         TemporaryFailure where a file cannot be read.
         """
-        found = {one.file: self._kept.get(one.file) for one in instances}
-        missing = [one for one in instances if found[one.file] is None]
+        found = {_key(one): self._kept.get(_key(one)) for one in instances}
+        missing = [one for one in instances if found[_key(one)] is None]
         if missing:
             async with self._one_at_a_time:
                 written = await asyncio.to_thread(self._write, missing)
             for instance, text in zip(missing, written, strict=True):
-                found[instance.file] = text or await self._of_derived(instance)
-        return [self._keep(file, text) for file, text in found.items() if text is not None]
+                found[_key(instance)] = text or await self._of_derived(instance)
+        return [self._keep(key, text) for key, text in found.items() if text is not None]
 
-    def _keep(self, file: Path, text: bytes) -> bytes:
-        self._size += len(text) - len(self._kept.pop(file, b""))
-        self._kept[file] = text
+    def _keep(self, key: _Key, text: bytes) -> bytes:
+        self._size += len(text) - len(self._kept.pop(key, b""))
+        self._kept[key] = text
         while self._size > self._most:
             self._size -= len(self._kept.popitem(last=False)[1])
         return text
@@ -104,6 +105,10 @@ def described(
     return json_object(texts, changes)
 
 
+def _key(instance: Instance) -> _Key:
+    return instance.spool_id, instance.file
+
+
 def _known(instance: Instance) -> dict[int, str]:
     """What is known of an instance whatever its file says."""
     uids = {
@@ -113,7 +118,7 @@ def _known(instance: Instance) -> dict[int, str]:
         0x0020000D: instance.study_uid,
         0x0020000E: instance.series_uid,
     }
-    return {tag: attribute(tag, "UI", quoted(uid) if uid else "") for tag, uid in uids.items()}
+    return {tag: attribute(tag, "UI", quoted(uid)) for tag, uid in uids.items() if uid}
 
 
 def _opened(file: Path) -> Source:
@@ -132,11 +137,12 @@ def _read(
     """Put the attributes into ``texts``; the source with the elements that describe pixels."""
     found: dict[int, Element] = {}
     damage: list[MalformedDataSet] = []
-    available = texts[_AVAILABLE]
+    available = texts.get(_AVAILABLE)
     texts |= model.attributes(
         source.data, source.start, source.end, source.syntax, uris.__add__, None, found, damage
     )
-    texts[_AVAILABLE] = available
+    if available:
+        texts[_AVAILABLE] = available
     for error in damage:
         _alarm(instance, error)
     return replace(source, found=found, pixels=found.get(PIXEL_DATA))

@@ -1,0 +1,135 @@
+"""What a worker does for a rendered resource: frames of one stored object into a picture file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.rendering.attributes import Attributes
+from gateway.rendering.display import frame_milliseconds, icc_profile
+from gateway.rendering.encode import GIF, with_profile, write_animation, write_picture
+from gateway.rendering.geometry import placed
+from gateway.rendering.picture import Camera
+from gateway.rendering.refusals import NoSuchFrame, WrongParameter
+from gateway.rendering.samples import Frames, Undecoded, open_frames
+from gateway.rendering.view import View
+from gateway.transcode.limits import allow
+
+MOST_ANIMATED: Final = 1 << 29
+"""Pixels of all frames of an animated GIF."""
+_UNKNOWN: Final = 64 << 20
+_REPRESENTATIVE: Final = 0x00286010
+
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A picture that is wanted of the Part 10 file ``source``, to be written to ``out``.
+
+    ``frames`` are numbers from 1; none stands for the representative frame, or, where
+    ``animated``, for all of them. Several make an animated GIF.
+    """
+
+    source: Path
+    out: Path
+    media_type: str
+    view: View
+    frames: tuple[int, ...] = ()
+    animated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What became of it: bytes written, and how many frames the object has."""
+
+    size: int
+    frames: int
+
+
+def render(task: Task) -> Rendered | None:
+    """Make the picture. Runs in a worker; None: transcode the object first, then ask again.
+
+    Raises WrongParameter, NothingToShow and NoSuchFrame; PermanentFailure where pixels cannot be
+    read, TemporaryFailure where the file cannot be written or is gone.
+    """
+    allow(_UNKNOWN)
+    wanted = 0 if task.animated else max(1, len(task.frames))
+    try:
+        frames = open_frames(task.source, task.out.parent, wanted)
+    except Undecoded:
+        return None
+    try:
+        _write(task, frames)
+        return Rendered(task.out.stat().st_size, frames.count)
+    except OSError as error:
+        raise TemporaryFailure(f"cannot write the rendered picture: {error}") from error
+    except MemoryError:
+        raise PermanentFailure(
+            "a picture of this object takes more memory than a worker has"
+        ) from None
+
+
+def _write(task: Task, frames: Frames) -> None:
+    try:
+        _make(task, frames)
+    except BaseException:
+        with suppress(OSError):
+            task.out.unlink(missing_ok=True)
+        raise
+
+
+def _make(task: Task, frames: Frames) -> None:
+    source = frames.source
+    signed = bool(frames.header.representation)
+    attributes = Attributes(source.data, source.start, source.end, source.syntax, signed=signed)
+    numbers = _numbers(task, frames, attributes)
+    header = frames.header
+    allow(8 * len(numbers) * header.rows * header.columns * header.samples + _UNKNOWN)
+    camera = Camera(frames, attributes, task.view, numbers)
+    if task.media_type == GIF and (task.animated or len(numbers) > 1):
+        _animate(task, frames, attributes, camera, numbers)
+        return
+    image, profile = with_profile(
+        camera.picture(numbers[0]), task.view.icc, icc_profile(attributes), task.media_type
+    )
+    write_picture(task.out, image, task.media_type, task.view.quality, profile)
+
+
+def _numbers(task: Task, frames: Frames, attributes: Attributes) -> Sequence[int]:
+    """The frames, from 0, that the task names. Raises NoSuchFrame."""
+    if task.animated and not task.frames:
+        return range(frames.count)
+    if not task.frames:
+        first = int(attributes.number(_REPRESENTATIVE) or 1)
+        return (first - 1 if 1 <= first <= frames.count else 0,)
+    for number in task.frames:
+        if not 1 <= number <= frames.count:
+            raise NoSuchFrame(f"frame {number} was asked for; the object has {frames.count}")
+    return tuple(number - 1 for number in task.frames)
+
+
+def _animate(
+    task: Task, frames: Frames, attributes: Attributes, camera: Camera, numbers: Sequence[int]
+) -> None:
+    header = frames.header
+    place = placed(header.rows, header.columns, 1.0, task.view)
+    pixels = place.width * place.height * len(numbers)
+    if pixels > MOST_ANIMATED:
+        raise WrongParameter(
+            f"parameter viewport: {len(numbers)} frames of {place.width} x {place.height} are "
+            f"{pixels} pixels, and at most {MOST_ANIMATED} go into a GIF; ask for a smaller "
+            "viewport or for fewer frames"
+        )
+    if task.view.icc != "no":
+        with_profile(Image.new("L", (1, 1)), task.view.icc, None, task.media_type)
+    with task.out.open("wb") as file:
+        write_animation(file, _pictures(camera, numbers), frame_milliseconds(attributes))
+
+
+def _pictures(camera: Camera, numbers: Sequence[int]) -> Iterator[Image.Image]:
+    return (camera.picture(number) for number in numbers)

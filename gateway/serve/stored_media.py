@@ -1,0 +1,101 @@
+"""Documents and videos out of stored objects, passed through by ranges (PS3.18 10.4, RFC 9110 14).
+
+The bytes are read from the stored file as they are sent: a video is never held.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from aiohttp import web
+
+from gateway.dicomweb.accept import MediaRange, best_of
+from gateway.model import Instance
+from gateway.rendering.content import Content, Span, document, video
+from gateway.serve.problems import NotAcceptable
+from gateway.serve.serving import Serving
+from gateway.serve.streaming import opened, send
+from gateway.transfer_syntax import BY_UID
+
+_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
+"""The SOP classes of encapsulated documents begin so (PS3.4 B.5)."""
+
+
+def is_stored_media(instance: Instance) -> bool:
+    """Whether an object holds a document or a video, not frames that are rendered."""
+    return _is_video(instance) or instance.sop_class_uid.startswith(_DOCUMENTS)
+
+
+async def pass_through(
+    serving: Serving, request: web.Request, instance: Instance, ranges: Sequence[MediaRange]
+) -> web.StreamResponse:
+    """The document or video of an object, whole or the range asked for.
+
+    Raises NotAcceptable where the client takes no such media type, NothingToShow where there
+    is none.
+    """
+    read = video if _is_video(instance) else document
+    content = await serving.pool.run(read, instance.file)
+    media_type = best_of(ranges, content.media_types)
+    if media_type is None:
+        raise NotAcceptable(
+            f"the object is given as {' or '.join(content.media_types)}, as it is stored, and as "
+            "nothing else"
+        )
+    return await _send(request, instance, content, media_type)
+
+
+def _is_video(instance: Instance) -> bool:
+    syntax = BY_UID.get(instance.transfer_syntax)
+    return syntax is not None and syntax.video
+
+
+async def _send(
+    request: web.Request, instance: Instance, content: Content, media_type: str
+) -> web.StreamResponse:
+    headers = {"Content-Type": media_type, "Accept-Ranges": "bytes"}
+    asked = _asked(request, content.size)
+    if asked is None:
+        headers["Content-Range"] = f"bytes */{content.size}"
+        return web.Response(status=416, headers=headers)
+    start, stop, partial = asked
+    headers["Content-Length"] = str(stop - start)
+    if partial:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
+    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        for offset, length in _within(content.spans, start, stop):
+            run = await asyncio.to_thread(opened, instance.file, offset, length)
+            await send(response, run)
+    await response.write_eof()
+    return response
+
+
+def _asked(request: web.Request, size: int) -> tuple[int, int, bool] | None:
+    """(first byte, byte behind the last, whether a range was asked for); None: not satisfiable.
+
+    Of several ranges, and of a unit that is not bytes, none is heeded, as RFC 9110 14.2 allows.
+    """
+    text = request.headers.get("Range", "").replace(" ", "")
+    if not text.startswith("bytes=") or "," in text or "If-Range" in request.headers:
+        return 0, size, False
+    first, dash, last = text.removeprefix("bytes=").partition("-")
+    if not dash or not all(part.isascii() and part.isdigit() for part in (first, last) if part):
+        return 0, size, False
+    if not first:
+        start, stop = size - min(int(last or 0), size), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return 0, size, False
+    return (start, stop, True) if start < stop else None
+
+
+def _within(spans: Sequence[Span], start: int, stop: int) -> Iterator[Span]:
+    """The parts of ``spans`` that make up the bytes [start, stop) of what they are together."""
+    at = 0
+    for offset, length in spans:
+        low, high = max(start - at, 0), min(stop - at, length)
+        if low < high:
+            yield offset + low, high - low
+        at += length

@@ -5,7 +5,6 @@ An animated GIF is written frame by frame: no more than one picture is held.
 
 from collections.abc import Iterable
 from io import BytesIO
-from pathlib import Path
 from struct import pack
 from typing import BinaryIO, Final
 
@@ -26,17 +25,16 @@ _SHORTEST: Final = 20
 
 
 def write_picture(
-    out: Path, image: Image.Image, media_type: str, quality: int, profile: bytes | None
+    file: BinaryIO, image: Image.Image, media_type: str, quality: int, profile: bytes | None
 ) -> None:
     """Write one picture, with ``profile`` inside where there is one."""
-    with out.open("wb") as file:
-        if media_type == GIF:
-            write_animation(file, [image], 0)
-        elif media_type == PNG:
-            image.save(file, "PNG", compress_level=_PNG_EFFORT, icc_profile=profile)
-        else:
-            subsampling = 0 if quality >= _FULL_CHROMA else 2
-            image.save(file, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
+    if media_type == GIF:
+        write_animation(file, [image], 0)
+    elif media_type == PNG:
+        image.save(file, "PNG", compress_level=_PNG_EFFORT, icc_profile=profile)
+    else:
+        subsampling = 0 if quality >= _FULL_CHROMA else 2
+        image.save(file, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
 
 
 def with_profile(

@@ -1,23 +1,24 @@
 """What a worker does for a rendered resource: frames of one stored object into a picture file."""
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 
-from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.failures import PermanentFailure
 from gateway.rendering.attributes import Attributes
 from gateway.rendering.display import frame_milliseconds, icc_profile
 from gateway.rendering.encode import GIF, with_profile, write_animation, write_picture
 from gateway.rendering.geometry import placed
 from gateway.rendering.picture import Camera
 from gateway.rendering.refusals import NoSuchFrame, WrongParameter
-from gateway.rendering.samples import Frames, Undecoded, open_frames
+from gateway.rendering.samples import Frames, open_frames
 from gateway.rendering.view import View
 from gateway.transcode.limits import allow
+from gateway.transcode.output import written
 
 MOST_ANIMATED: Final = 1 << 29
 """Pixels of all frames of an animated GIF."""
@@ -29,61 +30,38 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A picture that is wanted of the Part 10 file ``source``, to be written to ``out``.
+    """A picture that is wanted of the Part 10 file ``source``.
 
     ``frames`` are numbers from 1; none stands for the representative frame, or, where
     ``animated``, for all of them. Several make an animated GIF.
     """
 
     source: Path
-    out: Path
     media_type: str
     view: View
     frames: tuple[int, ...] = ()
     animated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """What became of it: bytes written, and how many frames the object has."""
+def render(task: Task, out: Path) -> None:
+    """Make the picture and write it to ``out``, whole or not at all. Runs in a worker.
 
-    size: int
-    frames: int
-
-
-def render(task: Task) -> Rendered | None:
-    """Make the picture. Runs in a worker; None: transcode the object first, then ask again.
-
-    Raises WrongParameter, NothingToShow and NoSuchFrame; PermanentFailure where pixels cannot be
-    read, TemporaryFailure where the file cannot be written or is gone.
+    Raises Undecoded where the object is to be transcoded first; WrongParameter, NothingToShow
+    and NoSuchFrame; PermanentFailure where pixels cannot be read, TemporaryFailure where the
+    file cannot be written.
     """
     allow(_UNKNOWN)
-    wanted = 0 if task.animated else max(1, len(task.frames))
-    try:
-        frames = open_frames(task.source, task.out.parent, wanted)
-    except Undecoded:
-        return None
-    try:
-        _write(task, frames)
-        return Rendered(task.out.stat().st_size, frames.count)
-    except OSError as error:
-        raise TemporaryFailure(f"cannot write the rendered picture: {error}") from error
-    except MemoryError:
-        raise PermanentFailure(
-            "a picture of this object takes more memory than a worker has"
-        ) from None
+    wanted = 0 if task.animated and not task.frames else max(1, len(task.frames))
+    frames = open_frames(task.source, out.parent, wanted)
+    with written(out) as descriptor, os.fdopen(os.dup(descriptor), "w+b") as file:
+        try:
+            _make(task, frames, file)
+        except MemoryError:
+            text = "a picture of this object takes more memory than a worker has"
+            raise PermanentFailure(text) from None
 
 
-def _write(task: Task, frames: Frames) -> None:
-    try:
-        _make(task, frames)
-    except BaseException:
-        with suppress(OSError):
-            task.out.unlink(missing_ok=True)
-        raise
-
-
-def _make(task: Task, frames: Frames) -> None:
+def _make(task: Task, frames: Frames, file: BinaryIO) -> None:
     source = frames.source
     signed = bool(frames.header.representation)
     attributes = Attributes(source.data, source.start, source.end, source.syntax, signed=signed)
@@ -92,12 +70,12 @@ def _make(task: Task, frames: Frames) -> None:
     allow(8 * len(numbers) * header.rows * header.columns * header.samples + _UNKNOWN)
     camera = Camera(frames, attributes, task.view, numbers)
     if task.media_type == GIF and (task.animated or len(numbers) > 1):
-        _animate(task, frames, attributes, camera, numbers)
+        _animate(task, frames, attributes, camera, numbers, file)
         return
     image, profile = with_profile(
         camera.picture(numbers[0]), task.view.icc, icc_profile(attributes), task.media_type
     )
-    write_picture(task.out, image, task.media_type, task.view.quality, profile)
+    write_picture(file, image, task.media_type, task.view.quality, profile)
 
 
 def _numbers(task: Task, frames: Frames, attributes: Attributes) -> Sequence[int]:
@@ -114,7 +92,12 @@ def _numbers(task: Task, frames: Frames, attributes: Attributes) -> Sequence[int
 
 
 def _animate(
-    task: Task, frames: Frames, attributes: Attributes, camera: Camera, numbers: Sequence[int]
+    task: Task,
+    frames: Frames,
+    attributes: Attributes,
+    camera: Camera,
+    numbers: Sequence[int],
+    file: BinaryIO,
 ) -> None:
     header = frames.header
     place = placed(header.rows, header.columns, 1.0, task.view)
@@ -127,8 +110,7 @@ def _animate(
         )
     if task.view.icc != "no":
         with_profile(Image.new("L", (1, 1)), task.view.icc, None, task.media_type)
-    with task.out.open("wb") as file:
-        write_animation(file, _pictures(camera, numbers), frame_milliseconds(attributes))
+    write_animation(file, _pictures(camera, numbers), frame_milliseconds(attributes))
 
 
 def _pictures(camera: Camera, numbers: Sequence[int]) -> Iterator[Image.Image]:

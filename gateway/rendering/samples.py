@@ -17,7 +17,7 @@ from gateway.rendering.refusals import NoSuchFrame, NothingToShow
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.image_pixel import ImagePixel, read_image_pixel
 from gateway.transcode.instance import backends_for
-from gateway.transcode.plan import plan_frames
+from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.samples import spread_422
 from gateway.transcode.source import Source, open_source
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
@@ -33,8 +33,8 @@ _WORTH: Final = 8 << 20
 """Native bytes from which on it is worth not to decode all frames for one."""
 
 
-class Undecoded(Exception):
-    """The object is encapsulated, and best decoded as a whole before it is looked at."""
+class Undecoded(PermanentFailure):
+    """The object is best transcoded as a whole before it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def open_frames(path: Path, scratch: Path, wanted: int) -> Frames:
     if source.syntax.encapsulated or source.pixels.length == UNDEFINED:
         return _encapsulated(source, header, wanted or header.frames)
     if not source.syntax.little_endian:
-        raise Undecoded
+        raise Undecoded("its samples are big endian")
     return _native(source, header, source.pixels)
 
 
@@ -202,7 +202,7 @@ def _floats(source: Source) -> Frames:
     if element is None:
         raise NothingToShow("the object has no Pixel Data: there is no picture of it")
     if not source.syntax.little_endian:
-        raise Undecoded
+        raise Undecoded("its samples are big endian")
     header = replace(read_image_pixel(source.values), samples=1, photometric="MONOCHROME2")
     _check_size(header)
     size = _FLOATS[element.tag] // 8
@@ -226,14 +226,12 @@ def _encapsulated(source: Source, header: ImagePixel, wanted: int) -> Frames:
     """Frames decoded one by one, where that is less work than to decode them all."""
     native = header.rows * header.columns * header.samples * header.allocated * header.frames // 8
     if source.inflated or 2 * wanted > header.frames or native < _WORTH or header.allocated == 1:
-        raise Undecoded
-    pixels = plan_frames(source, BY_UID[EXPLICIT_LE], Rendition())
-    if pixels.form.spanning:
-        raise Undecoded
-    form = pixels.form
+        raise Undecoded("all of its frames are decoded at once")
+    first = _plan(source, 0)
+    form = first.form
     coded = replace(
         header,
-        photometric=pixels.photometric,
+        photometric=first.photometric,
         planar=0,
         allocated=form.bits_allocated,
         stored=form.bits_stored,
@@ -242,19 +240,28 @@ def _encapsulated(source: Source, header: ImagePixel, wanted: int) -> Frames:
     )
 
     def read(index: int) -> "NDArray[Any]":
-        decoding = Decoding(form, pixels.finish, [pixels.frames[index]], index)
-        return _first_decoded(decoding, pixels.data)
+        return _decoded(_plan(source, index), index)
 
     return Frames(source, coded, _depth(coded), header.frames, _checked(read, header.frames))
 
 
-def _first_decoded(decoding: Decoding, data: Any) -> "NDArray[Any]":
-    """The one frame of ``decoding``, by the first decoder that can."""
-    reasons: list[str] = []
-    for backend in backends_for(decoding, 0):
-        try:
-            samples = next(decoded_frames(decoding, data, backend))
-            return samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
-        except DecoderFailed as failure:
-            reasons.append(str(failure))
-    raise PermanentFailure("; ".join(reasons))
+def _plan(source: Source, index: int) -> Pixels:
+    pixels = plan_frames(source, BY_UID[EXPLICIT_LE], Rendition(), only=index + 1)
+    if pixels.form.spanning:
+        raise Undecoded("its codestreams run across frames")
+    return pixels
+
+
+def _decoded(pixels: Pixels, index: int) -> "NDArray[Any]":
+    """One frame, by the decoder that would serve the whole object.
+
+    Where that fails, the whole is to be decoded by another: frames of two never mix.
+    """
+    decoding = Decoding(pixels.form, pixels.finish, pixels.frames, index, pixels.known)
+    try:
+        samples: NDArray[Any] = next(
+            decoded_frames(decoding, pixels.data, backends_for(pixels, 0)[0])
+        )
+    except DecoderFailed as failure:
+        raise PermanentFailure(str(failure)) from failure
+    return samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples

@@ -1,14 +1,15 @@
-"""Pictures of stored instances on their way to a client: made in workers, sent as files.
+"""Pictures of stored instances on their way to a client: made in workers, kept for a while.
 
-A picture is written by a worker into the spool's folder of derived files, opened, and its name
-removed at once, so that nothing of it stays whatever happens to the request.
+A picture is a file among those derived from its instance: whoever asks for the same gets the
+same, also while it is made, and it is swept away when nobody has asked for an hour.
 """
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import web
@@ -19,11 +20,11 @@ from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
 from gateway.model import Instance, Rendition
 from gateway.rendering.refusals import NoSuchFrame, NothingToShow, WrongParameter
-from gateway.rendering.render import Rendered, Task, render
+from gateway.rendering.render import Task, render
 from gateway.rendering.view import View
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import Opened, ahead, opened, send, while_there
-from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
+from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE, IMPLICIT_LE
 
 _Item = TypeVar("_Item")
 
@@ -54,41 +55,36 @@ def refused(failure: PermanentFailure, place: str) -> Part:
     return Part("text/plain; charset=utf-8", Opened(len(text), text, -1, 0), place, failure)
 
 
-async def made(serving: Serving, instance: Instance, wish: Wish) -> tuple[Opened, Rendered]:
-    """The picture, its file open and without a name.
+async def made(serving: Serving, instance: Instance, wish: Wish) -> Opened:
+    """The picture, opened.
 
-    Raises WrongParameter, NothingToShow, NoSuchFrame; PermanentFailure where the pixels cannot
-    be read, TemporaryFailure where files cannot.
+    Straight from the stored file where that can be, else from the transcoded one: what fails in
+    decoding single frames is left to the transcode, which knows more decoders. Raises
+    WrongParameter, NothingToShow, NoSuchFrame; PermanentFailure where the pixels cannot be read,
+    TemporaryFailure where files cannot.
     """
-    out = serving.derivations.beside(instance, f"rendered-{secrets.token_hex(8)}")
-    task = Task(instance.file, out, wish.media_type, wish.view, wish.frames, wish.animated)
+    ready = serving.derivations.ready(instance, EXPLICIT_LE)
     try:
-        done = await _of_stored(serving, instance, task)
-        if done is None:
-            derived = await serving.derivations.derive(instance, EXPLICIT_LE, Rendition())
-            done = await serving.pool.run(render, replace(task, source=derived.file))
-        if done is None:
-            raise PermanentFailure("the transcoded object is still encapsulated")
-        return await asyncio.to_thread(opened, out), done
-    finally:
-        with suppress(OSError):
-            out.unlink(missing_ok=True)
-
-
-async def _of_stored(serving: Serving, instance: Instance, task: Task) -> Rendered | None:
-    """The picture straight from the stored file; None where it is to be transcoded first.
-
-    What fails in decoding single frames is left to the transcode, which knows more decoders.
-    """
-    try:
-        return await serving.pool.run(render, task)
+        file = await _excerpt(serving, instance, wish, ready.file if ready else instance.file)
     except (WrongParameter, NothingToShow, NoSuchFrame):
         raise
     except PermanentFailure:
-        syntax = BY_UID.get(instance.transfer_syntax)
-        if syntax is None or not syntax.encapsulated:
+        if ready or instance.transfer_syntax in (EXPLICIT_LE, IMPLICIT_LE, DEFLATED):
             raise
-        return None
+        derived = await serving.derivations.derive(instance, EXPLICIT_LE, Rendition())
+        file = await _excerpt(serving, instance, wish, derived.file)
+    return await asyncio.to_thread(opened, file)
+
+
+async def _excerpt(serving: Serving, instance: Instance, wish: Wish, source: Path) -> Path:
+    task = Task(source, wish.media_type, wish.view, wish.frames, wish.animated)
+    asked = repr((task.media_type, task.view, task.frames, task.animated))
+    key = f"rendered+{sha256(asked.encode()).hexdigest()[:32]}"
+
+    async def make(out: Path) -> None:
+        await serving.pool.run(render, task, out)
+
+    return await serving.derivations.excerpt(instance, key, make)
 
 
 async def send_picture(request: web.Request, media_type: str, body: Opened) -> web.StreamResponse:

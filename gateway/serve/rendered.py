@@ -6,6 +6,7 @@ multiparts of their instances; those with nothing to look at are left out, and o
 cannot be read has its part say so, so that nobody takes the rest for the whole.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -13,7 +14,8 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from gateway.dicomweb.accept import MediaRange, best_of, parse_accept
+from gateway.dataset.header import read_header
+from gateway.dicomweb.accept import MediaRange, best_of
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance
 from gateway.rendering.encode import GIF, MEDIA_TYPES
@@ -30,6 +32,7 @@ from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.stored_media import is_stored_media, pass_through
 from gateway.serve.streaming import while_there
+from gateway.serve.wado_rs import accepted
 
 _Item = TypeVar("_Item")
 
@@ -38,6 +41,7 @@ MOST_FRAMES: Final = 10_000
 """Frames that one request can name."""
 TRIES: Final = 16
 """Instances of a study that are looked at for one with a picture."""
+_NUMBER_OF_FRAMES: Final = {0x00280008: "NumberOfFrames"}
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _WITHOUT_PICTURES: Final = tuple(
     _STORAGE + tail
@@ -99,7 +103,7 @@ async def _by_uri(
 
 async def _rendered(serving: Serving, request: web.Request) -> web.StreamResponse:
     study, series, sop = uids_of(request)
-    view, ranges = rendered_view(request.query), _accepted(request)
+    view, ranges = rendered_view(request.query), accepted(request)
     if not sop:
         wish = Wish(media_type := _chosen(ranges)[0], view, animated=media_type == GIF)
         return await _many(serving, request, study, series, wish)
@@ -120,7 +124,7 @@ async def _rendered(serving: Serving, request: web.Request) -> web.StreamRespons
 
 async def _thumbnail(serving: Serving, request: web.Request) -> web.StreamResponse:
     study, series, sop = uids_of(request)
-    view, ranges = thumbnail_view(request.query), _accepted(request)
+    view, ranges = thumbnail_view(request.query), accepted(request)
     media_type, multipart = _chosen(ranges)
     wish = Wish(media_type, view, _frames(request)[:1])
     if sop:
@@ -155,10 +159,6 @@ def _outward(instances: Sequence[Instance]) -> list[Instance]:
     middle = len(instances) // 2
     order = sorted(range(len(instances)), key=lambda place: abs(place - middle))
     return [instances[place] for place in order]
-
-
-def _accepted(request: web.Request) -> tuple[MediaRange, ...]:
-    return parse_accept(request.headers.getall("Accept", []), request.query.get("accept"))
 
 
 def _chosen(ranges: Sequence[MediaRange]) -> tuple[str, bool]:
@@ -202,7 +202,7 @@ async def _instance(serving: Serving, study: str, series: str, sop: str) -> Inst
 async def _one(
     serving: Serving, request: web.Request, instance: Instance, wish: Wish
 ) -> web.StreamResponse:
-    body, _ = await while_there(request, made(serving, instance, wish))
+    body = await while_there(request, made(serving, instance, wish))
     return await send_picture(request, wish.media_type, body)
 
 
@@ -213,7 +213,7 @@ async def _first_of(
     reason: PermanentFailure | None = None
     for instance in candidates[:TRIES]:
         try:
-            body, _ = await while_there(request, made(serving, instance, wish))
+            body = await while_there(request, made(serving, instance, wish))
         except WrongParameter:
             raise
         except PermanentFailure as failure:
@@ -226,19 +226,23 @@ async def _first_of(
 async def _frame_by_frame(
     serving: Serving, request: web.Request, instance: Instance, wish: Wish
 ) -> web.StreamResponse:
-    """A multipart of the frames named, or of all; the first one tells how many there are."""
-    alone = replace(wish, frames=wish.frames[:1] or (1,))
-    first, done = await while_there(request, made(serving, instance, alone))
-    first.close()
-    numbers = wish.frames or range(1, done.frames + 1)
-    if max(numbers) > done.frames:
-        raise NoSuchFrame(f"frame {max(numbers)} was asked for; the object has {done.frames}")
+    """A multipart of the frames named, or of all."""
+    count = await asyncio.to_thread(_count, instance)
+    numbers = wish.frames or range(1, count + 1)
+    if max(numbers) > count:
+        raise NoSuchFrame(f"frame {max(numbers)} was asked for; the object has {count}")
 
     async def make(number: int) -> Part:
         place = location(serving.settings.root_url, instance, "frames", str(number), "rendered")
         return await _part(serving, instance, replace(wish, frames=(number,)), place)
 
     return await send_parts(serving, request, wish.media_type, _each(numbers), make)
+
+
+def _count(instance: Instance) -> int:
+    """Number of Frames, 1 where it is not said."""
+    text = read_header(instance.file, _NUMBER_OF_FRAMES).get("NumberOfFrames", "")
+    return int(text) if text.isdigit() and int(text) else 1
 
 
 async def _whole(
@@ -284,7 +288,7 @@ async def _many(
 
 async def _part(serving: Serving, instance: Instance, wish: Wish, place: str) -> Part:
     try:
-        body, _ = await made(serving, instance, wish)
+        body = await made(serving, instance, wish)
     except NothingToShow:
         raise
     except PermanentFailure as failure:

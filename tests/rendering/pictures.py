@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from gateway.rendering.render import Rendered, Task, render
+from gateway.rendering.render import Task, render
+from gateway.rendering.samples import Undecoded
 from gateway.rendering.view import View
 from gateway.transcode.instance import transcode
 from tests.rendering.truth import pixels_of
@@ -66,19 +67,18 @@ def rendered(
     *frames: int,
     media_type: str = "image/png",
     animated: bool = False,
-) -> tuple[Path, Rendered]:
-    """The picture file made of an object, as the gateway does it; and what is said of it."""
+) -> Path:
+    """The picture file made of an object, as the gateway does it."""
     out = file.parent / f"{file.stem}.picture"
-    task = Task(file, out, media_type, view, frames, animated)
-    done = render(task)
-    if done is None:
+    try:
+        render(Task(file, media_type, view, frames, animated), out)
+    except Undecoded:
         native = file.parent / f"{file.stem}.native"
         transcode(file, EXPLICIT_LE, native)
-        done = render(Task(native, out, media_type, view, frames, animated))
-    assert done is not None
-    return out, done
+        render(Task(native, media_type, view, frames, animated), out)
+    return out
 
 
 def shown(file: Path, view: View = WHOLE, *frames: int) -> Any:
     """The pixels of the picture of an object."""
-    return pixels_of(rendered(file, view, *frames)[0])
+    return pixels_of(rendered(file, view, *frames))

@@ -89,7 +89,7 @@ def test_every_real_file_looks_as_pydicom_shows_it(part: int, tmp_path: Path) ->
         try:
             transcode(FOLDER / row["file"], EXPLICIT_LE, file)
             out = tmp_path / "picture.png"
-            render(Task(file, out, "image/png", View(), (1,)))
+            render(Task(file, "image/png", View(), (1,)), out)
             truth = _shown_by_pydicom(file)
         except PermanentFailure:
             continue
@@ -152,7 +152,7 @@ def test_greys_of_real_files_are_those_of_dcm2pnm(part: int, tmp_path: Path) -> 
             options = _options(file)
             if options is None:
                 continue
-            picture = pixels_of(rendered(file, View(), 1)[0]).astype(int)
+            picture = pixels_of(rendered(file, View(), 1)).astype(int)
         except PermanentFailure:
             continue
         truth = by_dcmtk(file, tmp_path / "truth.png", *options)

@@ -25,7 +25,7 @@ from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there
+from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
@@ -240,7 +240,7 @@ class _Frames:
                 number, content = found
                 head = part_head(boundary, self._headers(instance, source, number))
                 await self._send(response, content, head)
-        await response.write(closing(boundary))
+        await write(response, closing(boundary))
         return response
 
     def _headers(self, instance: Instance, source: Source, number: int) -> dict[str, str]:
@@ -256,7 +256,7 @@ class _Frames:
         """Write one frame; nothing where only the header was asked for."""
         try:
             if self.request.method != "HEAD":
-                await response.write(head)
+                await write(response, head)
                 await send(response, content.first)
                 for offset, size in content.rest:
                     run = await asyncio.to_thread(opened, content.file, offset, size)

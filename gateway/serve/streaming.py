@@ -21,6 +21,8 @@ _Made = TypeVar("_Made")
 
 PIECE: Final = 1 << 20
 """Bytes read and written at once."""
+STALLED_SECONDS: Final = 120.0
+"""A client that takes no piece for so long (9 kB/s) is taken for gone."""
 _GLANCE_SECONDS: Final = 0.2
 
 
@@ -75,7 +77,7 @@ async def send(response: web.StreamResponse, run: Opened) -> None:
             if at < end:
                 reading = asyncio.ensure_future(_read(run, at, min(PIECE, end - at)))
             if piece:
-                await response.write(piece)
+                await write(response, piece)
             if reading is None:
                 return
             piece, reading = await reading, None
@@ -85,6 +87,15 @@ async def send(response: web.StreamResponse, run: Opened) -> None:
             with suppress(Exception):
                 await reading  # its thread still has the descriptor
         run.close()
+
+
+async def write(response: web.StreamResponse, data: bytes) -> None:
+    """Some of a body. Raises ConnectionError where the client is gone, or takes nothing."""
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError("the client takes nothing") from None
 
 
 async def _read(run: Opened, at: int, size: int) -> bytes:

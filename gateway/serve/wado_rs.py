@@ -25,7 +25,7 @@ from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
 from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there
+from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
     await while_there(request, retrieval.check())
     await response.prepare(request)
     await _send_parts(retrieval, response, boundary)
-    await response.write(closing(boundary))
+    await write(response, closing(boundary))
     return response
 
 
@@ -176,7 +176,7 @@ async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, bound
                 "Content-Length": str(content.size),
                 "Content-Location": location(serving.settings.root_url, instance),
             }
-            await response.write(part_head(boundary, headers, first))
+            await write(response, part_head(boundary, headers, first))
             await send(response, content)
             first = False
 

@@ -1,0 +1,277 @@
+"""Retrieval as streams: nothing is left out, nothing is taken for whole that is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.derivation import Derived
+from gateway.dicomweb.multipart import MalformedMultipart
+from gateway.model import Instance, Rendition
+from gateway.serve import streaming, wado_rs
+from tests.serve import objects
+from tests.serve.gallery import Gateway, opened_gateway
+from tests.serve.parts import Parts, parts_of
+
+LE, JLS, MP4 = objects.EXPLICIT_LE, objects.JPEG_LS, objects.VIDEO
+ONLY_LE = {"Accept": f'multipart/related; type="application/dicom"; transfer-syntax={LE}'}
+AS_STORED = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+STUDY = "/dicom-web/studies/1.2.3"
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with opened_gateway(tmp_path, lambda serving: [wado_rs.routes(serving)]) as running:
+        yield running
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def parts_at(
+    client: aiohttp.ClientSession, url: str, headers: dict[str, str] | None = None
+) -> Parts:
+    async with client.get(url, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return await parts_of(answer)
+
+
+def syntaxes(parts: Parts) -> list[str]:
+    return [headers["content-type"].partition("transfer-syntax=")[2] for headers, _ in parts]
+
+
+async def test_stored_files_come_byte_for_byte_and_in_order(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    made = [objects.jpeg_ls(tmp_path / f"{n}.dcm", objects.pictures(1, n)) for n in range(20)]
+    hung = [gateway.gallery.hang(file) for file in made]
+    parts = await parts_at(client, gateway.url(STUDY), AS_STORED)
+    assert [body for _, body in parts] == [file.read_bytes() for file in made]
+    for (headers, body), instance in zip(parts, hung, strict=True):
+        assert headers["content-length"] == str(len(body))
+        assert gateway.url(headers["content-location"]) == gateway.of(instance)
+    assert gateway.shelf.made() == set()
+
+
+async def test_a_file_of_many_pieces_comes_whole(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    file = objects.native(tmp_path / "raw.dcm", objects.pictures(1))
+    with file.open("ab") as out:
+        out.write(b"\xfc\xff\xfc\xffOB\0\0" + (7 << 20).to_bytes(4, "little"))
+        out.write(bytes(range(256)) * (7 << 12))
+    gateway.gallery.hang(file)
+    ((_, body),) = await parts_at(client, gateway.url(STUDY))
+    assert body == file.read_bytes()
+
+
+async def test_a_study_leaves_nothing_out_where_some_cannot_be_decoded(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    files = [
+        objects.undecodable(tmp_path / "broken.dcm"),
+        objects.jpeg_ls(tmp_path / "jls.dcm", objects.pictures(2)),
+        objects.video(tmp_path / "video.dcm"),
+        objects.native(tmp_path / "raw.dcm", objects.pictures(1)),
+    ]
+    for file in files:
+        gateway.gallery.hang(file)
+    parts = await parts_at(client, gateway.url(STUDY), ONLY_LE)
+    assert syntaxes(parts) == [JLS, LE, MP4, LE]
+    bodies = [body for _, body in parts]
+    assert bodies[0] == files[0].read_bytes()
+    assert objects.pictures(2).tobytes() in bodies[1]
+    assert bodies[2] == files[2].read_bytes()
+
+
+async def test_only_what_nothing_of_fits_is_refused(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    only_jls = {"Accept": f'multipart/related; type="application/dicom"; transfer-syntax={JLS}'}
+    gateway.gallery.hang(objects.native(tmp_path / "raw.dcm", objects.pictures(1)))
+    async with client.get(gateway.url(STUDY), headers=only_jls) as answer:
+        assert answer.status == 406
+        assert f"transfer-syntax={LE} or 1.2.840.10008.1.2 or" in (await answer.json())["error"]
+    gateway.gallery.hang(objects.jpeg_ls(tmp_path / "jls.dcm", objects.pictures(1)))
+    assert syntaxes(await parts_at(client, gateway.url(STUDY), only_jls)) == [LE, JLS]
+
+
+async def test_a_lone_instance_that_cannot_be_decoded_is_refused_in_words(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    gateway.gallery.hang(objects.undecodable(tmp_path / "broken.dcm"))
+    async with client.get(gateway.url(STUDY), headers=ONLY_LE) as answer:
+        assert answer.status == 406
+        error = (await answer.json())["error"]
+    assert "starts like no JPEG" in error
+    assert "Possible: transfer-syntax=*" in error
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/dicom-web/studies/1.2.99", 404, "nothing is held of study 1.2.99"),
+        ("/dicom-web/studies/1.2.3/series/1.9", 404, "series 1.9 of study 1.2.3"),
+        (f"{STUDY}/series/1.2.3.4/instances/1.9", 404, "instance 1.9"),
+        ("/dicom-web/studies/..%2F..%2Fetc", 400, "is not a UID"),
+        ("/dicom-web/studies/" + "1" * 65, 400, "is not a UID"),
+        (f"{STUDY}/series/x/instances/1.9", 400, "the series UID 'x' is not a UID"),
+        ("/dicom-web/nowhere", 404, "Not Found"),
+    ],
+)
+async def test_what_is_not_there_and_what_is_no_address(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    path: str,
+    status: int,
+    text: str,
+) -> None:
+    gateway.gallery.hang(objects.native(tmp_path / "raw.dcm", objects.pictures(1)))
+    async with client.get(gateway.url(path)) as answer:
+        assert answer.status == status
+        assert text in (await answer.json())["error"]
+
+
+async def test_another_method_is_refused_in_words(
+    gateway: Gateway, client: aiohttp.ClientSession
+) -> None:
+    async with client.put(gateway.url(STUDY)) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+        assert "error" in await answer.json()
+
+
+async def test_head_says_what_get_would_and_decodes_nothing(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1)))
+    async with client.head(gateway.url(STUDY)) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith(
+            'multipart/related; type="application/dicom"; boundary='
+        )
+        assert await answer.read() == b""
+    stored = {"Accept": "application/dicom; transfer-syntax=*"}
+    async with client.head(gateway.of(instance), headers=stored) as answer:
+        assert int(answer.headers["Content-Length"]) == instance.size
+    assert gateway.shelf.made() == set()
+
+
+async def test_a_body_that_is_one_file_can_be_had_by_ranges(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1)))
+    wanted = {"Accept": "application/dicom; transfer-syntax=*", "Range": "bytes=128-131"}
+    async with client.get(gateway.of(instance), headers=wanted) as answer:
+        assert (answer.status, await answer.read()) == (206, b"DICM")
+
+
+async def test_addresses_stand_below_the_root_that_is_configured(
+    client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    tables = lambda serving: [wado_rs.routes(serving)]  # noqa: E731
+    async with opened_gateway(tmp_path, tables, root_url="https://pacs.example/gw/") as gateway:
+        gateway.gallery.hang(objects.native(tmp_path / "raw.dcm", objects.pictures(1)))
+        ((headers, _),) = await parts_at(client, gateway.url(STUDY))
+    assert headers["content-location"] == (
+        "https://pacs.example/gw/dicom-web/studies/1.2.3/series/1.2.3.4/instances/2.25.1"
+    )
+
+
+async def test_a_file_that_vanishes_cuts_the_connection(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    for number in range(3):
+        gateway.gallery.hang(objects.native(tmp_path / f"{number}.dcm", objects.pictures(1)))
+    gateway.gallery.instances_held[2].file.unlink()
+    async with client.get(gateway.url(STUDY)) as answer:
+        assert answer.status == 200
+        with pytest.raises((aiohttp.ClientPayloadError, MalformedMultipart)):
+            await parts_of(answer)
+
+
+async def test_where_the_only_file_is_gone_the_client_hears_that_it_may_come_again(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1))).file.unlink()
+    async with client.get(gateway.url(STUDY)) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "a.dcm" in (await answer.json())["error"]
+
+
+class Slow:
+    """Derivations that wait, and know how many were asked for."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+        self.go_on = asyncio.Event()
+
+    async def derive(self, instance: Instance, target: str, rendition: Rendition) -> Derived:
+        self.begun += 1
+        try:
+            await self.go_on.wait()
+        finally:
+            self.ended += 1
+        return Derived(instance.file, target)
+
+
+async def _until(come_true: object) -> None:
+    async with asyncio.timeout(20):
+        while not come_true():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_leaves_stops_the_decoding(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1))
+    for _ in range(200):
+        gateway.gallery.hang(file)
+    slow = Slow()
+    monkeypatch.setattr(gateway.serving.derivations, "derive", slow.derive)
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
+    writer.write(f"GET {STUDY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await _until(lambda: slow.begun == 1)
+    slow.go_on.set()
+    await asyncio.sleep(0)
+    slow.go_on.clear()
+    window = 2 * gateway.serving.pool.workers + 2
+    await _until(lambda: slow.begun > window)
+    writer.transport.abort()
+    await _until(lambda: slow.ended == slow.begun)
+    assert slow.begun <= 2 * window
+    assert gateway.gallery.asked < 200
+
+
+async def test_a_client_that_takes_nothing_is_let_go(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.1)
+    file = objects.native(tmp_path / "raw.dcm", objects.pictures(1))
+    with file.open("ab") as out:
+        out.write(b"\xfc\xff\xfc\xffOB\0\0" + (32 << 20).to_bytes(4, "little"))
+        out.truncate(out.tell() + (32 << 20))
+    gateway.gallery.hang(file)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port, limit=1024)
+    writer.write(f"GET {STUDY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    got = await reader.readuntil(b"\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 200")
+    total = 0
+    runner = gateway.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    await _until(lambda: not runner.server.connections)
+    try:
+        while piece := await reader.read(1 << 20):
+            total += len(piece)
+    except ConnectionResetError:
+        pass
+    assert total < 32 << 20
+    writer.close()

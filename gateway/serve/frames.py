@@ -29,7 +29,7 @@ from gateway.serve.streaming import Opened, ahead, opened, send, while_there, wr
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
-from gateway.transcode.located import Located, frame, located
+from gateway.transcode.located import Located, NoPixels, frame, located
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 SMALL: Final = 16 << 20
@@ -167,7 +167,10 @@ class _Frames:
         return Source(OCTET_STREAM, target, where, derived.file)
 
     async def _checked(self, file: Path) -> Located:
-        where = await self.places.of(file)
+        try:
+            where = await self.places.of(file)
+        except NoPixels as failure:
+            raise NotHere(f"there is no frame: {failure}") from failure
         if (most := max(self.numbers)) > where.frames:
             raise NotHere(f"there is no frame {most}: the instance has {where.frames}")
         return where

@@ -24,6 +24,10 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 _FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 
 
+class NoPixels(PermanentFailure):
+    """The instance has no Pixel Data of any kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """The frames of one file.
@@ -53,22 +57,22 @@ class Located:
 def located(file: Path) -> Located:
     """Look where the frames stand; not of a deflated file, in which nothing does.
 
-    Video counts as one frame. Raises PermanentFailure where there are no pixels, and where
-    fragments or length do not fit Number of Frames.
+    Video counts as one frame. Raises NoPixels, and PermanentFailure where fragments or length do
+    not fit Number of Frames.
     """
     source = open_source(file, file.parent)
+    element = source.pixels or _floats(source)
     header = read_image_pixel(source.values)
     bits = header.rows * header.columns * header.samples * header.allocated
     stored = BY_UID[source.meta.transfer_syntax]
     if stored.encapsulated:
-        fragments = fragments_of(source, source.pixel_data)
+        fragments = fragments_of(source, element)
         if stored.video:
             return Located(1, 0, [tuple(span for span in fragments[1:] if span[1])])
         if spans_frames(source, header):
             raise PermanentFailure("its codestreams hold several frames each, none by itself")
         spans = split_frames(source.data, fragments, header.frames, offset_table(source))
         return Located(header.frames, bits, spans)
-    element = source.pixels or _floats(source)
     pixels = header.frames * header.rows * header.columns
     if header.photometric == "YBR_FULL_422" and element.length < 3 * pixels:
         bits = header.rows * header.columns * 16
@@ -84,9 +88,9 @@ def located(file: Path) -> Located:
 def _floats(source: Source) -> Element:
     """Float or Double Float Pixel Data in its place (PS3.3 C.7.6.24, C.7.6.25)."""
     for tag in _FLOAT_PIXELS:
-        if tag in source.found and source.syntax.little_endian:
+        if tag in source.found and source.syntax.native and source.syntax.little_endian:
             return source.found[tag]
-    return source.pixel_data
+    raise NoPixels("the instance has no Pixel Data")
 
 
 def frame(file: Path, where: Located, number: int) -> bytes:

@@ -1,7 +1,7 @@
 """Retrieval as streams: nothing is left out, nothing is taken for whole that is not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -222,9 +222,9 @@ class Slow:
         return Derived(instance.file, target)
 
 
-async def _until(come_true: object) -> None:
+async def _until(come_true: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not come_true():  # type: ignore[operator]
+        while not come_true():  # noqa: ASYNC110 - what is looked at tells nobody
             await asyncio.sleep(0.01)
 
 

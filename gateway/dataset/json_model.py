@@ -296,7 +296,7 @@ class JsonModel:
 
     def _is_bulk(self, tag: int, vr: str, length: int, context: _Context) -> bool:
         if context.bulk is None or not length:
-            return tag in PIXELS
+            return tag in PIXELS and bool(length)
         if vr in BINARY:
             return length > self._inline_binary or tag in PIXELS
         return length > self._inline_text and vr not in _NEVER_BULK

@@ -1,15 +1,12 @@
 """Texts burnt into a picture: who the patient is, how it was taken (PS3.18 8.3.5.1.1)."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
 from gateway.rendering.attributes import Attributes
 from gateway.rendering.refusals import WrongParameter
 from gateway.rendering.view import PATIENT, TECHNIQUE
-
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
 
 _PATIENT: Final = (
     ("", 0x00100010, ""),
@@ -42,19 +39,21 @@ def annotate(image: Image.Image, attributes: Attributes, asked: tuple[str, ...])
     if not asked:
         return
     if min(image.size) < _LEAST:
-        raise WrongParameter(
-            f"parameter annotation: a picture of {image.width} x {image.height} pixels has no "
-            f"room for texts; ask for {_LEAST} x {_LEAST} or more"
-        )
+        raise _no_room(image)
     size = max(10, min(image.size) // 32)
-    font = ImageFont.load_default(size)
-    draw = ImageDraw.Draw(image)
+    left = top = size // 2
     if PATIENT in asked:
-        lines = _lines(attributes, _PATIENT)
-        _write(draw, font, lines, size // 2, size // 2)
+        _write(image, size, _lines(attributes, _PATIENT), left, top)
     if TECHNIQUE in asked:
         lines = _lines(attributes, _TECHNIQUE)
-        _write(draw, font, lines, size // 2, image.height - size // 2 - len(lines) * _step(size))
+        _write(image, size, lines, left, image.height - top - len(lines) * _step(size))
+
+
+def _no_room(image: Image.Image) -> WrongParameter:
+    return WrongParameter(
+        f"parameter annotation: a picture of {image.width} x {image.height} pixels has no room "
+        "for the texts; ask for a larger viewport"
+    )
 
 
 def _lines(attributes: Attributes, wanted: tuple[tuple[str, int, str], ...]) -> list[str]:
@@ -78,16 +77,13 @@ def _step(size: int) -> int:
     return size * 5 // 4
 
 
-def _write(
-    draw: ImageDraw.ImageDraw,
-    font: "FreeTypeFont | ImageFont.ImageFont",
-    lines: list[str],
-    left: int,
-    top: int,
-) -> None:
-    """White with a black rim: legible on any ground."""
-    size = max(10, min(draw.im.size) // 32)
-    white, black = (255, 0) if draw.mode == "L" else ((255, 255, 255), (0, 0, 0))
+def _write(image: Image.Image, size: int, lines: list[str], left: int, top: int) -> None:
+    """White with a black rim: legible on any ground. A text that does not fit is not cut."""
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    white, black = (255, 0) if image.mode == "L" else ((255, 255, 255), (0, 0, 0))
     for number, line in enumerate(lines):
         place = left, top + number * _step(size)
+        right, bottom = draw.textbbox(place, line, font=font, stroke_width=1)[2:]
+        if right > image.width or bottom > image.height or top < 0:
+            raise _no_room(image)
         draw.text(place, line, fill=white, font=font, stroke_width=1, stroke_fill=black)

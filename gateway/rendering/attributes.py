@@ -4,8 +4,6 @@ What cannot be read counts as absent: a wrong Window Width is no reason to show 
 """
 
 import math
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 from gateway.dataset.dictionary import vr_of
@@ -38,6 +36,7 @@ class Attributes:
     ) -> None:
         self._data, self._syntax, self.signed = data, syntax, signed
         self._found: dict[int, Element] = {}
+        self._walked: dict[int, list[Item]] = {}
         for element in elements(data, start, end, syntax, until=PIXEL_DATA):
             if element.tag >= PIXEL_DATA:
                 break
@@ -76,20 +75,15 @@ class Attributes:
         found = self.numbers(tag)
         return found[0] if found else None
 
-    def items(self, tag: int) -> Iterator["Attributes"]:
-        """The items of a sequence, in their order."""
-        return (self._inside(element, item) for element, item in self._items(tag))
-
     def item(self, tag: int, index: int = 0) -> "Attributes | None":
-        """One item of a sequence, None where it has not so many; the others are passed over."""
-        for element, item in islice(self._items(tag), index, index + 1):
-            return self._inside(element, item)
-        return None
-
-    def _items(self, tag: int) -> Iterator[tuple[Element, Item]]:
+        """One item of a sequence, None where it has not so many."""
         element = self._found.get(tag)
-        if element is not None and element.length:
-            yield from ((element, item) for item in items(self._data, element, self._syntax))
+        if element is None or element.length == 0:
+            return None
+        if tag not in self._walked:
+            self._walked[tag] = list(items(self._data, element, self._syntax))
+        found = self._walked[tag]
+        return self._inside(element, found[index]) if index < len(found) else None
 
     def _inside(self, element: Element, item: Item) -> "Attributes":
         syntax = item_syntax(self._data, element, item, self._syntax)

@@ -60,6 +60,11 @@ def wado_uri_view(query: Mapping[str, str]) -> View:
 
     ``rows`` and ``columns`` bound the picture, ``region`` is in shares of the picture.
     """
+    for name in ("presentationUID", "presentationSeriesUID"):
+        if name in query:
+            raise WrongParameter(
+                f"parameter {name}: presentation states are not applied here; ask without it"
+            )
     return View(
         window=_uri_window(query),
         viewport=(_whole(query, "columns", 0, LARGEST), _whole(query, "rows", 0, LARGEST)),

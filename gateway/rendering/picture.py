@@ -30,7 +30,8 @@ class Camera:
     """Makes pictures of an object's frames, all with one view.
 
     ``numbers`` are the frames, from 0, whose values are looked at for the range of greys where
-    neither object nor client name a window. The methods raise what reading frames raises.
+    neither object nor client name a window; the first of them tells the shape of pixels, so that
+    all pictures have one size. The methods raise what reading frames raises.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class Camera:
     ) -> None:
         self._frames, self._attributes, self._view = frames, attributes, view
         self._numbers = numbers
+        self._aspect = pixel_aspect(attributes, numbers[0])
         self._last: tuple[int, NDArray[Any]] | None = None
 
     def picture(self, number: int) -> Image.Image:
         """The picture of one frame, from 0: of mode L for greys, RGB for colours."""
         header = self._frames.header
-        aspect = pixel_aspect(self._attributes, number)
-        placement = placed(header.rows, header.columns, aspect, self._view)
+        placement = placed(header.rows, header.columns, self._aspect, self._view)
         image = _scaled(self._reduced(number, placement), placement)
         if self._view.mirrored:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

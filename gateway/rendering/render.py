@@ -25,8 +25,6 @@ MOST_ANIMATED: Final = 1 << 29
 _UNKNOWN: Final = 64 << 20
 _REPRESENTATIVE: Final = 0x00286010
 
-Image.MAX_IMAGE_PIXELS = None
-
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -22,6 +22,7 @@ from gateway.model import Instance, Rendition
 from gateway.rendering.refusals import NoSuchFrame, NothingToShow, WrongParameter
 from gateway.rendering.render import Task, render
 from gateway.rendering.view import View
+from gateway.serve.conditional import headers_of
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import Opened, ahead, opened, send, while_there
 from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE, IMPLICIT_LE
@@ -87,9 +88,11 @@ async def _excerpt(serving: Serving, instance: Instance, wish: Wish, source: Pat
     return await serving.derivations.excerpt(instance, key, make)
 
 
-async def send_picture(request: web.Request, media_type: str, body: Opened) -> web.StreamResponse:
-    """Answer with one picture; closes it."""
-    headers = {"Content-Type": media_type, "Content-Length": str(body.size)}
+async def send_picture(
+    request: web.Request, media_type: str, body: Opened, tag: str
+) -> web.StreamResponse:
+    """Answer with one picture, ``tag`` its entity tag; closes it."""
+    headers = {"Content-Type": media_type, "Content-Length": str(body.size), **headers_of(tag)}
     response = web.StreamResponse(headers=headers)
     try:
         await response.prepare(request)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway.dataset.header import read_header
 from gateway.dicomweb.accept import MediaRange, best_of
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance
 from gateway.rendering.encode import GIF, MEDIA_TYPES
 from gateway.rendering.parameters import (
@@ -27,6 +27,7 @@ from gateway.rendering.parameters import (
 )
 from gateway.rendering.refusals import NoSuchFrame, NothingToShow, WrongParameter
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.conditional import check_unchanged, tag_of
 from gateway.serve.pictures import Part, Wish, made, refused, send_parts, send_picture
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
@@ -111,7 +112,7 @@ async def _rendered(serving: Serving, request: web.Request) -> web.StreamRespons
     frames = _frames(request)
     if is_stored_media(instance):
         if frames:
-            raise NotAcceptable("no single frames are rendered of a video; ask without /frames")
+            raise NotAcceptable("a video or a document has no single frames; ask without /frames")
         return await pass_through(serving, request, instance, ranges)
     media_type, multipart = _chosen(ranges)
     animated = media_type == GIF and len(frames) != 1
@@ -202,14 +203,18 @@ async def _instance(serving: Serving, study: str, series: str, sop: str) -> Inst
 async def _one(
     serving: Serving, request: web.Request, instance: Instance, wish: Wish
 ) -> web.StreamResponse:
+    tag = tag_of([instance], repr(wish))
+    check_unchanged(request, tag)
     body = await while_there(request, made(serving, instance, wish))
-    return await send_picture(request, wish.media_type, body)
+    return await send_picture(request, wish.media_type, body, tag)
 
 
 async def _first_of(
     serving: Serving, request: web.Request, candidates: Sequence[Instance], wish: Wish
 ) -> web.StreamResponse:
     """The picture of the first instance that has one. Raises the first one's reason."""
+    tag = tag_of(candidates, repr(wish))
+    check_unchanged(request, tag)
     reason: PermanentFailure | None = None
     for instance in candidates[:TRIES]:
         try:
@@ -219,14 +224,14 @@ async def _first_of(
         except PermanentFailure as failure:
             reason = reason or failure
         else:
-            return await send_picture(request, wish.media_type, body)
+            return await send_picture(request, wish.media_type, body, tag)
     raise reason or NothingToShow("none of the instances has a picture")
 
 
 async def _frame_by_frame(
     serving: Serving, request: web.Request, instance: Instance, wish: Wish
 ) -> web.StreamResponse:
-    """A multipart of the frames named, or of all."""
+    """A multipart of the frames named, or of all; where the first cannot be had, none is."""
     count = await asyncio.to_thread(_count, instance)
     numbers = wish.frames or range(1, count + 1)
     if max(numbers) > count:
@@ -234,15 +239,22 @@ async def _frame_by_frame(
 
     async def make(number: int) -> Part:
         place = location(serving.settings.root_url, instance, "frames", str(number), "rendered")
-        return await _part(serving, instance, replace(wish, frames=(number,)), place)
+        alone = replace(wish, frames=(number,))
+        if number == numbers[0]:
+            return Part(wish.media_type, await made(serving, instance, alone), place)
+        return await _part(serving, instance, alone, place)
 
     return await send_parts(serving, request, wish.media_type, _each(numbers), make)
 
 
 def _count(instance: Instance) -> int:
-    """Number of Frames, 1 where it is not said."""
-    text = read_header(instance.file, _NUMBER_OF_FRAMES).get("NumberOfFrames", "")
-    return int(text) if text.isdigit() and int(text) else 1
+    """Number of Frames, 1 where it is not said. Raises TemporaryFailure."""
+    try:
+        header = read_header(instance.file, _NUMBER_OF_FRAMES)
+    except OSError as error:
+        raise TemporaryFailure(f"the stored file cannot be read: {error.strerror}") from error
+    text = header.get("NumberOfFrames", "")
+    return int(text) if text.isdecimal() and int(text) else 1
 
 
 async def _whole(

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.dicomweb.accept import MediaRange, best_of
 from gateway.model import Instance
 from gateway.rendering.content import Content, Span, document, video
+from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import NotAcceptable
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import opened, send
@@ -52,8 +53,10 @@ def _is_video(instance: Instance) -> bool:
 async def _send(
     request: web.Request, instance: Instance, content: Content, media_type: str
 ) -> web.StreamResponse:
-    headers = {"Content-Type": media_type, "Accept-Ranges": "bytes"}
-    asked = _asked(request, content.size)
+    tag = tag_of([instance], media_type)
+    check_unchanged(request, tag)
+    headers = {"Content-Type": media_type, "Accept-Ranges": "bytes", **headers_of(tag)}
+    asked = _asked(request, content.size, tag)
     if asked is None:
         headers["Content-Range"] = f"bytes */{content.size}"
         return web.Response(status=416, headers=headers)
@@ -71,13 +74,15 @@ async def _send(
     return response
 
 
-def _asked(request: web.Request, size: int) -> tuple[int, int, bool] | None:
+def _asked(request: web.Request, size: int, tag: str) -> tuple[int, int, bool] | None:
     """(first byte, byte behind the last, whether a range was asked for); None: not satisfiable.
 
-    Of several ranges, and of a unit that is not bytes, none is heeded, as RFC 9110 14.2 allows.
+    Of several ranges, and of a unit that is not bytes, none is heeded, as RFC 9110 14.2 allows;
+    nor one of something else than what bears ``tag`` (13.1.5).
     """
     text = request.headers.get("Range", "").replace(" ", "")
-    if not text.startswith("bytes=") or "," in text or "If-Range" in request.headers:
+    other = request.headers.get("If-Range", f'"{tag}"') != f'"{tag}"'
+    if not text.startswith("bytes=") or "," in text or other:
         return 0, size, False
     first, dash, last = text.removeprefix("bytes=").partition("-")
     if not dash or not all(part.isascii() and part.isdigit() for part in (first, last) if part):

@@ -130,6 +130,7 @@ def test_wado_uri_asks_in_its_own_words() -> None:
         ({"region": "0.5,0,0.5,1"}, "region"),
         ({"region": "0,0,1.5,1"}, "region"),
         ({"imageQuality": "200"}, "imageQuality"),
+        ({"presentationUID": "1.2.3"}, "presentationUID"),
     ],
 )
 def test_a_wrong_value_in_wado_uri_is_refused_by_name(query: dict[str, Any], name: str) -> None:

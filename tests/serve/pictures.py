@@ -44,6 +44,7 @@ class Exhibition:
     pdf: Instance
     video: Instance
     broken: Instance
+    beside: tuple[Instance, Instance]
     lonely: Instance
 
     async def get(
@@ -79,6 +80,10 @@ async def exhibition(folder: Path) -> AsyncIterator[Exhibition]:
             pdf=hang(_pdf(folder / "pdf.dcm"), series=SERIES_OF_REPORTS),
             video=hang(_video(folder / "video.dcm"), study="1.2.9"),
             broken=hang(_broken(folder / "broken.dcm"), study="1.2.8"),
+            beside=(
+                hang(_broken(folder / "beside.dcm"), study="1.2.6"),
+                hang(_bundled("CT_small.dcm"), study="1.2.6"),
+            ),
             lonely=hang(_report(folder / "lonely.dcm"), study="1.2.7"),
         )
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
 
+from gateway.serve.rendered import representatives
 from gateway.spool.files import UNFINISHED
 from tests.rendering.truth import by_pydicom
 from tests.serve.parts import parts_of
@@ -201,6 +203,30 @@ async def test_a_study_leaves_out_what_has_no_picture(hall: Exhibition) -> None:
         assert len(await parts_of(answer)) == 4
 
 
+async def test_what_cannot_be_read_says_so_in_its_part(hall: Exhibition) -> None:
+    async with hall.client.get(hall.study("/rendered", "1.2.6")) as answer:
+        assert answer.status == 200
+        (first, text), (second, picture) = await parts_of(answer)
+    assert first["content-type"].startswith("text/plain")
+    assert hall.beside[0].sop_instance_uid in first["content-location"]
+    assert b"codestream" in text
+    assert second["content-type"] == "image/jpeg"
+    assert picture_of(picture).size == (128, 128)
+    assert (await hall.get(hall.study("/thumbnail", "1.2.6")))[0] == 200
+
+
+async def test_the_middle_of_a_series_stands_for_it_and_reports_come_last(
+    hall: Exhibition,
+) -> None:
+    ct, report = hall.ct, hall.report
+    slices = [replace(ct, sop_instance_uid=f"1.{n}") for n in range(5)]
+    others = [replace(ct, sop_instance_uid=f"2.{n}", series_uid="1.2.3.6") for n in range(3)]
+    found = [one.sop_instance_uid for one in representatives([report, *slices, *others])]
+    assert found[:4] == ["1.2", "2.1", "1.1", "1.3"]
+    assert found[-1] == report.sop_instance_uid
+    assert len(found) == 9
+
+
 async def test_thumbnails_of_study_and_series_are_one_picture(hall: Exhibition) -> None:
     for url in (hall.study("/thumbnail"), hall.study(f"/series/{SERIES_OF_CT}/thumbnail")):
         status, answered, body = await hall.get(url, BROWSER)
@@ -275,6 +301,26 @@ async def test_an_encapsulated_document_is_given_as_what_it_is(hall: Exhibition)
     assert (await hall.get(url, {"Accept": "image/jpeg"}))[0] == 406
     status, _, body = await hall.get(url, {"Range": "bytes=1-3"})
     assert (status, body) == (206, PDF[1:4])
+
+
+async def test_what_a_client_has_is_not_sent_again(hall: Exhibition) -> None:
+    urls = (hall.gateway.of(hall.ct, "/rendered"), hall.study("/thumbnail"))
+    for url in (*urls, hall.gateway.of(hall.video, "/rendered")):
+        _, answered, _ = await hall.get(url)
+        known = {"If-None-Match": answered["ETag"]}
+        assert (await hall.get(url, known))[0] == 304
+        assert (await hall.get(url, {"If-None-Match": '"other"'}))[0] == 200
+    _, other, _ = await hall.get(urls[0], quality="50")
+    assert (await hall.get(urls[0], {"If-None-Match": other["ETag"]}))[0] == 200
+
+
+async def test_a_range_of_something_else_is_not_heeded(hall: Exhibition) -> None:
+    url = hall.gateway.of(hall.video, "/rendered")
+    tag = (await hall.get(url))[1]["ETag"]
+    same = await hall.get(url, {"Range": "bytes=2-5", "If-Range": tag})
+    assert (same[0], same[2]) == (206, VIDEO[2:6])
+    other = await hall.get(url, {"Range": "bytes=2-5", "If-Range": '"other"'})
+    assert (other[0], other[2]) == (200, VIDEO)
 
 
 async def test_head_has_the_length_and_no_body(hall: Exhibition) -> None:

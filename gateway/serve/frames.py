@@ -25,7 +25,7 @@ from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
+from gateway.serve.streaming import Opened, ahead, send, soon_opened, while_there, write
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
@@ -195,9 +195,7 @@ class _Frames:
             piece = await asyncio.to_thread(frame, source.file, source.where, number)
             return Content(Opened(len(piece), piece, -1, 0))
         first, *rest = spans
-        return Content(
-            await asyncio.to_thread(opened, source.file, *first), source.file, tuple(rest)
-        )
+        return Content(await soon_opened(source.file, *first), source.file, tuple(rest))
 
     async def _excerpt(self, instance: Instance, source: Source, number: int) -> Content:
         """One frame decoded by itself; where that fails, the whole is, by another decoder."""
@@ -215,7 +213,7 @@ class _Frames:
             return await self._content(
                 instance, replace(source, where=where, file=derived.file), number
             )
-        return Content(await asyncio.to_thread(opened, file))
+        return Content(await soon_opened(file))
 
     async def _alone(self, source: Source, content: Content) -> web.StreamResponse:
         headers = {"Content-Type": part_type(source.media_type, source.transfer_syntax)}
@@ -262,7 +260,7 @@ class _Frames:
                 await write(response, head)
                 await send(response, content.first)
                 for offset, size in content.rest:
-                    run = await asyncio.to_thread(opened, content.file, offset, size)
+                    run = await soon_opened(content.file, offset, size)
                     await send(response, run)
         finally:
             content.close()

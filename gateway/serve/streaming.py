@@ -31,7 +31,7 @@ class Opened:
     """A run of bytes of a file, its first piece read; to be closed."""
 
     size: int
-    first: bytes
+    first: bytes | bytearray
     descriptor: int
     offset: int
 
@@ -47,31 +47,63 @@ def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
 
     Raises TemporaryFailure where it cannot be read, or ends before.
     """
+    run = _begun(file, offset, size)
+    try:
+        piece = os.pread(run.descriptor, min(PIECE, run.size), offset)
+    except OSError as error:
+        run.close()
+        raise _unreadable(file, error) from error
+    return _filled(run, piece, file)
+
+
+async def soon_opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
+    """As ``opened``: at once where the kernel has the bytes in memory, else in a thread."""
+    run = _begun(file, offset, size)
+    piece = _cached(run.descriptor, offset, min(PIECE, run.size))
+    if piece is not None:
+        return _filled(run, piece, file)
+    run.close()
+    return await asyncio.to_thread(opened, file, offset, size)
+
+
+def _begun(file: Path, offset: int, size: int) -> Opened:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            size = os.fstat(descriptor).st_size - offset if size < 0 else size
-            first = os.pread(descriptor, min(PIECE, size), offset)
-        except BaseException:
-            os.close(descriptor)
-            raise
     except OSError as error:
-        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
-        raise TemporaryFailure(text) from error
-    if size and not first:
-        os.close(descriptor)
-        raise TemporaryFailure(f"the spool's file {file.name} has become shorter")
-    run = Opened(size, first, descriptor, offset)
-    if len(first) == size:
+        raise _unreadable(file, error) from error
+    whole = os.fstat(descriptor).st_size
+    return Opened(whole - offset if size < 0 else size, b"", descriptor, offset)
+
+
+def _filled(run: Opened, piece: bytes | bytearray, file: Path) -> Opened:
+    """With its first piece; what that is all of needs no descriptor any more."""
+    run.first = piece
+    if len(piece) == run.size or not piece:
         run.close()
+    if run.size and not piece:
+        raise TemporaryFailure(f"the spool's file {file.name} has become shorter")
     return run
+
+
+def _cached(descriptor: int, offset: int, size: int) -> bytearray | None:
+    """Bytes that the page cache has; None where reading them would wait for the disk."""
+    piece = bytearray(size)
+    try:
+        done = os.preadv(descriptor, [piece], offset, os.RWF_NOWAIT)
+    except OSError:
+        return None
+    return piece if done == size else None
+
+
+def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
+    return TemporaryFailure(f"the spool's file {file.name} cannot be read: {error.strerror}")
 
 
 async def send(response: web.StreamResponse, run: Opened) -> None:
     """Write the whole run, the next piece read while one is sent; closes it."""
     piece, at = run.first, run.offset + len(run.first)
     end = run.offset + run.size
-    reading: asyncio.Future[bytes] | None = None
+    reading: asyncio.Future[bytes | bytearray] | None = None
     try:
         while True:
             if at < end:
@@ -89,7 +121,7 @@ async def send(response: web.StreamResponse, run: Opened) -> None:
         run.close()
 
 
-async def write(response: web.StreamResponse, data: bytes) -> None:
+async def write(response: web.StreamResponse, data: bytes | bytearray) -> None:
     """Some of a body. Raises ConnectionError where the client is gone, or takes nothing."""
     try:
         async with asyncio.timeout(STALLED_SECONDS):
@@ -98,7 +130,9 @@ async def write(response: web.StreamResponse, data: bytes) -> None:
         raise ConnectionResetError("the client takes nothing") from None
 
 
-async def _read(run: Opened, at: int, size: int) -> bytes:
+async def _read(run: Opened, at: int, size: int) -> bytes | bytearray:
+    if (cached := _cached(run.descriptor, at, size)) is not None:
+        return cached
     try:
         piece = await asyncio.to_thread(os.pread, run.descriptor, size, at)
     except OSError as error:

@@ -7,7 +7,6 @@ one, knows that, and gets the others. Only where nothing of the answer fits is i
 A file that can no longer be read cuts the connection, so that nobody takes a part for the whole.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
 from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
+from gateway.serve.streaming import Opened, ahead, send, soon_opened, while_there, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ class _Retrieval:
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
-        return form.transfer_syntax, await asyncio.to_thread(opened, form.file)
+        return form.transfer_syntax, await soon_opened(form.file)
 
 
 async def _retrieve(serving: Serving, request: web.Request) -> web.StreamResponse:

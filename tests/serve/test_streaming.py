@@ -1,0 +1,197 @@
+"""Streams: made ahead but not too far, in order, whole or not at all, and never held."""
+
+import asyncio
+import errno
+import os
+import tracemalloc
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.failures import TemporaryFailure
+from gateway.serve import frames, streaming, wado_rs
+from gateway.serve.streaming import PIECE, Opened, ahead, opened, soon_opened
+from tests.serve import objects
+from tests.serve.gallery import Gateway, opened_gateway
+from tests.transcode.objects import header, save
+
+
+async def each(numbers: Iterable[int]) -> AsyncIterator[int]:
+    for number in numbers:
+        yield number
+
+
+class Work:
+    """Makes a number of a number, when it is told to go on."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.dropped: list[int] = []
+        self.cancelled: list[int] = []
+        self.gates: dict[int, asyncio.Event] = {}
+
+    async def make(self, number: int) -> int:
+        self.begun.append(number)
+        try:
+            await self.gates.setdefault(number, asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(number)
+            raise
+        return number * 10
+
+    def go_on(self, *numbers: int) -> None:
+        for number in numbers:
+            self.gates.setdefault(number, asyncio.Event()).set()
+
+
+async def quiet() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_made_comes_in_order_and_no_more_than_the_window_ahead() -> None:
+    work, found = Work(), []
+    work.go_on(1, 2, 4, 5, 6, 7)
+    stream = ahead(each(range(1, 8)), work.make, 3, work.dropped.append)
+    found.append(await anext(stream))
+    found.append(await anext(stream))
+    await quiet()
+    assert work.begun == [1, 2, 3, 4, 5]
+    work.go_on(3)
+    found += [one async for one in stream]
+    assert found == [(n, n * 10) for n in range(1, 8)]
+    assert work.dropped == []
+
+
+async def test_who_stops_cancels_what_is_made_and_drops_what_was() -> None:
+    work = Work()
+    work.go_on(1, 3)
+    async with aclosing(ahead(each(range(1, 8)), work.make, 3, work.dropped.append)) as stream:
+        assert await anext(stream) == (1, 10)
+        await quiet()
+    assert (work.begun, work.cancelled, work.dropped) == ([1, 2, 3, 4], [2, 4], [30])
+
+
+async def test_an_item_comes_before_the_next_is_there() -> None:
+    async def slow() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.Event().wait()
+
+    work = Work()
+    work.go_on(1)
+    async with aclosing(ahead(slow(), work.make, 3, work.dropped.append)) as stream:
+        assert await asyncio.wait_for(anext(stream), 20) == (1, 10)
+
+
+async def test_a_source_that_fails_is_heard_of_after_what_it_gave() -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        raise TemporaryFailure("the origin has gone")
+
+    work, found = Work(), []
+    work.go_on(1)
+    with pytest.raises(TemporaryFailure, match="the origin has gone"):
+        async for one in ahead(failing(), work.make, 3, work.dropped.append):
+            found.append(one)  # noqa: PERF401 - what came before the failure counts
+    assert found == [(1, 10)]
+
+
+async def test_a_making_that_fails_ends_the_stream() -> None:
+    async def make(number: int) -> int:
+        if number == 2:
+            raise TemporaryFailure("no room")
+        return number
+
+    dropped: list[int] = []
+    with pytest.raises(TemporaryFailure, match="no room"):
+        async for _ in ahead(each(range(1, 9)), make, 3, dropped.append):
+            await quiet()
+    assert dropped == [3, 4]
+
+
+def _not_cached(*_: object) -> int:
+    raise BlockingIOError(errno.EAGAIN, "not in memory")
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(("offset", "size"), [(0, -1), (5, 10), (7, -1), (0, 0)])
+async def test_a_run_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool, offset: int, size: int
+) -> None:
+    file = tmp_path / "a"
+    content = os.urandom(3 * PIECE + 17)
+    file.write_bytes(content)
+    if not cached:
+        monkeypatch.setattr(os, "preadv", _not_cached)
+    wanted = content[offset:] if size < 0 else content[offset : offset + size]
+    for run in (await soon_opened(file, offset, size), opened(file, offset, size)):
+        assert await _sent(run) == wanted
+        assert run.descriptor == -1
+
+
+async def _sent(run: Opened) -> bytes:
+    class Response:
+        got = bytearray()
+
+        async def write(self, data: bytes) -> None:
+            self.got += data
+
+    response = Response()
+    response.got = bytearray()
+    await streaming.send(response, run)  # type: ignore[arg-type]
+    return bytes(response.got)
+
+
+async def test_a_file_that_is_gone_or_became_shorter_is_a_temporary_failure(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "a.dcm"
+    with pytest.raises(TemporaryFailure, match=r"a\.dcm cannot be read: No such file"):
+        await soon_opened(file)
+    file.write_bytes(b"x" * 10)
+    with pytest.raises(TemporaryFailure, match="has become shorter"):
+        await soon_opened(file, 10, 5)
+    file.write_bytes(bytes(3 * PIECE))
+    run = await soon_opened(file)
+    os.truncate(file, PIECE)
+    with pytest.raises(TemporaryFailure, match="became shorter while it was sent"):
+        await _sent(run)
+    assert run.descriptor == -1
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with opened_gateway(
+        tmp_path, lambda serving: [wado_rs.routes(serving), frames.routes(serving)]
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("resource", ["", "/frames/1,2"])
+async def test_memory_is_flat_whatever_the_size(
+    gateway: Gateway, tmp_path: Path, resource: str
+) -> None:
+    """Two frames of 96 MB are sent; what is held at once is some pieces of them."""
+    ds = header(8192, 6144, NumberOfFrames=2)
+    ds.PixelData = b""
+    ds["PixelData"].VR = "OW"
+    file = save(tmp_path / "a.dcm", ds, objects.EXPLICIT_LE)
+    length = 2 * 8192 * 6144 * 2
+    with file.open("r+b") as out:
+        out.seek(-4, os.SEEK_END)
+        out.write(length.to_bytes(4, "little"))
+        out.truncate(out.tell() + length)
+    url, total = gateway.of(gateway.gallery.hang(file), resource), 0
+    tracemalloc.start()
+    try:
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            async for piece in answer.content.iter_any():
+                total += len(piece)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert length < total < length + 2048
+    assert peak < 24 << 20

@@ -1,0 +1,97 @@
+"""OHIF in a real browser opens a compressed study through the gateway, and shows a picture."""
+
+import asyncio
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
+
+from gateway.config import load_text
+from gateway.service import Service
+from tests.interop import ohif
+from tests.serve.test_stow_rs import MULTIPART, multipart
+
+pytestmark = [pytest.mark.interop, ohif.needs_ohif]
+SLICES = 5
+CONFIG = """
+version: 1
+gateway:
+  dicom: {{ listen: "127.0.0.1:0" }}
+  web: {{ listen: "127.0.0.1:0" }}
+  spool: {{ path: {spool}, refuse_below_free: 1MiB }}
+"""
+
+
+def series(transfer_syntax: str) -> tuple[str, list[bytes]]:
+    """A study of CT slices one above the other, compressed: (Study Instance UID, files)."""
+    study, one, files = generate_uid(), generate_uid(), []
+    for number in range(SLICES):
+        data = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+        data.StudyInstanceUID, data.SeriesInstanceUID = study, one
+        data.SOPInstanceUID = generate_uid()
+        data.PatientID, data.PatientName = f"OHIF-{transfer_syntax[-2:]}", "Test^Ohif"
+        data.InstanceNumber = number + 1
+        data.ImagePositionPatient = [-158.1, -179.0, -75.7 + 5 * number]
+        data.compress(transfer_syntax, generate_instance_uid=False)
+        written = io.BytesIO()
+        data.save_as(written, enforce_file_format=True)
+        files.append(written.getvalue())
+    return str(study), files
+
+
+def bright(screenshot: bytes) -> float:
+    """The share of pixels that are not dark, in the middle of the window."""
+    picture = np.asarray(Image.open(io.BytesIO(screenshot)).convert("L"))
+    height, width = picture.shape
+    middle = picture[height // 4 : 3 * height // 4, width // 3 : 2 * width // 3]
+    return float((middle > 30).mean())
+
+
+@pytest.mark.parametrize("transfer_syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+async def test_a_compressed_study_is_listed_opened_and_seen(
+    tmp_path: Path, transfer_syntax: str
+) -> None:
+    from playwright.async_api import async_playwright
+
+    study, files = series(transfer_syntax)
+    config = load_text(CONFIG.format(spool=tmp_path / "spool"), "test")
+    asked: list[tuple[str, str, int]] = []
+    async with (
+        Service(config, clock=lambda: datetime.now(UTC)) as service,
+        aiohttp.ClientSession() as session,
+        ohif.hospital(f"http://127.0.0.1:{service.web_port}", asked) as address,
+        async_playwright() as playwright,
+    ):
+        url = f"http://127.0.0.1:{service.web_port}/dicom-web/studies"
+        headers = {"Content-Type": MULTIPART}
+        async with session.post(url, data=multipart(*files), headers=headers) as stored:
+            assert stored.status == 200
+        browser = await playwright.chromium.launch(
+            executable_path=str(ohif.CHROMIUM), args=ohif.FLAGS
+        )
+        context = await browser.new_context(
+            service_workers="block", viewport={"width": 1280, "height": 800}
+        )
+        page = await context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        await page.goto(f"{address}/")
+        await page.get_by_text("Test, Ohif").first.wait_for(timeout=60_000)
+        await page.goto(f"{address}/viewer?StudyInstanceUIDs={study}")
+        seen = 0.0
+        async with asyncio.timeout(90):
+            while seen < 0.2:
+                seen = bright(await page.screenshot(path=tmp_path / "viewer.png"))
+        frames = [each for each in asked if "/frames/" in each[0]]
+        await browser.close()
+    assert seen >= 0.2
+    assert frames
+    assert {status for _, _, status in asked} == {200}, asked
+    assert errors == []

@@ -97,7 +97,7 @@ def wanted_of(vr: str, text: str, fuzzy: bool = False, empty: bool = False) -> t
     for value in (value.strip(" \0") for value in values):
         if empty and value == _EMPTY:
             wanted.append(Exactly(""))
-        elif value and not (set(value) == {"*"}):
+        elif value and set(value) != {"*"}:
             wanted += _wanted(vr, value, fuzzy)
         elif value:
             return ()
@@ -177,8 +177,8 @@ def fold(name: str) -> str:
 
 def name_groups(name: str) -> tuple[str, str, str]:
     """The alphabetic, ideographic and phonetic groups of a person name, folded; "" for none."""
-    groups = [fold(group) for group in name.split("=")[:3]]
-    return groups[0], (groups + [""])[1], (groups + ["", ""])[2]
+    groups = [*(fold(group) for group in name.split("=")[:3]), "", ""]
+    return groups[0], groups[1], groups[2]
 
 
 def words_of(name: str) -> str:

@@ -38,7 +38,9 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
     """The query that decoded (name, value) parameters stand for. Raises BadQuery."""
     pairs = [(name, value) for name, value in parameters if name not in _NOT_ATTRIBUTES]
     if len(pairs) > MOST_CONDITIONS:
-        raise BadQuery(f"{len(pairs)} parameters are more than {MOST_CONDITIONS}, the most allowed")
+        raise BadQuery(
+            f"{len(pairs)} parameters are more than {MOST_CONDITIONS}, the most allowed"
+        )
     options = {name.lower(): value for name, value in pairs if name.lower() in _OPTIONS}
     fuzzy = _flag(options.get("fuzzymatching", "false"))
     _flag(options.get("emptyvaluematching", "false"))
@@ -59,9 +61,7 @@ _OPTIONS: Final = frozenset(
 )
 
 
-def _conditions(
-    pairs: Iterable[tuple[str, str]], fuzzy: bool, empty: bool
-) -> Iterable[Condition]:
+def _conditions(pairs: Iterable[tuple[str, str]], fuzzy: bool, empty: bool) -> Iterable[Condition]:
     for name, value in pairs:
         if name.lower() in _OPTIONS:
             continue
@@ -119,7 +119,9 @@ def vr_of(tag: int) -> str:
 
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise BadQuery(f"fuzzymatching and emptyvaluematching are true or false, not {text[:40]!r}")
+        raise BadQuery(
+            f"fuzzymatching and emptyvaluematching are true or false, not {text[:40]!r}"
+        )
     return text.lower() == "true"
 
 

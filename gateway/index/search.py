@@ -142,10 +142,9 @@ def _rows(
 
 
 def _row_of(row: Sequence[Any]) -> Row:
-    spool_id, study, series, instance, of_study, of_series, of_instance, *counts, syntax = row
-    return Row(
-        spool_id, study, series, instance, (of_study, of_series, of_instance), *counts, syntax
-    )
+    spool_id, study, series, instance, of_study, of_series, of_instance, *derived = row
+    attributes = (of_study, of_series, of_instance)
+    return Row(spool_id, study, series, instance, attributes, *derived)
 
 
 def _total(

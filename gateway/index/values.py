@@ -1,4 +1,4 @@
-"""The values of an attribute in a header, by its path through sequences, as texts to be matched."""
+"""The values of an attribute in a header, by its path through sequences, as texts."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

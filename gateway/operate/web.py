@@ -1,9 +1,10 @@
 """Health and metrics over HTTP: /healthz, /readyz, /metrics (Prometheus text format)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from gateway import __version__, telemetry
@@ -17,9 +18,15 @@ OLDEST = Gauge("gateway_queue_oldest_seconds", "Age of the oldest delivery owed"
 
 
 def application(
-    spool: Spool, ready: Callable[[], str], clock: Callable[[], datetime]
+    spool: Spool,
+    ready: Callable[[], str],
+    clock: Callable[[], datetime],
+    middlewares: Iterable[Middleware] = (),
 ) -> web.Application:
-    """The HTTP application. ``ready`` returns "" or why the gateway takes nothing at present."""
+    """The HTTP application. ``ready`` returns "" or why the gateway takes nothing at present.
+
+    ``middlewares`` see every request.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text=f"ok dicom-gateway {__version__}\n")
@@ -38,7 +45,7 @@ def application(
         response.headers["Content-Type"] = CONTENT_TYPE_LATEST
         return response
 
-    app = web.Application()
+    app = web.Application(middlewares=middlewares)
     app.add_routes(
         [
             web.get("/healthz", healthz),

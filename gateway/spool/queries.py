@@ -1,7 +1,7 @@
 """What is asked of the ledger. Each function takes a connection and only reads."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import Delivery, Owed
+from gateway.model import Delivery, Instance, Owed
 from gateway.spool.rows import (
     INSTANCE_COLUMNS,
     QUEUE_COLUMNS,
@@ -258,6 +258,27 @@ def is_owed(connection: sqlite3.Connection, spool_id: int) -> bool:
     """Whether any delivery of an instance is still to be made."""
     query = "SELECT 1 FROM delivery WHERE spool_id = ? AND state = 'owed' LIMIT 1"
     return connection.execute(query, (spool_id,)).fetchone() is not None
+
+
+def instances(
+    connection: sqlite3.Connection, spool_ids: Sequence[int], file_of: Callable[[int], Path]
+) -> list[Instance]:
+    """Those that have a row, in the order of the ids."""
+    query = f"SELECT {INSTANCE_COLUMNS} FROM instance i WHERE i.spool_id = ?"  # noqa: S608
+    rows = (connection.execute(query, (spool_id,)).fetchone() for spool_id in spool_ids)
+    return [instance_of(row, file_of(row[-1])) for row in rows if row is not None]
+
+
+def instances_after(
+    connection: sqlite3.Connection, last: int, limit: int, file_of: Callable[[int], Path]
+) -> list[Instance]:
+    """The next instances by spool id."""
+    query = (
+        f"SELECT {INSTANCE_COLUMNS} FROM instance i "  # noqa: S608
+        "WHERE i.spool_id > ? ORDER BY i.spool_id LIMIT ?"
+    )
+    rows = connection.execute(query, (last, limit)).fetchall()
+    return [instance_of(row, file_of(row[-1])) for row in rows]
 
 
 def is_there(connection: sqlite3.Connection, spool_id: int) -> bool:

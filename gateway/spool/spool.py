@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,6 +65,8 @@ class Spool:
         self._keep = keep
         self._longest_retry = longest_retry
         self._suspects = suspects
+        self.tell_removed: Callable[[Sequence[int]], None] = _nobody
+        """Is told the spool ids of instances that retention has removed."""
         self._committer = Committer(ledger, disk)
         self._committer.start()
 
@@ -201,6 +203,23 @@ class Spool:
             return 0
         return await self._committer.change(bringing_forward(now, after))
 
+    async def instances(self, spool_ids: Sequence[int]) -> list[Instance]:
+        """Those of these instances that are kept, in the order of the ids."""
+        return await self._view.ask(queries.instances, spool_ids, self._files.file_of)
+
+    async def all_instances(self, page: int = 1000) -> AsyncIterator[list[Instance]]:
+        """All that are kept, in ascending order of their spool ids, a page at a time."""
+        last = 0
+        while found := await self._view.ask(
+            queries.instances_after, last, page, self._files.file_of
+        ):
+            yield found
+            last = found[-1].spool_id
+
+    def file_of(self, spool_id: int) -> Path:
+        """Where the file of a kept instance is."""
+        return self._files.file_of(spool_id)
+
     def record(self, instance: Instance, key: str, passport: Passport) -> None:
         """Keep how a derived file was made, with the next transaction that there is."""
         now = self._clock()
@@ -255,7 +274,8 @@ class Spool:
         last = self._files.next_id
         while ids := await self._view.ask(queries.finished, before, first, last, _CHUNK):
             removed += await self._committer.change(self._ledger.forgetting(ids, before))
-            await self._view.ask(remove_files, self._files, ids)
+            gone = await self._view.ask(remove_files, self._files, ids)
+            self.tell_removed(gone)
             first = ids[-1] + 1
         if removed:
             await self._view.work(self._files.remove_empty_folders)
@@ -269,6 +289,10 @@ class Spool:
         self._committer.close()
         for part in (self._due, self._view, self._ledger, self._files):
             part.close()
+
+
+def _nobody(_: Sequence[int]) -> None:
+    """Nobody has asked to be told."""
 
 
 def _open_ledger(files: Files, now: datetime, undo: ExitStack) -> tuple[Ledger, set[int]]:

@@ -127,13 +127,19 @@ def remove_orphans(files: Files, before: datetime) -> int:
     return count
 
 
-def remove_files(connection: sqlite3.Connection, files: Files, spool_ids: Sequence[int]) -> None:
-    """Delete the files of instances whose rows are gone; the next start sets aside what stays."""
+def remove_files(
+    connection: sqlite3.Connection, files: Files, spool_ids: Sequence[int]
+) -> list[int]:
+    """Delete the files of instances whose rows are gone; which these are.
+
+    The next start sets aside what stays.
+    """
     known = queries.ids_between(connection, spool_ids[0], spool_ids[-1] + 1)
-    for spool_id in spool_ids:
-        if spool_id not in known:
-            with suppress(OSError):
-                files.file_of(spool_id).unlink()
+    gone = [spool_id for spool_id in spool_ids if spool_id not in known]
+    for spool_id in gone:
+        with suppress(OSError):
+            files.file_of(spool_id).unlink()
+    return gone
 
 
 def remove_derived(

@@ -17,11 +17,18 @@ from aiohttp import web
 VERSION = "3.13.2"
 FOLDER = Path(os.environ.get("OHIF_FOLDER", "~/.cache/dicom-gateway-ohif")).expanduser() / VERSION
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-gl=angle --use-angle=swiftshader "
-    "--enable-unsafe-swiftshader"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
 CONFIG = {
     "routerBasename": "/",
     "extensions": [],
@@ -59,7 +66,7 @@ needs_ohif = pytest.mark.skipif(
 
 @asynccontextmanager
 async def hospital(gateway: str, asked: list[tuple[str, str, int]]) -> AsyncIterator[str]:
-    """The viewer's address, before a gateway at ``gateway``; ``asked`` gets (path, Accept, status).
+    """The viewer's address, before a gateway; ``asked`` gets (path, Accept, status).
 
     Paths of the gateway are passed on as they come and go, streamed.
     """

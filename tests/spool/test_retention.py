@@ -155,7 +155,7 @@ async def test_a_crash_between_row_and_file_leaves_what_the_next_start_sets_asid
     spool: Spool, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = await keep(spool, "1.2.1", received_at=START - timedelta(days=30))
-    monkeypatch.setattr("gateway.spool.spool.remove_files", lambda *_facts: None)
+    monkeypatch.setattr("gateway.spool.spool.remove_files", lambda *_facts: [])
     assert (await spool.tidy(clock())).instances == 1
     assert instance.file.is_file()
     await spool.aclose()

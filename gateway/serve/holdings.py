@@ -1,0 +1,34 @@
+"""What this gateway itself holds, found by the index and told by the ledger."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Protocol
+
+from gateway.index import Index
+from gateway.model import UID, Instance
+
+_PAGE: Final = 500
+
+
+class Ledger(Protocol):
+    """Tells of instances by their spool ids; ``spool.Spool`` does."""
+
+    async def instances(self, spool_ids: Sequence[int]) -> list[Instance]:
+        """Those that are still kept, in the order that was asked for."""
+        ...
+
+
+class LocalHoldings:
+    """The instances in the spool."""
+
+    def __init__(self, index: Index, ledger: Ledger) -> None:
+        self._index = index
+        self._ledger = ledger
+
+    async def instances(
+        self, study: UID, series: UID = "", sop: UID = ""
+    ) -> AsyncIterator[Instance]:
+        """As ``Holdings.instances``: by series, Instance Number, and arrival."""
+        spool_ids = await self._index.spool_ids(study, series, sop)
+        for start in range(0, len(spool_ids), _PAGE):
+            for instance in await self._ledger.instances(spool_ids[start : start + _PAGE]):
+                yield instance

@@ -21,12 +21,16 @@ from gateway.deliver.scheduler import Scheduler
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.derivation import Derivations
 from gateway.failures import Failure, TemporaryFailure
+from gateway.index import Index
 from gateway.intake import Intake
 from gateway.model import UID, Instance, Owed, Rendition
 from gateway.operate.upkeep import Upkeep
 from gateway.operate.web import application
 from gateway.receive.store_scp import ScpSettings, StoreScp
 from gateway.route.rules import compile_rules
+from gateway.serve.holdings import LocalHoldings
+from gateway.serve.resources import mount
+from gateway.serve.serving import ServeSettings, Serving
 from gateway.spool import Spool
 from gateway.transcode.pool import TranscodePool
 from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
@@ -69,6 +73,8 @@ class Service:
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
         rules = compile_rules(config)
+        self._index = Index.open(Path(settings.spool.path), self.spool.file_of)
+        self.spool.tell_removed = self._index.removed
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
         self._scp = StoreScp(self._intake, _scp_settings(config))
         self._web: web.AppRunner | None = None
@@ -128,10 +134,10 @@ class Service:
 
     async def _listen(self) -> None:
         settings = self.config.gateway
+        root = application(self.spool, self._not_ready, self._clock)
+        mount(root, self._serving(), self._index)
         self._web = web.AppRunner(
-            application(self.spool, self._not_ready, self._clock),
-            access_log=None,
-            shutdown_timeout=_LAST_ANSWERS.total_seconds(),
+            root, access_log=None, shutdown_timeout=_LAST_ANSWERS.total_seconds()
         )
         await self._web.setup()
         listen = settings.web.listen
@@ -142,10 +148,21 @@ class Service:
         with _named("gateway.dicom.listen", listen):
             self.dicom_port = await self._scp.start(listen.host, listen.port)
 
+    def _serving(self) -> Serving:
+        return Serving(
+            holdings=LocalHoldings(self._index, self.spool),
+            derivations=self._derivations,
+            pool=self._pool,
+            intake=self._intake,
+            settings=ServeSettings(max_instance=self.config.gateway.dicom.max_instance),
+            clock=self._clock,
+        )
+
     def _start_stages(self) -> None:
         self._delivering = asyncio.create_task(self._scheduler.run(), name="scheduler")
         warming = asyncio.create_task(self._pool.warm(), name="warm workers")
-        self._tasks = [self._delivering, warming, *self._upkeep.start()]
+        indexing = asyncio.create_task(self._index.run(self.spool.all_instances()), name="index")
+        self._tasks = [self._delivering, warming, indexing, *self._upkeep.start()]
         for task in self._tasks:
             task.add_done_callback(_tell_of_an_error)
 
@@ -156,10 +173,12 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._derivations.aclose()
+        await self._index.aclose()
         await self._pool.aclose()
         await self.spool.aclose()
 
-    def _kept(self, _: Instance, owed: Sequence[Owed]) -> None:
+    def _kept(self, instance: Instance, owed: Sequence[Owed]) -> None:
+        self._index.kept(instance)
         for each in owed:
             self._scheduler.wake(each.destination)
 

@@ -1,0 +1,38 @@
+"""All that is served under /dicom-web and /wado, and what guards it."""
+
+from aiohttp import web
+
+from gateway.index import Index
+from gateway.serve import (
+    app,
+    bulkdata,
+    capabilities,
+    cors,
+    frames,
+    metadata,
+    qido_rs,
+    rendered,
+    stow_rs,
+    wado_rs,
+    wado_uri,
+)
+from gateway.serve.serving import Serving
+
+
+def mount(root: web.Application, serving: Serving, index: Index) -> None:
+    """Add DICOMweb to the gateway's web application."""
+    resources = [
+        *qido_rs.routes(index, serving.settings),
+        *stow_rs.routes(serving),
+        *wado_rs.routes(serving),
+        *metadata.routes(serving),
+        *frames.routes(serving),
+        *bulkdata.routes(serving),
+        *rendered.routes(serving),
+    ]
+    app.mount(
+        root,
+        [resources, capabilities.routes(resources)],
+        wado_uri.routes(serving, rendered.rendered_by_uri),
+    )
+    root.on_response_prepare.append(cors.add_headers)

@@ -42,6 +42,7 @@ MOST_FRAMES: Final = 10_000
 """Frames that one request can name."""
 TRIES: Final = 16
 """Instances of a study that are looked at for one with a picture."""
+_NO_THUMBNAIL: Final = "no picture is made of a video or a document; ask for /rendered"
 _NUMBER_OF_FRAMES: Final = {0x00280008: "NumberOfFrames"}
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _WITHOUT_PICTURES: Final = tuple(
@@ -131,12 +132,13 @@ async def _thumbnail(serving: Serving, request: web.Request) -> web.StreamRespon
     if sop:
         instance = await _instance(serving, study, series, sop)
         if is_stored_media(instance):
-            raise NotAcceptable("no picture is made of a video or a document; ask for /rendered")
+            raise NothingToShow(_NO_THUMBNAIL)
         return await (_whole if multipart else _one)(serving, request, instance, wish)
     held = [instance async for instance in serving.holdings.instances(study, series)]
     if not held:
         raise NotHere(_nothing(study, series))
-    return await _first_of(serving, request, representatives(held), wish)
+    candidates = [each for each in representatives(held) if not is_stored_media(each)]
+    return await _first_of(serving, request, candidates, wish)
 
 
 def representatives(held: Sequence[Instance]) -> list[Instance]:
@@ -153,7 +155,7 @@ def representatives(held: Sequence[Instance]) -> list[Instance]:
 
 
 def _is_late(instance: Instance) -> bool:
-    return is_stored_media(instance) or instance.sop_class_uid.startswith(_WITHOUT_PICTURES)
+    return instance.sop_class_uid.startswith(_WITHOUT_PICTURES)
 
 
 def _outward(instances: Sequence[Instance]) -> list[Instance]:
@@ -225,7 +227,7 @@ async def _first_of(
             reason = reason or failure
         else:
             return await send_picture(request, wish.media_type, body, tag)
-    raise reason or NothingToShow("none of the instances has a picture")
+    raise reason or NothingToShow(_NO_THUMBNAIL)
 
 
 async def _frame_by_frame(

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.dicomweb.accept import MediaRange, best_of
 from gateway.model import Instance
 from gateway.rendering.content import Content, Span, document, video
+from gateway.serve.bulkdata import range_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import NotAcceptable
 from gateway.serve.serving import Serving
@@ -56,15 +57,14 @@ async def _send(
     tag = tag_of([instance], media_type)
     check_unchanged(request, tag)
     headers = {"Content-Type": media_type, "Accept-Ranges": "bytes", **headers_of(tag)}
-    asked = _asked(request, content.size, tag)
-    if asked is None:
-        headers["Content-Range"] = f"bytes */{content.size}"
-        return web.Response(status=416, headers=headers)
-    start, stop, partial = asked
-    headers["Content-Length"] = str(stop - start)
-    if partial:
+    asked = None
+    if request.headers.get("If-Range", f'"{tag}"') == f'"{tag}"':
+        asked = range_of(request.headers.get("Range", "").replace(" ", ""), content.size)
+    start, stop = asked or (0, content.size)
+    if asked:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    response = web.StreamResponse(status=206 if asked else 200, headers=headers)
+    response.content_length = stop - start
     await response.prepare(request)
     if request.method != "HEAD":
         for offset, length in _within(content.spans, start, stop):
@@ -72,28 +72,6 @@ async def _send(
             await send(response, run)
     await response.write_eof()
     return response
-
-
-def _asked(request: web.Request, size: int, tag: str) -> tuple[int, int, bool] | None:
-    """(first byte, byte behind the last, whether a range was asked for); None: not satisfiable.
-
-    Of several ranges, and of a unit that is not bytes, none is heeded, as RFC 9110 14.2 allows;
-    nor one of something else than what bears ``tag`` (13.1.5).
-    """
-    text = request.headers.get("Range", "").replace(" ", "")
-    other = request.headers.get("If-Range", f'"{tag}"') != f'"{tag}"'
-    if not text.startswith("bytes=") or "," in text or other:
-        return 0, size, False
-    first, dash, last = text.removeprefix("bytes=").partition("-")
-    if not dash or not all(part.isascii() and part.isdigit() for part in (first, last) if part):
-        return 0, size, False
-    if not first:
-        start, stop = size - min(int(last or 0), size), size
-    else:
-        start, stop = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < start:
-            return 0, size, False
-    return (start, stop, True) if start < stop else None
 
 
 def _within(spans: Sequence[Span], start: int, stop: int) -> Iterator[Span]:

@@ -22,6 +22,7 @@ from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
+from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
@@ -123,6 +124,8 @@ class _Frames:
         options = frame_options(accepted(self.request), instance.transfer_syntax, single)
         reasons = []
         for option in options:
+            tag = tag_of([instance], option.target, str(option.multipart), *map(str, self.numbers))
+            check_unchanged(self.request, tag)
             try:
                 source = await while_there(self.request, self._source(instance, option.target))
                 first = await while_there(
@@ -134,8 +137,8 @@ class _Frames:
                 reasons.append(str(failure))
                 continue
             if option.multipart:
-                return await self._parts(instance, source, first)
-            return await self._alone(source, first)
+                return await self._parts(instance, source, first, tag)
+            return await self._alone(source, first, tag)
         stored = instance.transfer_syntax
         raise NotAcceptable(
             f"the frames cannot be given as asked for{': ' if reasons else ''}"
@@ -215,20 +218,21 @@ class _Frames:
             )
         return Content(await soon_opened(file))
 
-    async def _alone(self, source: Source, content: Content) -> web.StreamResponse:
+    async def _alone(self, source: Source, content: Content, tag: str) -> web.StreamResponse:
         headers = {"Content-Type": part_type(source.media_type, source.transfer_syntax)}
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers=headers | headers_of(tag))
         response.content_length = content.size
         await response.prepare(self.request)
         await self._send(response, content)
         return response
 
     async def _parts(
-        self, instance: Instance, source: Source, first: Content
+        self, instance: Instance, source: Source, first: Content, tag: str
     ) -> web.StreamResponse:
         boundary = new_boundary()
         content_type = MediaType(MULTIPART, {"type": source.media_type, "boundary": boundary})
-        response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+        headers = {"Content-Type": str(content_type)} | headers_of(tag)
+        response = web.StreamResponse(headers=headers)
         await response.prepare(self.request)
         opening = part_head(boundary, self._headers(instance, source, self.numbers[0]), first=True)
         await self._send(response, first, opening)

@@ -21,6 +21,7 @@ from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
@@ -136,7 +137,12 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
         return await _single(retrieval, alone)
     boundary = new_boundary()
     content_type = MediaType(MULTIPART, {"type": DICOM, "boundary": boundary})
-    response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+    headers = {"Content-Type": str(content_type)}
+    if retrieval.uids[2]:
+        tag = tag_of(retrieval.begun, options[0].target, "multipart")
+        check_unchanged(request, tag)
+        headers |= headers_of(tag)
+    response = web.StreamResponse(headers=headers)
     if request.method == "HEAD":
         await response.prepare(request)
         return response
@@ -159,6 +165,8 @@ def whole_body(serving: Serving, instance: Instance, form: Form) -> web.StreamRe
     headers = {
         "Content-Type": part_type(DICOM, form.transfer_syntax),
         "Content-Location": location(serving.settings.root_url, instance),
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Authorization",
     }
     return web.FileResponse(form.file, headers=headers)
 

@@ -39,7 +39,7 @@ async def curl(gateway: Gateway, path: str, *options: str) -> bytes:
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
-    out = re.sub(rb"(Date|Server|ETag|Last-Modified): [^\r]*\r\n", b"", out)
+    out = re.sub(rb"(Date|Server|ETag|Last-Modified|Cache-Control|Vary): [^\r]*\r\n", b"", out)
     return re.sub(rb"[0-9a-f]{32}", b"BOUNDARY", out)
 
 
@@ -127,3 +127,16 @@ async def test_a_part_of_a_file(gateway: Gateway) -> None:
     out = await curl(gateway, INSTANCE, "-H", accept, "-r", "128-131")
     assert out.startswith(b"HTTP/1.1 206 Partial Content\r\n")
     assert out.endswith(b"\r\n\r\nDICM")
+
+
+async def test_what_curl_has_it_is_not_sent_again(gateway: Gateway) -> None:
+    path = f"{INSTANCE}/frames/1"
+    process = await asyncio.create_subprocess_exec(
+        *("curl", "-sSI", "--noproxy", "*", gateway.url(path)), stdout=asyncio.subprocess.PIPE
+    )
+    head, _ = await process.communicate()
+    (tag,) = re.findall(rb'ETag: ("[0-9a-f]{32}")', head)
+    out = await curl(gateway, path, "-H", f"If-None-Match: {tag.decode()}")
+    assert out == lines("HTTP/1.1 304 Not Modified", "")
+    other = await curl(gateway, f"{INSTANCE}/frames/2", "-H", f"If-None-Match: {tag.decode()}")
+    assert other.startswith(b"HTTP/1.1 200 OK")

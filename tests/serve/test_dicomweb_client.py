@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from requests.exceptions import HTTPError
 
-from gateway.serve import frames, metadata, rendered, wado_rs
+from gateway.serve import bulkdata, frames, metadata, rendered, wado_rs
 from tests.serve import objects
 from tests.serve.gallery import SERIES, STUDY, Gateway, opened_gateway
 
@@ -34,6 +34,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
             wado_rs.routes(serving),
             frames.routes(serving),
             metadata.routes(serving),
+            bulkdata.routes(serving),
             rendered.routes(serving),
         ],
     ) as running:
@@ -140,3 +141,11 @@ async def test_pictures_of_instances_and_frames(client: DICOMwebClient) -> None:
 async def test_what_is_not_held_raises_with_the_status(client: DICOMwebClient) -> None:
     with pytest.raises(HTTPError, match="404"):
         await asyncio.to_thread(client.retrieve_instance, STUDY, SERIES, "2.25.99")
+
+
+async def test_bulk_data_by_its_uri(client: DICOMwebClient, gateway: Gateway) -> None:
+    one = await asyncio.to_thread(client.retrieve_instance_metadata, *ONE)
+    uri = one["7FE00010"]["BulkDataURI"]
+    assert uri.startswith("/dicom-web/")  # the client sends Host without the port
+    (body,) = await asyncio.to_thread(client.retrieve_bulkdata, gateway.url(uri))
+    assert body == PICTURES.tobytes()

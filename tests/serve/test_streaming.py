@@ -72,7 +72,7 @@ async def test_who_stops_cancels_what_is_made_and_drops_what_was() -> None:
     async with aclosing(ahead(each(range(1, 8)), work.make, 3, work.dropped.append)) as stream:
         assert await anext(stream) == (1, 10)
         await quiet()
-    assert (work.begun, work.cancelled, work.dropped) == ([1, 2, 3, 4], [2, 4], [30])
+    assert (work.begun, sorted(work.cancelled), work.dropped) == ([1, 2, 3, 4], [2, 4], [30])
 
 
 async def test_an_item_comes_before_the_next_is_there() -> None:
@@ -112,7 +112,7 @@ async def test_a_making_that_fails_ends_the_stream() -> None:
     await quiet()
     with pytest.raises(TemporaryFailure, match="no room"):
         await anext(stream)
-    assert dropped == [3, 4]
+    assert sorted(dropped) == [3, 4]
 
 
 def _not_cached(*_: object) -> int:

@@ -275,3 +275,19 @@ async def test_a_client_that_takes_nothing_is_let_go(
         pass
     assert total < 32 << 20
     writer.close()
+
+
+async def test_an_instance_that_a_client_has_is_not_sent_again(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1)))
+    for accept in (ONLY_LE, AS_STORED, {"Accept": "application/dicom"}):
+        async with client.get(gateway.of(instance), headers=accept) as answer:
+            known = {"If-None-Match": answer.headers["ETag"]}
+            assert answer.headers["Vary"] == "Accept, Authorization"
+            await answer.read()
+        async with client.get(gateway.of(instance), headers=accept | known) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+        other = ONLY_LE if accept == AS_STORED else AS_STORED
+        async with client.get(gateway.of(instance), headers=other | known) as answer:
+            assert answer.status == 200

@@ -1,16 +1,20 @@
 """WADO-URI: which of DICOM and picture is given, and what is refused."""
 
 from collections.abc import AsyncIterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp import web
+from PIL import Image
 
 from gateway.dicomweb.accept import MediaRange
 from gateway.model import Instance
 from gateway.serve import wado_uri
 from gateway.serve.problems import NotAcceptable
+from gateway.serve.rendered import rendered_by_uri
 from gateway.serve.serving import Serving
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
@@ -123,3 +127,21 @@ async def test_an_accept_that_contradicts_is_not_looked_at(gateway: Gateway) -> 
     ):
         assert answer.status == 200
         assert await answer.read() == gateway.gallery.instances_held[0].file.read_bytes()
+
+
+async def test_pictures_are_those_of_the_rendering(tmp_path: Path) -> None:
+    async with opened_gateway(
+        tmp_path, lambda _: (), lambda serving: wado_uri.routes(serving, rendered_by_uri)
+    ) as gateway:
+        gateway.gallery.hang(objects.jpeg_ls(tmp_path / "many.dcm", objects.pictures(3)))
+        wanted = query(
+            contentType="image/png", frameNumber="2", windowCenter="32768", windowWidth="65536"
+        )
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(gateway.url("/wado"), params=wanted) as answer,
+        ):
+            assert (answer.status, answer.content_type) == (200, "image/png")
+            picture = np.asarray(Image.open(BytesIO(await answer.read())))
+    expected = objects.pictures(3)[1] / 257
+    assert np.abs(picture.astype(float) - expected).max() <= 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway import __version__, telemetry
-from gateway.config import Config, Listen, Node, Route
+from gateway.config import Config, Dimse, Listen, Node, Route
 from gateway.deliver.backoff import SPREAD
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
@@ -68,7 +68,11 @@ class Service:
         self._scheduler = Scheduler(
             self.spool,
             self._derivations,
-            [_destination(name, node, config) for name, node in config.nodes.items()],
+            [
+                _destination(name, node, node.dimse, config)
+                for name, node in config.nodes.items()
+                if node.dimse is not None and node.send_by == "dimse"
+            ],
             {route.name: _policy(route) for route in config.routes},
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
@@ -222,8 +226,8 @@ def _longest_retry(config: Config) -> timedelta:
     return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
 
 
-def _destination(name: str, node: Node, config: Config) -> Destination:
-    dimse, can_read = node.dimse, node.can_read
+def _destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
+    can_read = node.can_read
     readable = None if can_read.syntaxes is None else frozenset(can_read.syntaxes)
     natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
     if readable is not None and EXPLICIT_BE in readable:

@@ -6,29 +6,47 @@ Works on the raw values, so that these problems are seen together with all other
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.config.problems import Complaint, Path, closest, shown
+from gateway.config.problems import Complaint, Path, allowed, closest, shown
 
 
 def check(data: dict[str, Any]) -> Iterator[Complaint]:
     """Problems between values; what has the wrong shape is left to the models."""
-    nodes = data.get("nodes")
-    names = list(nodes) if isinstance(nodes, dict) else []
-    routes = data.get("routes")
-    for index, route in enumerate(routes if isinstance(routes, list) else []):
-        if isinstance(route, dict):
-            yield from _unknown_nodes(route, ("routes", index), names, nodes)
-    yield from _repeated_names(routes if isinstance(routes, list) else [])
+    found = data.get("nodes")
+    nodes: dict[str, Any] = found if isinstance(found, dict) else {}
+    for index, route in _mappings(data.get("routes")):
+        for key in ("from", "send_to"):
+            yield from _unknown_nodes(route.get(key), ("routes", index, key), nodes)
+    for index, rule in _mappings(data.get("fetch")):
+        yield from _no_origins(rule.get("from"), ("fetch", index, "from"), nodes)
+    serve = data.get("serve")
+    if isinstance(serve, dict):
+        yield from _no_origins(serve.get("upstream"), ("serve", "upstream"), nodes)
+    for key, what in (("routes", "route"), ("fetch", "fetch rule")):
+        yield from _repeated_names(data.get(key), key, what)
     yield from _shared_port(data.get("gateway"))
 
 
-def _unknown_nodes(
-    route: dict[str, Any], path: Path, names: list[str], nodes: Any
-) -> Iterator[Complaint]:
-    for key in ("from", "send_to"):
-        for where, value in _entries(route.get(key), (*path, key)):
-            if value in names or (key == "from" and ":" in value):
-                continue
-            yield Complaint(where, _no_node(value, names, nodes, key))
+def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index, entry in enumerate(value if isinstance(value, list) else []):
+        if isinstance(entry, dict):
+            yield index, entry
+
+
+def _unknown_nodes(value: Any, path: Path, nodes: dict[str, Any]) -> Iterator[Complaint]:
+    for where, name in _entries(value, path):
+        if name not in nodes and not (path[-1] == "from" and ":" in name):
+            yield Complaint(where, _no_node(name, nodes, str(path[-1])))
+
+
+def _no_origins(value: Any, path: Path, nodes: dict[str, Any]) -> Iterator[Complaint]:
+    """Nodes that are to be asked over DICOMweb and cannot be."""
+    for where, name in _entries(value, path):
+        if name not in nodes:
+            yield Complaint(where, _no_node(name, nodes, ""))
+        elif isinstance(nodes[name], dict) and "dicomweb" not in nodes[name]:
+            able = [each for each in nodes if "dicomweb" in (nodes[each] or ())]
+            text = f"node {shown(name)} has no dicomweb to be asked by"
+            yield Complaint(where, text + allowed(able))
 
 
 def _entries(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -41,10 +59,10 @@ def _entries(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
                 yield (*path, index), entry
 
 
-def _no_node(value: str, names: list[str], nodes: Any, key: str) -> str:
-    text = f"{shown(value)} is no node; nodes: {', '.join(names) or 'none'}"
-    owner = next((n for n in names if _ae_title(nodes[n]) == value.strip()), "")
-    near = owner or closest(value, names)
+def _no_node(value: str, nodes: dict[str, Any], key: str) -> str:
+    text = f"{shown(value)} is no node; nodes: {', '.join(nodes) or 'none'}"
+    owner = next((n for n in nodes if _ae_title(nodes[n]) == value.strip()), "")
+    near = owner or closest(value, nodes)
     if near:
         return f"{text}; did you mean {near}?"
     return f"{text}; an AE title is written calling_ae:{value}" if key == "from" else text
@@ -56,15 +74,15 @@ def _ae_title(node: Any) -> str:
     return title.strip() if isinstance(title, str) else ""
 
 
-def _repeated_names(routes: list[Any]) -> Iterator[Complaint]:
+def _repeated_names(entries: Any, key: str, what: str) -> Iterator[Complaint]:
     seen: set[str] = set()
-    for index, route in enumerate(routes):
-        name = route.get("name") if isinstance(route, dict) else None
+    for index, entry in _mappings(entries):
+        name = entry.get("name")
         if not isinstance(name, str):
             continue
         if name in seen:
-            text = f"the name {shown(name)} is taken by another route; names must differ"
-            yield Complaint(("routes", index, "name"), text)
+            text = f"the name {shown(name)} is taken by another {what}; names must differ"
+            yield Complaint((key, index, "name"), text)
         seen.add(name)
 
 

@@ -9,6 +9,7 @@ from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from gateway.config.models import Config
+from gateway.config.secrets import Written
 
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:+%-]*(?<!:)")
@@ -35,6 +36,8 @@ def _plain(value: Any) -> Any:
             if not any(isinstance(each, dict) for each in value):
                 sequence.fa.set_flow_style()
             return sequence
+        case Written():
+            return SingleQuotedScalarString(value)
         case str() if _WHOLE.fullmatch(value):
             return int(value)
         case str() if _PLAIN.fullmatch(value):

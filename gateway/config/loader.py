@@ -6,12 +6,13 @@ Nothing but ConfigError leaves this module for any text.
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
 
 from gateway.config.checks import check
-from gateway.config.models import Config, Section
+from gateway.config.models import Config
 from gateway.config.problems import (
     Complaint,
     ConfigError,
@@ -21,6 +22,7 @@ from gateway.config.problems import (
     shown,
 )
 from gateway.config.problems import Path as ValuePath
+from gateway.config.section import Section
 from gateway.config.yaml_tree import Tree, read_tree
 
 _AT_KEY: Final = "[key]"
@@ -75,6 +77,8 @@ def _placed(tree: Tree, complaints: list[Complaint]) -> Iterator[Problem]:
 
 def _complaints(error: ValidationError) -> Iterator[Complaint]:
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue  # only where something else is wrong as well
         path = details["loc"]
         cause = details.get("ctx", {}).get("error")
         if isinstance(cause, WrongValue):
@@ -97,12 +101,15 @@ def _complaint(path: ValuePath, kind: str, found: object, reason: object) -> Com
     if kind == "extra_forbidden":
         return Complaint(path, _unknown_key(path), at_key=True)
     if kind in _EXPECTED:
-        return Complaint(path, f"{_title(path)}: expected {_EXPECTED[kind]}, found {shown(found)}")
+        seen = "a text" if isinstance(found, str) and "auth" in path else shown(found)
+        return Complaint(path, f"{_title(path)}: expected {_EXPECTED[kind]}, found {seen}")
     if found is None:
         return Complaint(path, f"{_title(path)} has no value; leave the key out or give it one")
-    return Complaint(path, f"{_title(path)}: {reason}")
+    colon = "" if str(reason).startswith(_VERBS) else ":"
+    return Complaint(path, f"{_title(path)}{colon} {reason}")
 
 
+_VERBS: Final = ("lacks ", "has ")
 _EXPECTED: Final = {
     "model_type": "keys and values",
     "model_attributes_type": "keys and values",
@@ -132,9 +139,16 @@ def _section(path: ValuePath) -> type[Section]:
         if isinstance(step, int) or get_origin(found) is dict:
             found = next(kind for kind in get_args(found)[::-1] if kind is not Ellipsis)
         else:
-            found = found.model_fields[step].annotation
+            found = found.model_fields[_field(found, step)].annotation
+        if get_origin(found) is UnionType:
+            found = next(kind for kind in get_args(found) if kind is not NoneType)
     section: type[Section] = found
     return section
+
+
+def _field(section: type[Section], key: str) -> str:
+    fields = section.model_fields.items()
+    return next(name for name, field in fields if key == (field.alias or name))
 
 
 def _dotted(path: ValuePath) -> str:

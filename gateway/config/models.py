@@ -1,15 +1,17 @@
 """The configuration as frozen values: gateway, nodes, routes, and the default of each field.
 
-Durations are seconds and sizes bytes, whatever units the file uses. The names in ``LATER``
-belong to the language but not yet to this version; they are refused, never passed over.
+Durations are seconds and sizes bytes, whatever units the file uses.
 """
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
+from gateway.config.dicomweb import DicomWeb
+from gateway.config.fetching import Fetch
+from gateway.config.problems import Complaint, WrongValue
 from gateway.config.readers import (
     AETitle,
     Boolean,
@@ -34,24 +36,21 @@ from gateway.config.readers import (
     Schedule,
     Seconds,
     SecondsOrNever,
+    SendBy,
     Senders,
     Syntaxes,
+    TimeZone,
     Verify,
     Version,
     whole,
 )
+from gateway.config.section import Section
 from gateway.config.units import Retry
 from gateway.config.values import Listen
+from gateway.config.web import Serve, Web
 
 KIB: Final = 1 << 10
 GIB: Final = 1 << 30
-
-
-class Section(BaseModel):
-    """A mapping of the configuration file: known keys only, frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    LATER: ClassVar[frozenset[str]] = frozenset()
 
 
 class Dicom(Section):
@@ -77,14 +76,6 @@ class Dicom(Section):
     message_timeout: Seconds = 60.0
 
 
-class Web(Section):
-    """The HTTP listener."""
-
-    LATER = frozenset({"tls", "auth"})
-
-    listen: Place = Listen("127.0.0.1", 8080)
-
-
 class SpoolSettings(Section):
     """Where instances are kept.
 
@@ -108,11 +99,15 @@ class TranscodeSettings(Section):
 
 
 class GatewaySettings(Section):
-    """The gateway itself: its AE title, listeners, spool and workers."""
+    """The gateway itself: its AE title, listeners, spool and workers.
 
-    LATER = frozenset({"log", "audit", "time_zone"})
+    ``time_zone`` is what time windows and ``today`` mean, None the machine's.
+    """
+
+    LATER = frozenset({"log", "audit"})
 
     ae_title: AETitle = "GATEWAY"
+    time_zone: TimeZone = None
     dicom: Dicom = Dicom()
     web: Web = Web()
     spool: SpoolSettings = SpoolSettings()
@@ -158,13 +153,32 @@ class CanRead(Section):
     max_instance: BytesOrUnlimited = None
 
 
+def _sender(given: dict[str, Any]) -> Literal["dimse", "dicomweb"]:
+    """The way to send where the file does not say: the only one there is."""
+    return "dimse" if given.get("dimse") is not None else "dicomweb"
+
+
 class Node(Section):
-    """A peer: where it is, and what it can read."""
+    """A peer: where it is, how instances are sent to it, and what it can read."""
 
-    LATER = frozenset({"dicomweb", "stow", "limits"})
+    LATER = frozenset({"stow", "limits"})
 
-    dimse: Dimse
+    dimse: Dimse | None = None
+    dicomweb: DicomWeb | None = None
+    send_by: SendBy = Field(default_factory=_sender)
     can_read: CanRead = CanRead()
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Node":
+        if self.dimse is None and self.dicomweb is None:
+            raise ValueError("lacks the key dimse (C-STORE) or dicomweb (STOW-RS, WADO-RS)")
+        if "send_by" not in self.model_fields_set:
+            if self.dimse is not None and self.dicomweb is not None:
+                raise ValueError("has dimse and dicomweb; say send_by: dimse, or dicomweb")
+        elif getattr(self, self.send_by) is None:
+            text = f"the node has no {self.send_by} to send by; leave the key out"
+            raise WrongValue([Complaint(("send_by",), text)])
+        return self
 
 
 class Pixels(Section):
@@ -228,6 +242,8 @@ class Config(Section):
     gateway: GatewaySettings = GatewaySettings()
     nodes: dict[NodeName, Node] = Field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    serve: Serve = Serve()
+    fetch: tuple[Fetch, ...] = ()
 
 
 def default_config() -> Config:

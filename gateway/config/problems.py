@@ -42,6 +42,10 @@ class Complaint(NamedTuple):
     text: str
     at_key: bool = False
 
+    def under(self, *keys: str | int) -> "Complaint":
+        """The complaint as it is from further out."""
+        return self._replace(path=(*keys, *self.path))
+
 
 class WrongValue(ValueError):
     """Several complaints about the parts of one value."""

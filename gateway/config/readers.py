@@ -9,14 +9,18 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import PlainSerializer, PlainValidator
 
 from gateway.config.dicom_names import parse_transfer_syntax, uid_name
+from gateway.config.filters import Filter, parse_filter, write_filter
 from gateway.config.predicates import Match, Sender, parse_match, parse_sender
 from gateway.config.problems import Complaint, WrongValue, shown, unexpected
+from gateway.config.secrets import Secret, parse_secret, write_secret
 from gateway.config.units import (
     Retry,
     format_duration,
+    format_rate,
     format_retry,
     format_size,
     parse_duration,
+    parse_rate,
     parse_retry,
     parse_size,
 )
@@ -32,8 +36,12 @@ from gateway.config.values import (
     parse_node_name,
     parse_path,
     parse_route_name,
+    parse_text,
+    parse_url,
     parse_version,
+    parse_web_origin,
 )
+from gateway.config.windows import LOCAL, Window, parse_window, parse_zone
 from gateway.model import UID
 from gateway.transfer_syntax import name_of
 
@@ -59,7 +67,7 @@ def each(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
     """A reader of one value or a list of them; repetitions are dropped, the order is kept."""
 
     def read(value: object) -> tuple[Any, ...]:
-        if isinstance(value, str | dict | Sender):
+        if isinstance(value, str | dict | Sender | Window):
             return (parse(value),)
         if not isinstance(value, list | tuple):
             raise unexpected("a value or a list of values", value)
@@ -68,6 +76,11 @@ def each(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
         return _all_of(parse, value)
 
     return read
+
+
+def _some(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    """As ``each``, of a list that may be empty."""
+    return lambda value: () if value in ([], ()) else each(parse)(value)
 
 
 def _all_of(
@@ -134,6 +147,40 @@ Host: TypeAlias = Annotated[str, PlainValidator(parse_host)]
 Place: TypeAlias = Annotated[Listen, PlainValidator(parse_listen), PlainSerializer(str)]
 Folder: TypeAlias = Annotated[Path, PlainValidator(parse_path), PlainSerializer(str)]
 NodeName: TypeAlias = Annotated[str, PlainValidator(parse_node_name)]
+Text: TypeAlias = Annotated[str, PlainValidator(lambda value: parse_text(value, "a text"))]
+Texts: TypeAlias = Annotated[
+    tuple[str, ...], PlainValidator(_some(lambda value: parse_text(value, "a text")))
+]
+Url: TypeAlias = Annotated[str, PlainValidator(parse_url)]
+File: TypeAlias = Annotated[
+    Path | None,
+    PlainValidator(parse_path),
+    PlainSerializer(lambda path: path if path is None else str(path)),
+]
+SecretText: TypeAlias = Annotated[
+    Secret | None,
+    PlainValidator(parse_secret),
+    PlainSerializer(lambda secret: secret if secret is None else write_secret(secret)),
+]
+Origins: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_some(parse_web_origin))]
+NodeReference: TypeAlias = Annotated[str, PlainValidator(parse_node_name)]
+Nodes: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_some(parse_node_name))]
+RuleName: TypeAlias = Annotated[
+    str, PlainValidator(lambda value: parse_route_name(value, "a fetch rule"))
+]
+LevelName: TypeAlias = Annotated[Literal["study", "series"], _choice("study", "series")]
+SendBy: TypeAlias = Annotated[Literal["dimse", "dicomweb"], _choice("dimse", "dicomweb")]
+QueryFilter: TypeAlias = Annotated[
+    Filter, PlainValidator(parse_filter), PlainSerializer(write_filter)
+]
+Windows: TypeAlias = Annotated[
+    tuple[Window, ...],
+    PlainValidator(_some(parse_window)),
+    PlainSerializer(lambda windows: [str(window) for window in windows]),
+]
+TimeZone: TypeAlias = Annotated[
+    str | None, PlainValidator(or_word(parse_zone, LOCAL)), _or(str, LOCAL)
+]
 RouteName: TypeAlias = Annotated[str, PlainValidator(parse_route_name)]
 Port: TypeAlias = Annotated[int, whole(1, 65535)]
 
@@ -161,6 +208,10 @@ Bytes: TypeAlias = Annotated[int, PlainValidator(parse_size), PlainSerializer(fo
 BytesOrUnlimited: TypeAlias = Annotated[
     int | None, PlainValidator(or_word(parse_size, UNLIMITED)), _or(format_size, UNLIMITED)
 ]
+RateOrUnlimited: TypeAlias = Annotated[
+    float | None, PlainValidator(or_word(parse_rate, UNLIMITED)), _or(format_rate, UNLIMITED)
+]
+Count: TypeAlias = Annotated[int, whole(1, 64)]
 CountOrAuto: TypeAlias = Annotated[
     int | None,
     PlainValidator(or_word(lambda value: parse_integer(value, 1, 256), AUTO)),

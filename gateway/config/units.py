@@ -35,6 +35,7 @@ _SHORT: Final = {"": "GiB"} | {letter: f"{letter.upper()}iB" for letter in "kmgt
 _AMOUNT: Final = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{0,8})")
 _DURATIONS: Final = "a number with ms, s, m, h, d or w, such as 30s, 15m or 3d"
 _SIZES: Final = "a number with B, KB, MB, GB, KiB, MiB or GiB, such as 512MiB"
+_RATE: Final = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,3})?")
 _LONGEST: Final = timedelta(days=36_500) // timedelta(milliseconds=1)
 
 
@@ -137,3 +138,23 @@ def parse_retry(value: object) -> Retry:
 def format_retry(retry: Retry) -> str:
     """The text that ``parse_retry`` reads."""
     return f"{format_duration(retry.first)}..{format_duration(retry.longest)}"
+
+
+def parse_rate(value: object) -> float:
+    """A number per second, from 0.001 to 1,000,000; raises ValueError."""
+    if isinstance(value, float):
+        return value
+    what = "a number such as 20 or 0.5"
+    if not isinstance(value, str):
+        raise unexpected("a rate", value, f"; allowed: {what}")
+    if not _RATE.fullmatch(value.strip()):
+        raise ValueError(f"{shown(value)} is not a rate; allowed: {what}")
+    rate = float(value)
+    if not 0.001 <= rate <= 1_000_000:
+        raise ValueError(f"{shown(value)} is out of range; allowed: 0.001 to 1000000")
+    return rate
+
+
+def format_rate(rate: float) -> str:
+    """The text that ``parse_rate`` reads as the same number."""
+    return f"{rate:.3f}".rstrip("0").rstrip(".")

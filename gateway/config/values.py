@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.problems import WrongValue, allowed, did_you_mean, shown, unexpected
 
@@ -136,13 +137,48 @@ def parse_node_name(value: object) -> str:
     )
 
 
-def parse_route_name(value: object) -> str:
-    """The name of a route: it is written in commands and in the ledger."""
+def parse_route_name(value: object, what: str = "a route") -> str:
+    """The name of a route or rule: it is written in commands and in the ledger."""
     if isinstance(value, str) and _ROUTE_NAME.fullmatch(value):
         return value
     raise ValueError(
-        f"{shown(value)} cannot name a route; allowed: 1 to 100 characters, no / or \\"
+        f"{shown(value)} cannot name {what}; allowed: 1 to 100 characters, no / or \\"
     )
+
+
+def parse_url(value: object) -> str:
+    """An http or https URL without user, query and fragment; the last slash is taken off."""
+    form = "allowed: such as https://pacs.example/dicom-web"
+    text = parse_text(value, "a URL")
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{shown(text)} is not a URL of HTTP; {form}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"the URL holds a user or password; write them under auth:; {form}")
+    if "?" in text or "#" in text or not text.isprintable() or " " in text:
+        raise ValueError(f"the URL has a query, a fragment or a blank; {form}")
+    return text.rstrip("/")
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def parse_web_origin(value: object) -> str:
+    """A web origin (RFC 6454), such as https://viewer.example; ``*`` is all of them."""
+    if value == "*":
+        return "*"
+    text = parse_url(value)
+    parts = urlsplit(text)
+    if parts.path:
+        meant = f"{parts.scheme}://{parts.netloc}"
+        raise ValueError(f"{shown(text)} has a path; did you mean {meant}?")
+    return text
 
 
 def parse_version(value: object) -> int:

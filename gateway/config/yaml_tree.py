@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from gateway.config.problems import ConfigError, Path, Problem, shown
+from gateway.config.secrets import Variable
 
 Place: TypeAlias = tuple[int, int]
 """Line and column, counted from 1."""
@@ -188,7 +189,9 @@ class _Builder:
             if unicodedata.category(sign) in _NO_TEXT:
                 self._tree.problem(place, f"the text holds U+{ord(sign):04X}, a control character")
                 break
-        return _VARIABLE.sub(lambda found: self._variable(found, place), text)
+        read = _VARIABLE.sub(lambda found: self._variable(found, place), text)
+        alone = _VARIABLE.fullmatch(text)
+        return Variable(read, text) if alone and alone[1] else read
 
     def _variable(self, found: re.Match[str], place: Place) -> str:
         name = found[1]

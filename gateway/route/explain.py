@@ -67,8 +67,12 @@ def _explained(
 def _sender(rule: SenderRule, met: Met, origin: Origin) -> Predicate:
     written = str(rule.sender)
     holds = rule.holds(met)
-    if rule.calling:
-        return Predicate(CALLING_AE, (rule.calling,), met.calling or None, holds, written)
+    if met.node and rule.node:
+        return Predicate("node", (rule.node,), met.node, holds, written)
+    if rule.calling or rule.node:
+        return Predicate(
+            CALLING_AE, (rule.calling or rule.node,), met.calling or None, holds, written
+        )
     if rule.called:
         return Predicate(CALLED_AE, (rule.called,), met.called or None, holds, written)
     return Predicate(ADDRESS, (rule.sender.value,), origin.address or None, holds, written)

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from gateway.config.dicom_names import TRANSFER_SYNTAX_UID, Attribute, find_attribute
 from gateway.config.models import Config, Route
 from gateway.config.predicates import ADDRESS, CALLED_AE, CALLING_AE, Match, Sender, comparable
-from gateway.model import Origin, Owed
+from gateway.model import Arrival, Origin, Owed
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -39,29 +39,38 @@ class Decision:
 class Met:
     """What one instance shows to the rules, in comparable form.
 
-    ``values`` maps a keyword to the whole value and, where there are several, to each of them.
+    ``node`` is the origin server that the instance was fetched from. ``values`` maps a keyword
+    to the whole value and, where there are several, to each of them.
     """
 
     calling: str
     called: str
     address: Address | None
+    node: str
     values: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class SenderRule:
-    """One entry of ``from``: the AE title that has to be equal, or the network of the peer."""
+    """One entry of ``from``: the AE title that has to be equal, or the network of the peer.
+
+    For a ``node`` the title is its own, or, where the instance was fetched, the node's name that
+    the fetch notes as the calling side.
+    """
 
     sender: Sender
     calling: str = ""
     called: str = ""
     network: Network | None = None
+    node: str = ""
 
     def holds(self, met: Met) -> bool:
         """The instance came from this sender."""
         if self.network is not None:
             return met.address is not None and met.address in self.network
-        return self.calling == met.calling if self.calling else self.called == met.called
+        if self.called:
+            return self.called == met.called
+        return met.node == self.node if met.node else met.calling == self.calling != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class RouteRule:
     calling: frozenset[str]
     called: frozenset[str]
     networks: tuple[Network, ...]
+    nodes: frozenset[str]
 
     def takes(self, met: Met) -> bool:
         """One sender holds, all of ``match`` hold, and not all of ``unless``."""
@@ -104,7 +114,9 @@ class RouteRule:
 
     def comes_from(self, met: Met) -> bool:
         """There is no ``from``, or one of its senders holds."""
-        if not self.senders or met.calling in self.calling or met.called in self.called:
+        if not self.senders or met.called in self.called:
+            return True
+        if met.node in self.nodes if met.node else met.calling in self.calling:
             return True
         address = met.address
         return address is not None and any(address in network for network in self.networks)
@@ -145,11 +157,14 @@ class Rules:
             text = header.get(attribute.keyword, "")
             if text:
                 values[attribute.keyword] = _values(attribute, text)
+        name = origin.calling.strip(_PADDING)
+        fetched = origin.arrival is Arrival.WADO_RS
         return Met(
-            origin.calling.strip(_PADDING),
-            origin.called.strip(_PADDING),
-            _address(origin.address),
-            values,
+            calling="" if fetched else name,
+            called=origin.called.strip(_PADDING),
+            address=_address(origin.address),
+            node=name if fetched else "",
+            values=values,
         )
 
 
@@ -175,6 +190,7 @@ def _compile(route: Route, config: Config) -> RouteRule:
         calling=frozenset(each.calling for each in senders if each.calling),
         called=frozenset(each.called for each in senders if each.called),
         networks=tuple(each.network for each in senders if each.network is not None),
+        nodes=frozenset(each.node for each in senders if each.node),
     )
 
 
@@ -187,7 +203,9 @@ def _sender(sender: Sender, config: Config) -> SenderRule:
         case kind if kind == ADDRESS:
             return SenderRule(sender, network=ip_network(sender.value))
         case _:
-            return SenderRule(sender, calling=config.nodes[sender.value].dimse.ae_title)
+            dimse = config.nodes[sender.value].dimse
+            title = "" if dimse is None else dimse.ae_title
+            return SenderRule(sender, calling=title, node=sender.value)
 
 
 def _value_rules(match: Match) -> tuple[ValueRule, ...]:

@@ -8,6 +8,7 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "version: 1\n"
         "gateway:\n"
         "  ae_title: GATEWAY\n"
+        "  time_zone: local\n"
         "  dicom:\n"
         "    listen: 0.0.0.0:11112\n"
         "    check_called_ae: false\n"
@@ -21,6 +22,11 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "    message_timeout: 1m\n"
         "  web:\n"
         "    listen: 127.0.0.1:8080\n"
+        "    cors:\n"
+        "      origins: []\n"
+        "    max_body: 8GiB\n"
+        "    max_header: 16384\n"
+        "    idle_timeout: 75s\n"
         "  spool:\n"
         "    path: gateway-data\n"
         "    refuse_below_free: 5GiB\n"
@@ -32,6 +38,11 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "  drain_timeout: 30s\n"
         "nodes: {}\n"
         "routes: []\n"
+        "serve:\n"
+        "  enabled: true\n"
+        "  upstream: []\n"
+        "  allow_delete: false\n"
+        "fetch: []\n"
     )
 
 
@@ -42,7 +53,7 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "    match: { TransferSyntaxUID: 1.2.840.10008.1.2.4.70, Rows: 0512.0 }\n"
         "    unless: { SOPClassUID: 1.2.840.10008.5.1.4.1.1.2 }\n"
     )
-    assert effective(config).partition("routes:\n")[2] == (
+    assert effective(config).partition("routes:\n")[2].partition("serve:\n")[0] == (
         "  - name: r\n"
         "    from: [n, address:10.1.2.30]\n"
         "    match:\n"

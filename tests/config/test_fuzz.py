@@ -12,23 +12,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from gateway.config import Config, ConfigError, effective, load_text
-from gateway.config.models import (
-    CanRead,
-    DeliverySettings,
-    Dicom,
-    Dimse,
-    GatewaySettings,
-    Node,
-    Pixels,
-    Route,
-    SpoolSettings,
-)
+from gateway.config.section import Section
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
-SECTIONS = (
-    CanRead, Config, DeliverySettings, Dicom, Dimse, GatewaySettings, Node, Pixels, Route,
-    SpoolSettings,
-)  # fmt: skip
+SECTIONS = Section.__subclasses__()
 KEYS = sorted(
     {field.alias or name for section in SECTIONS for name, field in section.model_fields.items()}
     | {later for section in SECTIONS for later in section.LATER}
@@ -38,7 +25,8 @@ WORDS = re.split(
     r"\s+",
     "1 pacs PACS1 10.1.2.3 104 0.0.0.0:104 [::]:80 30s 30s..15m 5GiB never forever anyone auto"
     " as-received RGB implicit-le j2k CTImageStorage 1.2.3 CT true yes ${HOME} ${ $${ off null"
-    " calling_ae:X address:10.0.0.0/8 quarantine if-needed ~ -5 0.5 \\ *",
+    " https://pacs.example/x none today today-7d 18:00-06:00 mon-fri basic ${HOME}"
+    " calling_ae:X address:10.0.0.0/8 quarantine if-needed ~ -5 0.5 \\ * %",
 )
 
 scalars = st.one_of(st.sampled_from(WORDS), st.text(max_size=20), st.none(), st.integers())
@@ -59,7 +47,7 @@ def outcome(text: str) -> Config | None:
     except ConfigError as error:
         places = [(problem.line, problem.column) for problem in error.problems]
     else:
-        assert load_text(effective(config), "EFFECTIVE", {}) == config
+        assert load_text(effective(config), "EFFECTIVE", {"HOME": "/root"}) == config
         return config
     assert places
     assert min(min(place) for place in places) > 0
@@ -83,7 +71,8 @@ def test_any_heap_of_yaml_signs_is_read_or_refused(text: str) -> None:
 @settings(deadline=None, max_examples=250)
 def test_any_tree_of_known_words_is_read_or_refused(tree: Any) -> None:
     text = StringIO()
-    YAML(typ="safe", pure=True).dump({"version": 1, "routes": tree, "gateway": tree}, text)
+    sections = dict.fromkeys(("routes", "gateway", "nodes", "serve", "fetch"), tree)
+    YAML(typ="safe", pure=True).dump({"version": 1, **sections}, text)
     outcome(text.getvalue())
 
 

@@ -77,7 +77,8 @@ def test_a_file_in_latin_1_is_refused_where_its_first_umlaut_stands(tmp_path: Pa
 
 def _problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as refusal:
-        load_text(text, "FILE", {})
+        load_text(text, "FILE", {"TOKEN": "s3cret"})
     assert str(refusal.value).splitlines() == [str(each) for each in refusal.value.problems]
+    assert "s3cret" not in str(refusal.value)
     assert all(problem.file == "FILE" for problem in refusal.value.problems)
     return [str(problem).removeprefix("FILE:") for problem in refusal.value.problems]

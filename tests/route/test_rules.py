@@ -196,3 +196,14 @@ def test_two_hundred_routes_are_decided_within_a_fraction_of_a_millisecond() -> 
     assert len(rules.route(header, CT).reasons) == 199
     best = min(timeit.repeat(lambda: rules.route(header, CT), number=1, repeat=300))
     assert best < 600e-6
+
+
+def test_what_was_fetched_comes_from_the_node_that_was_asked() -> None:
+    text = NODES.replace("routes", "") + "  cloud: { dicomweb: { url: https://c.example } }\n"
+    rules = compile_rules(
+        load_text(text + "routes:\n  - { name: r, from: cloud, send_to: pacs }\n")
+    )
+    fetched = Origin(Arrival.WADO_RS, "cloud", "", "192.0.2.1")
+    assert rules.route({}, fetched).owed
+    assert not rules.route({}, Origin(Arrival.WADO_RS, "other")).owed
+    assert not rules.route({}, Origin(Arrival.C_STORE, "cloud")).owed

@@ -1,0 +1,16 @@
+"""A mapping of the configuration file as a frozen model: known keys only."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """What all sections have in common.
+
+    The names in ``LATER`` belong to the language but not yet to this version; they are refused,
+    never passed over.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    LATER: ClassVar[frozenset[str]] = frozenset()

@@ -22,17 +22,50 @@ if TYPE_CHECKING:
 _WHITE: Final = 255.0
 
 
-def shade(display: Display, depth: Depth, bands: "Callable[[], Bands]") -> "Shade":
-    """What turns bands of stored samples into greys, 0 black and 255 white.
+class Occurring:
+    """The values that occur in samples, looked for once, and only where they count.
 
-    ``bands`` goes over all samples, in pieces: it is asked for only where their range counts.
+    ``bands`` goes over all samples, in pieces.
     """
+
+    def __init__(self, depth: Depth, bands: "Callable[[], Bands]") -> None:
+        self.depth, self._bands = depth, bands
+        self._found: NDArray[Any] | None = None
+
+    def values(self, padding: tuple[float, float] | None) -> "NDArray[Any]":
+        """Up to 16 bits: each of them; else the least and greatest. None is in ``padding``;
+        where there are no others, 0. Always the same ``padding`` is asked for.
+        """
+        if self._found is None:
+            by_table = self.depth.kind != "f" and self.depth.allocated <= 16
+            self._found = self._counted(padding) if by_table else self._ends(padding)
+        return self._found
+
+    def _counted(self, padding: tuple[float, float] | None) -> "NDArray[Any]":
+        values = self.depth.all_values()
+        counts = np.zeros(len(values), np.int64)
+        for band in self._bands():
+            counts += np.bincount(self.depth.unsigned(band).reshape(-1), minlength=len(values))
+        found = _without_padding(values[counts > 0], padding)
+        return found if found.size else np.zeros(1)
+
+    def _ends(self, padding: tuple[float, float] | None) -> "NDArray[Any]":
+        low, high = np.inf, -np.inf
+        for band in self._bands():
+            values = self.depth.values(band)
+            values = _without_padding(values[np.isfinite(values)], padding)
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        return np.array([low, high] if low <= high else [0.0, 0.0])
+
+
+def shade(display: Display, occurring: Occurring) -> "Shade":
+    """What turns bands of stored samples into greys, 0 black and 255 white."""
+    depth = occurring.depth
+    low, high = _range(display, occurring)
     if depth.kind == "f" or depth.allocated > 16:
-        low, high = _range_of_deep(display, depth, bands)
         return lambda samples: _greys(display, low, high, depth.values(samples))
-    values = depth.all_values()
-    low, high = _range_of_table(display, depth, bands, values)
-    table = _greys(display, low, high, values)
+    table = _greys(display, low, high, depth.all_values())
     return lambda samples: table[depth.unsigned(samples)]
 
 
@@ -69,50 +102,25 @@ def _through(window: Window, values: "NDArray[np.float64]") -> "NDArray[np.float
     return (values - (center - 0.5)) / (width - 1) + 0.5
 
 
-def _needs_range(display: Display) -> bool:
-    return display.lut is None and display.window is None
-
-
-def _range_of_table(
-    display: Display, depth: Depth, bands: "Callable[[], Bands]", values: "NDArray[Any]"
-) -> tuple[float, float]:
-    """The least and greatest output of the Modality LUT that counts."""
-    if not _needs_range(display):
+def _range(display: Display, occurring: Occurring) -> tuple[float, float]:
+    """The least and greatest output of the Modality LUT that counts, where there is no VOI."""
+    if display.lut is not None or display.window is not None:
         return 0.0, 0.0
     if display.top is not None:
         used = np.array([0, display.top])
-    elif depth.stored <= 8:
-        used = np.unique(values)
+    elif occurring.depth.stored <= 8:
+        used = occurring.depth.range()
     else:
-        counts = np.zeros(len(values), np.int64)
-        for band in bands():
-            counts += np.bincount(depth.unsigned(band).reshape(-1), minlength=len(values))
-        used = _without_padding(display, values[counts > 0])
+        used = occurring.values(display.padding)
     shown = _modality(display, used)
     return float(shown.min()), float(shown.max())
 
 
-def _without_padding(display: Display, values: "NDArray[Any]") -> "NDArray[Any]":
-    """The values that stand for pixels; all, where none would be left."""
-    if display.padding is None:
+def _without_padding(
+    values: "NDArray[Any]", padding: tuple[float, float] | None
+) -> "NDArray[Any]":
+    """The values that stand for pixels."""
+    if padding is None:
         return values
-    low, high = display.padding
-    kept = values[(values < low) | (values > high)]
-    return kept if kept.size else values
-
-
-def _range_of_deep(
-    display: Display, depth: Depth, bands: "Callable[[], Bands]"
-) -> tuple[float, float]:
-    if not _needs_range(display):
-        return 0.0, 0.0
-    low, high = np.inf, -np.inf
-    for band in bands():
-        values = depth.values(band)
-        values = _without_padding(display, values[np.isfinite(values)])
-        if values.size:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-    if low > high:
-        return 0.0, 0.0
-    ends = _modality(display, np.array([low, high]))
-    return float(ends.min()), float(ends.max())
+    low, high = padding
+    return values[(values < low) | (values > high)]

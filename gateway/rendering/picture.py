@@ -15,7 +15,7 @@ from gateway.rendering.attributes import Attributes
 from gateway.rendering.colour import colours, is_grey
 from gateway.rendering.display import pixel_aspect, read_display, windowed
 from gateway.rendering.geometry import Placement, placed
-from gateway.rendering.grey import shade
+from gateway.rendering.grey import Occurring, shade
 from gateway.rendering.samples import Frames
 from gateway.rendering.view import View
 
@@ -39,6 +39,7 @@ class Camera:
     ) -> None:
         self._frames, self._attributes, self._view = frames, attributes, view
         self._numbers = numbers
+        self._occurring = Occurring(frames.depth, self._all_bands)
         self._aspect = pixel_aspect(attributes, numbers[0])
         self._last: tuple[int, NDArray[Any]] | None = None
 
@@ -72,7 +73,7 @@ class Camera:
             return colours(self._frames)
         photometric = self._frames.header.photometric
         display = read_display(self._attributes, number, photometric)
-        return shade(windowed(display, self._view.window), self._frames.depth, self._all_bands)
+        return shade(windowed(display, self._view.window), self._occurring)
 
     def _all_bands(self) -> "Iterator[NDArray[Any]]":
         for number in self._numbers:

@@ -58,6 +58,11 @@ class Depth:
         patterns = np.arange(1 << max(self.allocated, 8), dtype=np.int64)
         return self._value(patterns)
 
+    def range(self) -> "NDArray[Any]":
+        """All values of Bits Stored bits, ascending; for few bits."""
+        low = -(1 << (self.stored - 1)) if self.kind == "i" else 0
+        return np.arange(low, low + (1 << self.stored))
+
     def values(self, samples: "NDArray[Any]") -> "NDArray[Any]":
         """The values that samples stand for."""
         if self.kind == "f":

@@ -129,6 +129,19 @@ def test_a_frame_of_padding_alone_is_black(path: Path) -> None:
     assert shown(grey_file(path, values, PixelPaddingValue=7)).max() == 0
 
 
+def test_eight_bits_stored_in_many_are_shown_as_they_are(path: Path) -> None:
+    values = np.array([[10, 20, 255]], np.uint32)
+    assert (shown(grey_file(path, values, BitsStored=8, HighBit=7)) == values).all()
+
+
+def test_a_band_of_padding_alone_does_not_count(path: Path) -> None:
+    """Of deep samples, which are gone through in bands of rows."""
+    values = np.full((3000, 1000), -30_000, np.int32)
+    values[-1, :2] = 100_000, 200_000
+    picture = shown(grey_file(path, values, PixelPaddingValue=-30_000), View())
+    assert picture[-1, :2].tolist() == [0, 255]
+
+
 def test_a_window_that_makes_no_sense_is_left_out(path: Path) -> None:
     for width in (0, -5):
         file = grey_file(path, VALUES, WindowCenter=5, WindowWidth=width)

@@ -1,5 +1,6 @@
 """Parts, sizes, flips, square pixels, annotations, and what files pictures become."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from gateway.rendering.attributes import Attributes
 from gateway.rendering.geometry import Placement, placed
 from gateway.rendering.parameters import rendered_view
+from gateway.rendering.picture import Camera
 from gateway.rendering.refusals import NoSuchFrame, WrongParameter
+from gateway.rendering.samples import open_frames
 from gateway.rendering.view import Region, View
 from tests.rendering.pictures import colour_file, grey_file, item, rendered, shown
 
@@ -177,6 +181,24 @@ def test_a_colour_gif_moves(path: Path) -> None:
             image.seek(number)
             frames.append(np.asarray(image.convert("RGB"))[0, 0].tolist())
     assert frames == [[255, 0, 0], [0, 0, 255]]
+
+
+def test_frames_of_a_moving_picture_are_read_twice_and_no_more(path: Path) -> None:
+    """Once for their range, once for their pixels."""
+    samples = np.arange(20 * 12, dtype=np.uint16).reshape(20, 3, 4)
+    frames = open_frames(grey_file(path, samples), path.parent, 0)
+    read: list[int] = []
+
+    def counted(number: int) -> Any:
+        read.append(number)
+        return frames.frame(number)
+
+    source = frames.source
+    attributes = Attributes(source.data, source.start, source.end, source.syntax)
+    camera = Camera(replace(frames, frame=counted), attributes, View(), range(20))
+    shades = [np.asarray(camera.picture(number)) for number in range(20)]
+    assert len(read) <= 40
+    assert (np.stack(shades) == np.rint(samples / 239 * 255)).all()
 
 
 def test_too_many_frames_for_a_gif_are_refused_with_advice(path: Path) -> None:

@@ -82,6 +82,13 @@ class Intake:
         """Raise TemporaryFailure when nothing can be taken in now."""
         self._spool.check_taking()
 
+    def scratch(self) -> Part:
+        """A part for bytes that become instances later, to be aborted when they have been used.
+
+        Raises ``TemporaryFailure`` when the disk is short or broken.
+        """
+        return self._spool.create()
+
     def begin(self, announced: Announced) -> Part:
         """A part that already holds the file meta information, ready for the data set.
 

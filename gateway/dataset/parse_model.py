@@ -17,8 +17,8 @@ from gateway.failures import PermanentFailure
 
 Model: TypeAlias = dict[str, Any]
 
-LONGEST: Final = 64 << 20
-"""Bytes of the longest metadata that are read."""
+LONGEST: Final = 16 << 20
+"""Bytes of the longest metadata that are read: as a tree they may take thirty times as many."""
 _MOST_VALUES: Final = 1_000_000
 _CREATORS: Final = range(0x10, 0x100)
 _BY_CREATOR: Final = " of "
@@ -71,7 +71,9 @@ def _object(pairs: list[tuple[str, Any]]) -> Model:
 
 def _check_length(text: bytes) -> None:
     if len(text) > LONGEST:
-        raise InvalidMetadata(f"the metadata have {len(text)} bytes; at most {LONGEST} are read")
+        raise InvalidMetadata(
+            f"the metadata have {len(text)} bytes; at most {LONGEST} are read at once"
+        )
 
 
 def parse_xml(text: bytes, limits: Limits = DEFAULT_LIMITS) -> Model:

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from aiohttp import web
 
+from gateway.dataset.xml_model import to_xml
 from gateway.dicomweb.accept import best_of, parse_accept
 from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON
 from gateway.failures import Failure, TemporaryFailure
@@ -90,15 +91,15 @@ def answer(request: web.Request, receipt: Receipt, root: str) -> web.Response:
     """The response in the media type that the client likes best, JSON unless it says XML."""
     ranges = parse_accept(request.headers.getall("Accept", ()), request.query.get("accept"))
     best = best_of(ranges, (DICOM_JSON, JSON, DICOM_XML)) or DICOM_JSON
-    model = response_model(receipt, root)
+    body = json.dumps(response_model(receipt, root)).encode()
     headers = {"Retry-After": "30"} if receipt.status == 503 else {}
     if receipt.cut is not None:
         text = str(receipt.cut).encode("ascii", "replace").decode().replace('"', "'")
         headers["Warning"] = f'299 dicom-gateway "{text}"'
     return web.Response(
-        body=json.dumps(model).encode(),
+        body=to_xml(body) if best == DICOM_XML else body,
         status=receipt.status,
-        content_type=best if best != DICOM_XML else DICOM_JSON,
+        content_type=best,
         headers=headers,
     )
 

@@ -2,16 +2,19 @@
 
 What is acknowledged is durable, as after a C-STORE. Parts are written to the spool while they
 arrive and kept many at a time: none waits for the sync of another. A body that cannot be
-understood to its end does not take back what was kept of it; the answer says so.
+understood to its end does not take back what was kept of it; the answer says so. Metadata with
+bulk data apart become instances when the body is whole (``stow_metadata``).
 """
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
 
 from gateway import telemetry
+from gateway.dataset.parse_model import InvalidMetadata
 from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, parse_media_type
 from gateway.dicomweb.multipart import (
     MalformedMultipart,
@@ -27,6 +30,7 @@ from gateway.model import UID, Arrival, Origin
 from gateway.serve.problems import BadRequest, Problem, TooLarge, UnsupportedMedia
 from gateway.serve.serving import Serving
 from gateway.serve.store_response import Outcome, Receipt, answer
+from gateway.serve.stow_metadata import METADATA, Described, MetadataParts, content_of
 
 AT_ONCE: Final = 64
 """Instances of one request that wait for the disk together."""
@@ -94,10 +98,13 @@ class Receiving:
             await self._take_one()
         elif content.type == MULTIPART and part == DICOM:
             await self._take_parts(Reader(boundary_of(content)))
+        elif content.type in METADATA or (content.type == MULTIPART and part in METADATA):
+            await self._take_metadata(content)
         else:
             raise UnsupportedMedia(
                 f"the Content-Type is {str(content)[:120] or 'missing'}: what is taken is "
-                'multipart/related; type="application/dicom", and application/dicom'
+                'multipart/related; type="application/dicom" (or application/dicom+json, '
+                "application/dicom+xml), and each of these as the body itself"
             )
 
     def _check_length(self) -> None:
@@ -131,6 +138,53 @@ class Receiving:
         finally:
             if file is not None:
                 file.incoming.abort()
+
+    async def _take_metadata(self, content: MediaType) -> None:
+        """Metadata with bulk data beside them: instances are made when all of it is there."""
+        scratch = self._serving.intake.scratch()
+        try:
+            parts = MetadataParts(scratch)
+            await self._take_described(parts, content)
+            for described in await asyncio.to_thread(parts.instances):
+                file = self._new_file()
+                file.said = Outcome(described.sop_class_uid, described.sop_instance_uid)
+                await self._take_model(parts, described, file)
+                self._admit(file)
+                await self._room()
+        except InvalidMetadata as failure:
+            raise BadRequest(str(failure)) from failure
+        finally:
+            scratch.abort()
+
+    async def _take_described(self, parts: MetadataParts, content: MediaType) -> None:
+        if content.type != MULTIPART:
+            parts.begin({"content-type": content.type})
+            async for piece in self._body():
+                parts.write(piece)
+            return
+        reader = Reader(boundary_of(content))
+        async for piece in self._body():
+            for event in reader.feed(piece):
+                if isinstance(event, PartBegins):
+                    parts.begin(event.headers)
+                elif isinstance(event, PartData):
+                    parts.write(event.data)
+                else:
+                    parts.end()
+        reader.close()
+
+    async def _take_model(self, parts: MetadataParts, described: Described, file: "_File") -> None:
+        """Encode one instance; what is wrong with it fails this one only."""
+        try:
+            pieces = await asyncio.to_thread(parts.encoded, described)
+        except Failure as failure:
+            file.failure = failure
+            return
+        async with aclosing(content_of(pieces)) as content:
+            async for data in content:
+                self._write(file, data)
+                if file.failure is not None:
+                    return
 
     async def _body(self) -> AsyncIterator[bytes]:
         """The pieces of the body. Raises TooSlow, and TooLarge where no length was said."""
@@ -175,11 +229,11 @@ class Receiving:
         try:
             outcome = await self._outcome(file)
         except Failure as failure:
-            outcome = Outcome.of(file.incoming.announced).failed(failure)
+            outcome = file.outcome.failed(failure)
         except Exception as error:  # noqa: BLE001 - one instance does not fail the others
             telemetry.bug("an instance of a STOW-RS request was not kept", error)
             ours = TemporaryFailure("an error of the gateway: see its log")
-            outcome = Outcome.of(file.incoming.announced).failed(ours)
+            outcome = file.outcome.failed(ours)
         if outcome.reason:
             uid = outcome.sop_instance_uid
             telemetry.instance_refused(self._origin, uid, outcome.reason, outcome.text)
@@ -203,8 +257,14 @@ class Receiving:
 class _File:
     """One part on its way in, and why it is not taken."""
 
-    __slots__ = ("failure", "incoming")
+    __slots__ = ("failure", "incoming", "said")
 
     def __init__(self, incoming: IncomingFile) -> None:
         self.incoming = incoming
         self.failure: Failure | None = None
+        self.said = Outcome()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is known of it by its File Meta Information, or else by its metadata."""
+        return Outcome.of(self.incoming.announced) if self.incoming.announced else self.said

@@ -80,7 +80,10 @@ def test_studies_are_searched_for_and_paged(client: DICOMwebClient) -> None:
 def test_series_and_instances_are_searched_for(client: DICOMwebClient) -> None:
     assert len(client.search_for_series()) == STUDIES
     (series,) = client.search_for_series(f"{ROOT}.1", search_filters={"Modality": "OT"})
-    assert (series["0020000E"]["Value"], series["00201209"]["Value"]) == ([f"{ROOT}.1.1"], [SLICES])
+    assert (series["0020000E"]["Value"], series["00201209"]["Value"]) == (
+        [f"{ROOT}.1.1"],
+        [SLICES],
+    )
     rows = client.search_for_instances(f"{ROOT}.1", f"{ROOT}.1.1", fields=["InstanceNumber"])
     assert sorted(_values(rows, "00200013")) == [1, 2, 3, 4]
     one = client.search_for_instances(f"{ROOT}.1", search_filters={"InstanceNumber": "3"})

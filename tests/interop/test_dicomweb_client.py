@@ -1,4 +1,4 @@
-"""dicomweb-client (Python) against the running service: every method of its that a server meets."""
+"""dicomweb-client (Python) against the running service: every method that a server meets."""
 
 from collections.abc import Iterator
 from io import BytesIO

@@ -77,7 +77,9 @@ class Service:
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
         rules = compile_rules(config)
-        self._index = Index.open(Path(settings.spool.path), self.spool.file_of)
+        self._index = Index.open(
+            Path(settings.spool.path), ledger=self.spool.ledger, file_of=self.spool.file_of
+        )
         self.spool.tell_removed = self._index.removed
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
         self._scp = StoreScp(self._intake, _scp_settings(config))
@@ -165,7 +167,7 @@ class Service:
     def _start_stages(self) -> None:
         self._delivering = asyncio.create_task(self._scheduler.run(), name="scheduler")
         warming = asyncio.create_task(self._pool.warm(), name="warm workers")
-        indexing = asyncio.create_task(self._index.run(self.spool.all_instances()), name="index")
+        indexing = asyncio.create_task(self._index.run(), name="index")
         self._tasks = [self._delivering, warming, indexing, *self._upkeep.start()]
         for task in self._tasks:
             task.add_done_callback(_tell_of_an_error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from gateway.dicomweb.moments import first_moment, range_of, span_of
+from gateway.dicomweb.moments import first_moment, range_of
 from gateway.failures import PermanentFailure
 
 MOMENTS: Final = frozenset(("DA", "TM", "DT"))
@@ -177,8 +177,8 @@ def fold(name: str) -> str:
 
 def name_groups(name: str) -> tuple[str, str, str]:
     """The alphabetic, ideographic and phonetic groups of a person name, folded; "" for none."""
-    groups = [*(fold(group) for group in name.split("=")[:3]), "", ""]
-    return groups[0], groups[1], groups[2]
+    alphabetic, ideographic, phonetic = (*name.split("="), "", "")[:3]
+    return fold(alphabetic), fold(ideographic), fold(phonetic)
 
 
 def words_of(name: str) -> str:
@@ -249,8 +249,3 @@ def combined(date: Condition, time: Condition) -> Between | None:
 def values_of(vr: str, text: str) -> Iterable[str]:
     """The single values in an element's text."""
     return (text,) if vr in ONE_VALUE else text.split("\\")
-
-
-__all__ = ["BadQuery", "Between", "Condition", "Exactly", "Groups", "Like", "Path", "Wanted",
-           "Words", "combined", "fits", "fold", "like", "name_groups", "normal", "span_of",
-           "values_of", "wanted_of", "words_of"]  # fmt: skip

@@ -1,7 +1,7 @@
-"""The index of what is kept by study, series and instance, for queries (PS3.18 §10.6)."""
+"""The index of what is held by study, series and instance, for queries (PS3.18 §10.6)."""
 
-from gateway.index.attributes import Level
-from gateway.index.index import Index
-from gateway.index.search import Found, Row
+from gateway.index.answer import Asked
+from gateway.index.index import Answer, Index, TooBroad
+from gateway.index.schema import INDEX
 
-__all__ = ["Found", "Index", "Level", "Row"]
+__all__ = ["INDEX", "Answer", "Asked", "Index", "TooBroad"]

@@ -1,198 +1,292 @@
-"""The index: what is kept, findable; told of new instances at once, at work on them when asked.
+"""The index: what is held, by study, series and instance, for searches and retrieval.
 
-It is derived from the spool: it is not synced for each instance, and one that is missing, damaged
-or of another version is made anew from the files. Indexing never stands in the way of taking in:
-what came is noted in memory, read and written in batches by a thread of its own, at the latest
-when somebody queries. What was not written when the gateway ended is found by ``reconcile``.
+It is derived from the ledger and the files, and never in the way of receiving: ``kept`` takes a
+note, the rest happens in a thread, at most once a second unless somebody waits for it. After a
+crash, and where the database was lost, ``reconcile`` finds what is missing.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from array import array
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from gateway import telemetry
-from gateway.dataset.heads import MalformedDataSet
 from gateway.dataset.json_model import JsonModel
-from gateway.dicomweb.query import Query
-from gateway.failures import TemporaryFailure
-from gateway.index import schema, writer
-from gateway.index.attributes import Level
-from gateway.index.record import Record, header_of, record_of
-from gateway.index.search import Found, search
+from gateway.dicomweb.query import Level, Query
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.index import answer
+from gateway.index.answer import Asked, Page
+from gateway.index.entry import Reception, reception_of
+from gateway.index.schema import INDEX
+from gateway.index.select import Selection, selection
+from gateway.index.store import PAGE, DamagedIndex, Store
 from gateway.model import UID, Instance
 
 T = TypeVar("T")
 
-BATCH: Final = 500
-"""Instances in one transaction."""
-REST: Final = timedelta(seconds=1)
-"""How long new instances wait for company, unless somebody asks."""
+_READERS: Final = 3
+_PAUSE: Final = 1.0
+"""Seconds between batches that nobody waits for."""
+_MOST_WAITING: Final = 20_000
+"""Notes that are held; beyond it the ledger is asked what is missing."""
+_PATIENCE: Final = 5.0
+"""Seconds that a search waits for an index that is being made anew."""
+_FILES: Final = 3000
+"""Headers that are read for one search at most."""
+_FILES_AT_ONCE: Final = 50
+_RESULTS_AT_ONCE: Final = 500
+
+
+class TooBroad(PermanentFailure):
+    """A search for which too many files would have to be read: status 413."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The results of a search: ``pages`` yields DICOM JSON objects, some at a time.
+
+    ``matches`` is how many match in all, None where nobody has counted them; ``more`` whether
+    some follow behind the last of the results.
+    """
+
+    pages: AsyncGenerator[list[bytes], None]
+    results: int
+    matches: int | None
+    more: bool
 
 
 class Index:
-    """What is kept by study, series and instance. Failures are TemporaryFailure."""
+    """All instances that are held. Everything is called from one event loop.
 
-    def __init__(self, folder: Path, file_of: Callable[[int], Path]) -> None:
+    Failures are TemporaryFailure unless said otherwise.
+    """
+
+    def __init__(self, store: Store) -> None:
         """Use ``Index.open``."""
-        self._file_of = file_of
-        self._waiting: list[Instance] = []
-        self._gone: list[int] = []
-        self._writing = asyncio.Lock()
-        self._model = JsonModel()
-        self._query_model = JsonModel()
-        self._write_connection = schema.connect(folder)
-        self._read_connection = schema.connect(folder, "ro")
+        self._store = store
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="index-read")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
+        self._lock = asyncio.Lock()
+        self._waiting: deque[Reception] = deque()
+        self._gone: list[int] = []
+        self._something = asyncio.Event()
+        self._arrived = self._done = 0
+        self._behind = False
+        self._after = 0
+        self._missing = 0
 
     @classmethod
-    def open(cls, folder: Path, file_of: Callable[[int], Path]) -> Self:
-        """Open the index in the spool's ``folder``, or begin a new one. Blocks.
+    def open(cls, folder: Path, *, ledger: Path, file_of: Callable[[int], Path]) -> Self:
+        """Open or create the index in a spool's folder. Blocks.
 
-        ``file_of`` says where the file of a spool id is. Raises TemporaryFailure.
+        ``ledger`` is the spool's ledger, ``file_of`` names the file of a spool id. Raises
+        TemporaryFailure where the disk refuses.
         """
         try:
-            if not schema.is_sound(folder):
-                if (folder / schema.INDEX).exists():
-                    telemetry.alarm("the index is made anew", index=str(folder / schema.INDEX))
-                schema.make(folder)
-            return cls(folder, file_of)
+            return cls(Store(folder / INDEX, ledger, file_of))
         except (OSError, sqlite3.Error) as error:
-            raise TemporaryFailure(f"cannot open {folder / schema.INDEX}: {error}") from error
+            raise TemporaryFailure(f"cannot open the index in {folder}: {error}") from error
 
     def kept(self, instance: Instance) -> None:
-        """Note an instance that has become durable."""
-        self._waiting.append(instance)
+        """Take a note of an instance that has become durable."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting.clear()
+            self._done = self._arrived
+            self._compare()
+        self._waiting.append(reception_of(instance))
+        self._arrived += 1
+        self._something.set()
 
-    def removed(self, spool_ids: Sequence[int]) -> None:
-        """Note instances that are gone from the spool."""
-        self._gone += spool_ids
-
-    async def run(self, held: AsyncIterator[Sequence[Instance]]) -> None:
-        """Agree with what is ``held``, then index what comes, in batches, until cancelled."""
-        added, removed = await self.reconcile(held)
-        if added or removed:
-            telemetry.note("the index was behind the spool", added=added, removed=removed)
+    async def run(self) -> None:
+        """Agree with the ledger, then index what comes, gently, until cancelled."""
+        try:
+            await self.reconcile()
+        except TemporaryFailure as failure:
+            telemetry.alarm("the index is not compared with the ledger", reason=str(failure))
         while True:
-            await asyncio.sleep(REST.total_seconds())
-            try:
-                await self.caught_up()
-            except TemporaryFailure as failure:
-                telemetry.alarm("cannot index what is kept", reason=str(failure))
+            await self._something.wait()
+            await self._round()
+
+    async def _round(self) -> None:
+        """After a pause, index what waits by then."""
+        await asyncio.sleep(_PAUSE)
+        wanted = self._arrived
+        try:
+            while self._done < wanted or self._gone or self._behind:
+                await self._step()
+            self._rest()
+        except TemporaryFailure as failure:
+            telemetry.alarm("the index is behind", reason=str(failure))
 
     async def caught_up(self) -> None:
-        """Return when all that was kept before can be found."""
-        if not self._waiting and not self._gone and not self._writing.locked():
-            return
-        async with self._writing:
-            while batch := self._waiting[:BATCH]:
-                await self._write(self._index, batch)
-                del self._waiting[: len(batch)]
-            while gone := self._gone[:BATCH]:
-                await self._write(writer.remove, self._write_connection, gone)
-                del self._gone[: len(gone)]
+        """Wait until all that was kept before is indexed.
 
-    async def reconcile(self, held: AsyncIterator[Sequence[Instance]]) -> tuple[int, int]:
-        """Make the index agree with what is held, given in ascending order of spool ids.
-
-        Returns how many instances were added, and how many removed.
+        Raises TemporaryFailure where that takes long since the index is being made anew.
         """
-        added = removed = last = 0
-        async for instances in held:
-            ids = {instance.spool_id for instance in instances}
-            end = max(ids)
-            known = await self._write(_ids_between, self._write_connection, last, end)
-            missing = [each for each in instances if each.spool_id not in known]
-            for start in range(0, len(missing), BATCH):
-                async with self._writing:
-                    await self._write(self._index, missing[start : start + BATCH])
-            gone = sorted(known - ids)
-            self.removed(gone)
-            await self.caught_up()
-            added, removed, last = added + len(missing), removed + len(gone), end
-        return added, removed
+        wanted, loop = self._arrived, asyncio.get_running_loop()
+        end = loop.time() + _PATIENCE
+        while self._done < wanted or self._gone or self._behind:
+            await self._step()
+            if loop.time() > end:
+                raise TemporaryFailure(
+                    f"the index is being made anew, {self._missing} instances are not in it yet: "
+                    "ask again later"
+                )
 
-    async def spool_ids(self, study: UID, series: UID = "", instance: UID = "") -> list[int]:
-        """Those of a study, of a series, or the one; by series, number, and arrival."""
+    def removed(self, spool_ids: Sequence[int]) -> None:
+        """Take a note of instances that are gone from the ledger."""
+        self._gone += spool_ids
+        self._something.set()
+
+    async def reconcile(self) -> None:
+        """Compare with the ledger: what is gone is taken out, what is missing put in by ``run``.
+
+        To be called at start, and whenever the ledger may have changed unseen.
+        """
+        removed = last = 0
+        async with self._lock:
+            while True:
+                last, count = await self._in_writer(self._store.forget_strangers, last)
+                removed += count
+                if not last:
+                    break
+            missing = await self._in_writer(self._store.count_missing)
+        if missing:
+            self._compare(missing)
+        if missing or removed:
+            telemetry.note("the index is compared with the ledger", missing=missing, gone=removed)
+
+    async def spool_ids(self, study: UID, series: UID = "", sop: UID = "") -> Sequence[int]:
+        """Of a study, a series or one instance: the latest reception of each; none of "".
+
+        Ordered by series, Instance Number, arrival.
+        """
         await self.caught_up()
-        return await self._read(_spool_ids, study, series, instance)
+        named = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
+        query = Query().within(**named)
+        return await self._read(_ids, selection(query, Level.INSTANCE), None, 0) if study else ()
 
-    async def search(self, level: Level, query: Query) -> Found:
-        """The studies, series or instances that fit. Raises BadQuery where it is too wide."""
+    async def search(self, asked: Asked) -> Answer:
+        """What matches a query. Raises TooBroad where it would take reading too many files."""
         await self.caught_up()
-        return await self._read(search, level, query, self._header)
-
-    async def headers(self, spool_ids: Sequence[int]) -> list[Mapping[int, str]]:
-        """All attributes of instances as DICOM JSON by tag, without long values."""
-        return await self._read(lambda _, ids: [self._header(each) for each in ids], spool_ids)
+        query, found = asked.query, selection(asked.query, asked.level)
+        if found.rest:
+            ids, more = await self._by_files(found, query)
+            matches = None if more else query.offset + len(ids)
+        else:
+            ids = await self._read(_ids, found, query.limit, query.offset)
+            matches = await self._matches(found, query, len(ids))
+            more = matches is None or query.offset + len(ids) < matches
+        return Answer(self._pages(asked, ids), len(ids), matches, more)
 
     async def aclose(self) -> None:
-        """Write what waits, and close."""
-        try:
-            await self.caught_up()
-        except TemporaryFailure as failure:
-            telemetry.alarm("the index was left behind", reason=str(failure))
+        """End what runs, and close."""
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         self._writer.shutdown(wait=True)
-        self._reader.shutdown(wait=True)
-        self._write_connection.close()
-        self._read_connection.close()
+        self._readers.shutdown(wait=True)
+        self._store.close()
 
-    def _index(self, instances: Sequence[Instance]) -> None:
-        records: list[Record] = []
-        for instance in instances:
-            try:
-                records.append(record_of(instance, self._model))
-            except FileNotFoundError:
-                continue  # retention was faster
-            except Exception as error:  # noqa: BLE001 - one odd header must not stop the others
-                uid = instance.sop_instance_uid
-                telemetry.bug(f"instance {uid} could not be indexed", error)
-        writer.write(self._write_connection, records)
+    def _compare(self, missing: int = 0) -> None:
+        self._behind, self._after, self._missing = True, 0, missing
+        self._something.set()
 
-    def _header(self, spool_id: int) -> Mapping[int, str]:
+    def _rest(self) -> None:
+        if not self._waiting and not self._gone and not self._behind:
+            self._something.clear()
+
+    async def _step(self) -> None:
+        """Index a batch of what waits, let go of what is gone, or look for what is missing.
+
+        What is gone had come before: it is in, or was passed over since its file is gone too.
+        """
+        async with self._lock:
+            if self._waiting:
+                batch = list(islice(self._waiting, PAGE))
+                await self._in_writer(self._store.add, batch)
+                for _ in batch:
+                    self._waiting.popleft()
+                self._done += len(batch)
+            elif self._gone:
+                some = self._gone[:PAGE]
+                await self._in_writer(self._store.forget, some)
+                del self._gone[: len(some)]
+            elif self._behind:
+                self._after = await self._in_writer(self._store.add_missing, self._after)
+                self._missing = max(self._missing - PAGE, 0)
+                self._behind = self._after > 0
+
+    async def _in_writer(self, task: Callable[..., T], *facts: Any) -> T:
+        loop = asyncio.get_running_loop()
         try:
-            return header_of(self._file_of(spool_id), self._query_model, None)
-        except (OSError, MalformedDataSet):
-            return {}
-
-    async def _write(self, work: Callable[..., T], *facts: Any) -> T:
-        return await _in(self._writer, work, *facts)
+            return await loop.run_in_executor(self._writer, task, *facts)
+        except DamagedIndex as failure:
+            try:
+                await loop.run_in_executor(self._writer, self._store.begin_anew, str(failure))
+            except (OSError, sqlite3.Error) as error:
+                raise TemporaryFailure(f"the index cannot be made anew: {error}") from error
+            self._compare()
+            raise
 
     async def _read(self, question: Callable[..., T], *facts: Any) -> T:
-        return await _in(self._reader, question, self._read_connection, *facts)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._store.ask, question, *facts)
+
+    async def _matches(self, found: Selection, query: Query, results: int) -> int | None:
+        """How many match in all, None where there are too many to count."""
+        if query.limit is None and (results or not query.offset):
+            return query.offset + results
+        count, limit = await self._read(_count, found)
+        return None if limit and count >= limit else count
+
+    async def _by_files(self, found: Selection, query: Query) -> tuple["array[int]", bool]:
+        """The ids of what also matches in the headers, and whether there may be more."""
+        candidates = await self._read(_ids, found, _FILES + 1, 0)
+        wanted = None if query.limit is None else query.offset + query.limit
+        ids = array("q")
+        for at in range(0, len(candidates), _FILES_AT_ONCE):
+            if wanted is not None and len(ids) > wanted:
+                break
+            if at >= _FILES:
+                raise TooBroad(
+                    f"more than {_FILES} files would have to be read for this search: name also a "
+                    "study, a patient or a range of dates, or set a limit"
+                )
+            some = candidates[at : at + _FILES_AT_ONCE]
+            ids.extend(await self._read(self._matching, found, some))
+        more = wanted is not None and len(ids) > wanted
+        return ids[query.offset : wanted], more
+
+    def _matching(
+        self, connection: sqlite3.Connection, found: Selection, ids: "array[int]"
+    ) -> list[int]:
+        file_of = self._store.file_of
+        return answer.matching(connection, JsonModel(), file_of, found.level, ids, found.rest)
+
+    async def _pages(self, asked: Asked, ids: "array[int]") -> AsyncGenerator[list[bytes], None]:
+        model = JsonModel()
+
+        def some(connection: sqlite3.Connection, page: "array[int]") -> list[bytes]:
+            return Page(connection, asked, self._store.file_of, model).results(page)
+
+        for at in range(0, len(ids), _RESULTS_AT_ONCE):
+            yield await self._read(some, ids[at : at + _RESULTS_AT_ONCE])
 
 
-async def _in(thread: ThreadPoolExecutor, work: Callable[..., T], *facts: Any) -> T:
-    try:
-        return await asyncio.get_running_loop().run_in_executor(thread, work, *facts)
-    except (sqlite3.Error, OSError) as error:
-        raise TemporaryFailure(f"the index cannot be used: {error}") from error
+def _ids(
+    connection: sqlite3.Connection, found: Selection, limit: int | None, offset: int
+) -> "array[int]":
+    sql, parameters = found.ids(-1 if limit is None else limit, offset)
+    return array("q", (row[0] for row in connection.execute(sql, parameters)))
 
 
-def _ids_between(connection: sqlite3.Connection, after: int, end: int) -> set[int]:
-    """The spool ids in (after, end] that are indexed."""
-    query = "SELECT key FROM instance WHERE key > ? AND key <= ?"
-    return {row[0] for row in connection.execute(query, (after, end))}
-
-
-def _spool_ids(
-    connection: sqlite3.Connection, study: UID, series: UID, instance: UID
-) -> list[int]:
-    clauses, values = ["st.uid = ?", "i.current"], [study]
-    for clause, uid in (("se.uid = ?", series), ("i.uid = ?", instance)):
-        if uid:
-            clauses.append(clause)
-            values.append(uid)
-    statement = (
-        "SELECT i.key FROM study st JOIN series se ON se.study = st.key "  # noqa: S608 - constants
-        f"JOIN instance i ON i.series = se.key WHERE {' AND '.join(clauses)} "
-        "ORDER BY CAST(se.number AS INTEGER), se.key, CAST(i.number AS INTEGER), i.key"
-    )
-    return [row[0] for row in connection.execute(statement, values)]
+def _count(connection: sqlite3.Connection, found: Selection) -> tuple[int, int]:
+    sql, parameters, limit = found.count()
+    return connection.execute(sql, parameters).fetchone()[0], limit

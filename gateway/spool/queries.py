@@ -269,18 +269,6 @@ def instances(
     return [instance_of(row, file_of(row[-1])) for row in rows if row is not None]
 
 
-def instances_after(
-    connection: sqlite3.Connection, last: int, limit: int, file_of: Callable[[int], Path]
-) -> list[Instance]:
-    """The next instances by spool id."""
-    query = (
-        f"SELECT {INSTANCE_COLUMNS} FROM instance i "  # noqa: S608
-        "WHERE i.spool_id > ? ORDER BY i.spool_id LIMIT ?"
-    )
-    rows = connection.execute(query, (last, limit)).fetchall()
-    return [instance_of(row, file_of(row[-1])) for row in rows]
-
-
 def is_there(connection: sqlite3.Connection, spool_id: int) -> bool:
     """Whether an instance has a row."""
     query = "SELECT 1 FROM instance WHERE spool_id = ?"

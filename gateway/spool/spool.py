@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -207,14 +207,10 @@ class Spool:
         """Those of these instances that are kept, in the order of the ids."""
         return await self._view.ask(queries.instances, spool_ids, self._files.file_of)
 
-    async def all_instances(self, page: int = 1000) -> AsyncIterator[list[Instance]]:
-        """All that are kept, in ascending order of their spool ids, a page at a time."""
-        last = 0
-        while found := await self._view.ask(
-            queries.instances_after, last, page, self._files.file_of
-        ):
-            yield found
-            last = found[-1].spool_id
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file, for what is derived from it to be compared with."""
+        return self._files.root / LEDGER
 
     def file_of(self, spool_id: int) -> Path:
         """Where the file of a kept instance is."""

@@ -48,7 +48,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = Spool.open(folder, clock=lambda: datetime.now(UTC), refuse_below_free=1)
-        self.index = Index.open(folder, self.spool.file_of)
+        self.index = Index.open(folder, ledger=self.spool.ledger, file_of=self.spool.file_of)
         self.holdings = LocalHoldings(self.index, self.spool)
         self.intake = Intake(
             self.spool,
@@ -295,33 +295,9 @@ async def test_an_instance_that_comes_again_counts_once_and_the_last_one_serves(
     assert answer == []
 
 
-async def test_a_damaged_index_is_made_anew_from_what_is_held(archive: Archive) -> None:
-    await archive.take(*(instance(**each) for each in STUDIES.values()))
-    await archive.index.aclose()
-    (archive.folder / "index.sqlite3").write_bytes(b"hello" * 1000)
-    archive.index = Index.open(archive.folder, archive.spool.file_of)
-    assert await archive.index.reconcile(archive.spool.all_instances(2)) == (3, 0)
-    assert await archive.index.reconcile(archive.spool.all_instances(2)) == (0, 0)
-    async with archive.running() as at:
-        _, answer, _ = await at.get("/studies")
-    assert values(answer, "00100020") == ["P-2", "P-1", "P-10"]
-
-
-async def test_what_the_spool_has_lost_is_no_longer_found(archive: Archive) -> None:
-    await archive.take(*(instance(**each) for each in STUDIES.values()))
-    await archive.index.caught_up()
-    held = await anext(archive.spool.all_instances())
-
-    async def without_the_second() -> AsyncIterator[list[Any]]:
-        yield [held[0], held[2]]
-
-    assert await archive.index.reconcile(without_the_second()) == (0, 1)
-    assert [each async for each in archive.holdings.instances("1.2.2")] == []
-
-
 async def test_a_header_that_cannot_be_read_is_found_by_its_uids(archive: Archive) -> None:
     await archive.take(instance(**STUDIES["a"]))
-    (kept,) = await anext(archive.spool.all_instances())
+    (kept,) = [each async for each in archive.holdings.instances("1.2.1")]
     whole = kept.file.read_bytes()
     kept.file.write_bytes(whole[:400])
     async with archive.running() as at:

@@ -1,0 +1,171 @@
+"""The index's database as threads use it: one writes, a few read.
+
+A database that turns out to be damaged is deleted and begun anew; what it held is found again by
+comparing it with the ledger, page by page.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from gateway import telemetry
+from gateway.dataset.json_model import JsonModel
+from gateway.failures import TemporaryFailure
+from gateway.index.entry import Entry, Reception, read_entry
+from gateway.index.schema import connect, is_damage, prepare, remove
+from gateway.index.write import add, forget
+
+T = TypeVar("T")
+
+PAGE: Final = 256
+"""Rows that are compared, read or forgotten at once."""
+
+# The ledger's table ``instance``, as far as it has to be known here.
+_MISSING: Final = (
+    "SELECT spool_id, sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, series_uid "
+    "FROM ledger.instance l "
+    "WHERE spool_id > ? AND NOT EXISTS (SELECT 1 FROM main.instance i "
+    "WHERE i.spool_id = l.spool_id AND i.uid = l.sop_instance_uid) ORDER BY spool_id LIMIT ?"
+)
+_GONE: Final = (
+    "SELECT spool_id FROM main.instance i WHERE spool_id > ? AND NOT EXISTS "
+    "(SELECT 1 FROM ledger.instance l WHERE l.spool_id = i.spool_id "
+    "AND l.sop_instance_uid = i.uid) ORDER BY spool_id LIMIT ?"
+)
+_ONE: Final = (
+    "SELECT i.spool_id, i.uid, i.sop_class, i.transfer_syntax, st.uid, se.uid FROM instance i "
+    "JOIN series se ON se.series_id = i.series_id JOIN study st ON st.study_id = se.study_id "
+    "WHERE i.spool_id = ?"
+)
+
+
+class Store:
+    """The database at ``file``, derived from the ledger and the files that ``file_of`` names."""
+
+    def __init__(self, file: Path, ledger: Path, file_of: Callable[[int], Path]) -> None:
+        self.file, self._ledger, self.file_of = file, ledger, file_of
+        self.model = JsonModel()
+        self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        prepare(file)
+        self._connection = connect(file, "rw")
+
+    def add(self, receptions: Sequence[Reception]) -> None:
+        """Read the headers of instances and put them in. Raises TemporaryFailure."""
+        self._write(lambda connection: self._add(connection, receptions))
+
+    def forget(self, spool_ids: Sequence[int]) -> int:
+        """Take instances out. Raises TemporaryFailure."""
+        return self._write(lambda connection: forget(connection, spool_ids, self._read_again))
+
+    def forget_strangers(self, after: int) -> tuple[int, int]:
+        """Take out a page of what the ledger does not know: (last id looked at, how many).
+
+        The first is 0 at the end. Raises TemporaryFailure.
+        """
+        with self._beside_the_ledger() as connection:
+            rows = connection.execute(_GONE, (after, PAGE)).fetchall()
+        ids = [spool_id for (spool_id,) in rows]
+        return (ids[-1], self.forget(ids)) if ids else (0, 0)
+
+    def add_missing(self, after: int) -> int:
+        """Put in a page of what only the ledger has; the last id looked at, 0 at the end.
+
+        Raises TemporaryFailure.
+        """
+        with self._beside_the_ledger() as connection:
+            rows = connection.execute(_MISSING, (after, PAGE)).fetchall()
+        if rows:
+            self.add([Reception(*row) for row in rows])
+        return rows[-1][0] if rows else 0
+
+    def count_missing(self) -> int:
+        """How many instances only the ledger has."""
+        query = f"SELECT count(*) FROM ({_MISSING})"  # noqa: S608
+        with self._beside_the_ledger() as connection:
+            (count,) = connection.execute(query, (0, -1)).fetchone()
+        return int(count)
+
+    def ask(self, question: Callable[..., T], *facts: Any) -> T:
+        """``question(connection, *facts)`` with a reading connection. Raises TemporaryFailure."""
+        try:
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = connect(self.file, "ro")
+        try:
+            answer = question(connection, *facts)
+        except sqlite3.Error as error:
+            connection.close()
+            raise TemporaryFailure(f"the index {self.file} cannot be read: {error}") from error
+        self._idle.put(connection)
+        return answer
+
+    def close(self) -> None:
+        """Close all connections; nothing may be under way."""
+        self._let_readers_go()
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    def begin_anew(self, reason: str) -> None:
+        """Delete the database and make an empty one. Raises OSError, sqlite3.Error."""
+        telemetry.alarm("the index is made anew", index=str(self.file), reason=reason)
+        self.close()
+        remove(self.file)
+        prepare(self.file)
+        self._connection = connect(self.file, "rw")
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = change(connection)
+            connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise self._failed(error) from error
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _failed(self, error: Exception) -> TemporaryFailure:
+        if isinstance(error, sqlite3.Error) and is_damage(error):
+            return DamagedIndex(f"the index {self.file} is damaged: {error}")
+        return TemporaryFailure(f"the index {self.file} cannot be written: {error}")
+
+    @contextmanager
+    def _beside_the_ledger(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees both databases, and writes neither."""
+        try:
+            with closing(connect(self.file, "ro")) as connection:
+                ledger = f"{self._ledger.absolute().as_uri()}?mode=ro"
+                connection.execute("ATTACH ? AS ledger", (ledger,))
+                yield connection
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _add(self, connection: sqlite3.Connection, receptions: Sequence[Reception]) -> None:
+        entries = map(self._read, receptions)
+        add(connection, (entry for entry in entries if entry is not None), self._read_again)
+
+    def _read(self, reception: Reception) -> Entry | None:
+        return read_entry(self.model, reception, self.file_of(reception.spool_id))
+
+    def _read_again(self, spool_id: int) -> Entry | None:
+        row = self._connection.execute(_ONE, (spool_id,)).fetchone()
+        try:
+            return self._read(Reception(*row)) if row else None
+        except OSError:
+            return None
+
+    def _let_readers_go(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+
+class DamagedIndex(TemporaryFailure):
+    """The database has to be made anew."""

@@ -13,7 +13,7 @@ next decoder, no other suspect beside it, and after three such ends it is held.
 import asyncio
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -120,22 +120,32 @@ class Derivations:
         self._transcoder = transcoder
         self._made: OrderedDict[Path, Derived] = OrderedDict()
         self._running: dict[Path, asyncio.Task[Derived]] = {}
+        self._waiting: Counter[Path] = Counter()
         self._one_suspect = asyncio.Lock()
 
     async def derive(
-        self, instance: Instance, target: UID, rendition: Rendition, verify: str = ""
+        self,
+        instance: Instance,
+        target: UID,
+        rendition: Rendition,
+        verify: str = "",
+        *,
+        only_now: bool = False,
     ) -> Derived:
         """The instance in that form; whoever stops waiting for it does not stop the others.
 
-        ``verify`` as in ``Checks``. Raises what the transcoder raises: PermanentFailure where the
+        ``verify`` as in ``Checks``. What is wanted ``only_now`` is not made on where everybody
+        has stopped waiting for it. Raises what the transcoder raises: PermanentFailure where the
         pixels cannot be decoded, and where the gateway ended too often over it; TemporaryFailure
         where the disk has no room for it.
         """
         key = derived_key(target, rendition, verify)
         out = self._shelf.derived_path(instance, key)
-        return await self._once(
-            out, target, lambda: self._make(instance, target, rendition, verify, key, out)
-        )
+
+        def make() -> Coroutine[Any, Any, Derived]:
+            return self._make(instance, target, rendition, verify, key, out)
+
+        return await self._once(out, target, make, only_now)
 
     def ready(self, instance: Instance, target: UID) -> Derived | None:
         """The instance in that form where it was made before; it counts as used."""
@@ -155,17 +165,30 @@ class Derivations:
         return (await self._once(out, "", lambda: self._excerpt(instance, key, make, out))).file
 
     async def _once(
-        self, out: Path, target: UID, make: Callable[[], Coroutine[Any, Any, Derived]]
+        self,
+        out: Path,
+        target: UID,
+        make: Callable[[], Coroutine[Any, Any, Derived]],
+        only_now: bool = False,
     ) -> Derived:
         """What stands at ``out``, made by ``make`` unless it is there or being made."""
-        running = self._running.get(out)
+        while (running := self._running.get(out)) is not None and running.cancelling():
+            await asyncio.wait((running,))  # a worker may still be at its file
         if running is None and _is_there(out):
             return self._made.get(out, Derived(out, target))
         if running is None:
-            running = asyncio.ensure_future(make())
+            running = asyncio.create_task(make())
             self._running[out] = running
             running.add_done_callback(lambda task: self._done(out, task))
-        return await asyncio.shield(running)
+        self._waiting[out] += 1
+        try:
+            return await asyncio.shield(running)
+        finally:
+            self._waiting[out] -= 1
+            if not self._waiting[out]:
+                del self._waiting[out]
+                if only_now:
+                    running.cancel()
 
     async def _excerpt(
         self, instance: Instance, key: str, make: Callable[[Path], Awaitable[None]], out: Path

@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +14,7 @@ from gateway.failures import TemporaryFailure
 from gateway.model import Checks, Instance, Rendition
 from gateway.spool import Spool
 from gateway.transfer_syntax import EXPLICIT_LE, J2K
-from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, Made
+from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, Made, quiet
 
 AS_IT_IS = Rendition()
 NOTES = ("Bits Stored mended", "a Digital Signature over Pixel Data no longer holds")
@@ -114,3 +115,82 @@ async def test_who_comes_between_the_file_and_its_record_waits_for_both(spool: F
     assert await second == await first
     assert (await second).decoder == "fake"
     assert list(spool.passports) == [(instance.spool_id, EXPLICIT_LE)]
+
+
+class Interrupted(FakeTranscoder):
+    """Counts the transcodes that were cancelled."""
+
+    cancelled = 0
+
+    async def transcode(self, *arguments: Any, **keywords: Any) -> Made:
+        try:
+            return await super().transcode(*arguments, **keywords)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+async def test_what_nobody_waits_for_any_more_is_not_made_on(spool: FakeSpool) -> None:
+    transcoder, instance = Interrupted(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    transcoder.gate.clear()
+    both = [
+        asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True))
+        for _ in range(2)
+    ]
+    await quiet()
+    both[0].cancel()
+    await quiet()
+    assert (len(transcoder.calls), transcoder.cancelled) == (1, 0)
+    both[1].cancel()
+    late = asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True))
+    await quiet()
+    assert (len(transcoder.calls), transcoder.cancelled) == (2, 1)
+    transcoder.gate.set()
+    assert (await late).file.is_file()
+
+
+async def test_what_is_owed_is_made_on_whoever_leaves(spool: FakeSpool) -> None:
+    transcoder, instance = Interrupted(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    transcoder.gate.clear()
+    owed = asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS))
+    viewer = asyncio.create_task(
+        derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    )
+    await quiet()
+    viewer.cancel()
+    await quiet()
+    transcoder.gate.set()
+    assert (await owed).file.is_file()
+    assert (len(transcoder.calls), transcoder.cancelled) == (1, 0)
+
+
+async def test_an_excerpt_is_made_once_and_kept(spool: FakeSpool) -> None:
+    instance, derivations, made = instance_in(spool), Derivations(spool, FakeTranscoder()), []
+
+    async def make(out: Path) -> None:
+        made.append(out)
+        await quiet()
+        out.write_bytes(b"a frame")  # noqa: ASYNC240 - some bytes
+
+    both = [derivations.excerpt(instance, "1.2+frame-1", make) for _ in range(2)]
+    first, second = await asyncio.gather(*both)
+    assert first == second == await derivations.excerpt(instance, "1.2+frame-1", make)
+    assert made == [first]
+    spool.free = 0.0
+    with pytest.raises(TemporaryFailure, match="too little is free"):
+        await derivations.excerpt(instance, "1.2+frame-2", make)
+
+
+async def test_only_what_is_whole_is_ready(spool: FakeSpool) -> None:
+    transcoder, instance = FakeTranscoder(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    assert derivations.ready(instance, EXPLICIT_LE) is None
+    transcoder.gate.clear()
+    making = asyncio.create_task(derivations.derive(instance, EXPLICIT_LE, AS_IT_IS))
+    await quiet()
+    assert derivations.ready(instance, EXPLICIT_LE) is None
+    transcoder.gate.set()
+    assert derivations.ready(instance, EXPLICIT_LE) is None
+    assert await making == derivations.ready(instance, EXPLICIT_LE)

@@ -165,7 +165,9 @@ class _Frames:
         ready = self.serving.derivations.ready(instance, EXPLICIT_LE)
         if syntax.encapsulated and ready is None and (found := await self._large(instance)):
             return Source(OCTET_STREAM, target, found, None)
-        derived = await self.serving.derivations.derive(instance, EXPLICIT_LE, Rendition())
+        derived = await self.serving.derivations.derive(
+            instance, EXPLICIT_LE, Rendition(), only_now=True
+        )
         where = await self._checked(derived.file)
         return Source(OCTET_STREAM, target, where, derived.file)
 
@@ -211,7 +213,7 @@ class _Frames:
         try:
             file = await derivations.excerpt(instance, f"{EXPLICIT_LE}+frame-{number}", make)
         except PermanentFailure:
-            derived = await derivations.derive(instance, EXPLICIT_LE, Rendition())
+            derived = await derivations.derive(instance, EXPLICIT_LE, Rendition(), only_now=True)
             where = await self.places.of(derived.file)
             return await self._content(
                 instance, replace(source, where=where, file=derived.file), number

@@ -57,7 +57,9 @@ async def form_of(serving: Serving, instance: Instance, options: Sequence[Option
         if option.target == AS_STORED:
             return Form(instance.file, instance.transfer_syntax)
         try:
-            derived = await serving.derivations.derive(instance, option.target, Rendition())
+            derived = await serving.derivations.derive(
+                instance, option.target, Rendition(), only_now=True
+            )
         except PermanentFailure as failure:
             reasons.append(str(failure))
         else:

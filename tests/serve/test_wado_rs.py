@@ -213,7 +213,10 @@ class Slow:
         self.ended = 0
         self.go_on = asyncio.Event()
 
-    async def derive(self, instance: Instance, target: str, rendition: Rendition) -> Derived:
+    async def derive(
+        self, instance: Instance, target: str, rendition: Rendition, *, only_now: bool
+    ) -> Derived:
+        assert only_now
         self.begun += 1
         try:
             await self.go_on.wait()

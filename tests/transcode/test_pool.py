@@ -324,3 +324,24 @@ async def test_samples_deeper_than_32_bits_are_refused(tmp_path: Path) -> None:
     source = encapsulated(tmp_path / "in.dcm", header(8, 8), J2K_LOSSLESS, [bytes(stream)])
     with pytest.raises(PermanentFailure, match="samples of 38 bits"):
         worker.transcode_or_split(source, EXPLICIT_LE, tmp_path / "o", Rendition(), 0, Checks())
+
+
+async def test_a_transcode_that_is_given_up_frees_its_worker(tmp_path: Path) -> None:
+    pool = TranscodePool(1, seconds=300, memory=1 << 30, prepare=misbehaving.prepare)
+    hanging, _ = object_of(tmp_path, misbehaving.HANG, "hanging.dcm")
+    good, image = object_of(tmp_path, 1)
+    try:
+        given_up = asyncio.create_task(
+            pool.transcode(hanging, EXPLICIT_LE, tmp_path / "hanging.out")
+        )
+        async with asyncio.timeout(60):
+            while not names(tmp_path, "hanging.out"):  # noqa: ASYNC110 - the worker tells nobody
+                await asyncio.sleep(0.01)
+        given_up.cancel()
+        await asyncio.wait((given_up,))
+        async with asyncio.timeout(60):
+            await pool.transcode(good, EXPLICIT_LE, tmp_path / "out.dcm")
+        assert pydicom.dcmread(tmp_path / "out.dcm").PixelData == image.tobytes()
+        assert not names(tmp_path, "hanging.out")
+    finally:
+        await pool.aclose()

@@ -56,6 +56,8 @@ WATCHED: Final = frozenset((0x0028, 0x0088, *range(0x6000, 0x6100, 2), 0x7FE0))
 
 _NOTHING_KNOWN: Final = Scope()
 _LOOK: Final = 4096
+_HEAD: Final = 65536
+"""Bytes in which remembered elements are looked for."""
 _LONGEST_CHARSETS: Final = 1024
 _MOST_REMEMBERED: Final = 32 << 20
 _MOST_MEMORIES: Final = 64
@@ -109,10 +111,22 @@ def bulk_attribute(tag: int, vr: str, uri: str) -> str:
 class _Context:
     """The data set or item that is being written, and what the meaning of its bytes depends on.
 
-    ``path`` stands before the tags of bulk data in it; ``charsets`` is (0008,0005) as it holds.
+    ``path`` stands before the tags of bulk data in it; ``charsets`` is (0008,0005) as it holds;
+    ``head`` are the buffer's first bytes.
     """
 
-    __slots__ = ("_parent", "_scope", "bulk", "charsets", "form", "path", "span", "watched")
+    __slots__ = (
+        "_parent",
+        "_scope",
+        "bulk",
+        "charsets",
+        "form",
+        "head",
+        "memory",
+        "path",
+        "span",
+        "watched",
+    )
 
     def __init__(
         self,
@@ -126,6 +140,8 @@ class _Context:
         self._parent = parent
         self._scope: Scope | None = None
         self.watched: Container[int] = ()
+        self.head: bytes = parent.head if parent else b""
+        self.memory: Memory | None = None
         self.charsets: bytes = parent.charsets if parent else b""
 
     def scope(self, data: Buffer, limits: Limits) -> Scope:
@@ -178,6 +194,7 @@ class JsonModel:
         self._forget()
         context = _Context((start, end), form_of(syntax), bulk)
         context.watched = () if found is None else WATCHED
+        context.head = data if isinstance(data, bytes) else bytes(data[: start + _HEAD])
         texts: Texts = {}
         try:
             self._data_set(data, context, texts, 0, only, found)
@@ -212,7 +229,7 @@ class JsonModel:
                 found[tag] = element
             if tag == CHARACTER_SET:
                 stop = min(element.end, element.value + _LONGEST_CHARSETS)
-                context.charsets = bytes(data[element.value : stop])
+                context.charsets, context.memory = bytes(data[element.value : stop]), None
                 texts[tag] = attribute(tag, "CS", f'"{UTF_8}"' if context.charsets.strip() else "")
             elif tag & 0xFFFF and tag >> 16 != 2 and (only is None or tag in only):
                 texts[tag] = self._element(data, element, context, depth)
@@ -223,13 +240,14 @@ class JsonModel:
         Those of ``watched`` groups come in any case.
         """
         (position, end), form, limits = context.span, context.form, self._limits
-        watched = context.watched
-        if not form.little or not isinstance(data, bytes):
+        watched, head = context.watched, context.head
+        known_end = min(end, len(head))
+        if not form.little:
             yield from elements_of(data, position, end, form, limits)
             return
         for _ in range(limits.elements + 1):
             memory = self._memory(context)
-            position = memory.recall(data, position, end, form.explicit, watched, texts)
+            position = memory.recall(head, position, known_end, form.explicit, watched, texts)
             for element in elements_of(data, position, end, form, limits):
                 yield element
                 position = element.end
@@ -240,12 +258,12 @@ class JsonModel:
         raise too_many("elements in a data set", limits.elements, position, 0)
 
     def _memory(self, context: _Context) -> Memory:
-        form, watching = context.form, context.watched is WATCHED
-        key = (form.explicit, form.little, context.bulk is None, watching, context.charsets)
-        memory = self._memories.get(key)
-        if memory is None:
-            memory = self._memories[key] = Memory()
-        return memory
+        """What is remembered of elements that mean the same as in this context."""
+        if context.memory is None:
+            form, watching = context.form, context.watched is WATCHED
+            key = (form.explicit, form.little, context.bulk is None, watching, context.charsets)
+            context.memory = self._memories.setdefault(key, Memory())
+        return context.memory
 
     def _element(self, data: Buffer, element: Element, context: _Context, depth: int) -> str:
         start, stop = element.start, element.end

@@ -26,6 +26,7 @@ from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART,
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.model import Instance
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.descriptions import Descriptions
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
@@ -56,7 +57,14 @@ async def _retrieve(
             "metadata can be had as application/dicom+json, application/json, or "
             'multipart/related; type="application/dicom+xml"'
         )
-    described = _described(serving.holdings.instances(*uids), descriptions)
+    instances = serving.holdings.instances(*uids)
+    headers: dict[str, str] = {}
+    if uids[2]:
+        one = [instance async for instance in instances]
+        tag = tag_of(one, media_type)
+        check_unchanged(request, tag)
+        headers, instances = headers_of(tag), _each(one)
+    described = _described(instances, descriptions)
     boundary = new_boundary()
     if media_type in (DICOM_JSON, JSON):
         body = _json_body(described)
@@ -71,7 +79,7 @@ async def _retrieve(
         content_type = MediaType(media_type)
         if media_type == MULTIPART:
             content_type = MediaType(MULTIPART, {"type": DICOM_XML, "boundary": boundary})
-        response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+        response = web.StreamResponse(headers=headers | {"Content-Type": str(content_type)})
         await response.prepare(request)
         if request.method != "HEAD":
             await response.write(first)
@@ -97,6 +105,11 @@ def representation(ranges: Sequence[MediaRange], *, single: bool) -> str:
         if wanted.covers_part(DICOM_JSON):
             return DICOM_JSON
     return ""
+
+
+async def _each(instances: Sequence[Instance]) -> AsyncIterator[Instance]:
+    for instance in instances:
+        yield instance
 
 
 async def _described(

@@ -1,6 +1,7 @@
 """Metadata over HTTP: what they say, in which representation, and what damage does to them."""
 
 import json
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest_asyncio
 from pydicom.dataset import Dataset
 
 from gateway.dataset.elements import elements
-from gateway.dataset.json_model import to_json
+from gateway.dataset.json_model import JsonModel, to_json
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.model import Instance
 from gateway.serve import metadata, wado_rs
@@ -205,6 +206,37 @@ async def test_nothing_held_is_not_found_and_no_uid_a_bad_request(
         async with client.get(gateway.url(f"/dicom-web{path}")) as answer:
             assert answer.status == status, path
             assert (await answer.json())["error"]
+
+
+async def test_an_instance_that_a_client_has_is_not_sent_again(
+    gateway: Gateway, client: aiohttp.ClientSession
+) -> None:
+    url = gateway.of(gateway.gallery.hang(bundled("CT_small.dcm")), "/metadata")
+    async with client.get(url) as answer:
+        tag = answer.headers["ETag"]
+    for known, accept, status in (
+        (tag, "*/*", 304),
+        ('"other"', "*/*", 200),
+        (tag, "application/dicom+xml", 200),
+    ):
+        headers = {"If-None-Match": known, "Accept": accept}
+        async with client.get(url, headers=headers) as answer:
+            assert answer.status == status
+
+
+async def test_the_event_loop_goes_on_while_descriptions_are_written(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set()
+
+    def noted(model: JsonModel, root_url: str, instance: Instance) -> bytes:
+        threads.add(threading.get_ident())
+        return b"{}"
+
+    monkeypatch.setattr("gateway.serve.descriptions.described", noted)
+    held = [gateway.gallery.hang(bundled("CT_small.dcm"), "1.2.83") for _ in range(3)]
+    assert await Descriptions(gateway.serving).of(held) == [b"{}"] * 3
+    assert threading.get_ident() not in threads
 
 
 async def test_head_says_the_same_without_a_body(

@@ -59,8 +59,7 @@ async def _retrieve(
         )
     instances = serving.holdings.instances(*uids)
     headers: dict[str, str] = {}
-    if uids[2]:
-        one = [instance async for instance in instances]
+    if uids[2] and (one := [instance async for instance in instances]):
         tag = tag_of(one, media_type)
         check_unchanged(request, tag)
         headers, instances = headers_of(tag), _each(one)

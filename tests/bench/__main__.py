@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decompress, forward, receive, sizes
+from tests.bench import decompress, dicomweb, forward, receive, sizes
 from tests.bench.measure import Measurement, show, write
 
 _PARTS = {
@@ -13,6 +13,7 @@ _PARTS = {
     "forward": forward.measure,
     "decompress": decompress.measure,
     "sizes": sizes.measure,
+    "dicomweb": dicomweb.measure,
 }
 
 

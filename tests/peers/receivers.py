@@ -14,6 +14,8 @@ from tests.peers.process import Child, fetch, free_port, until
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _PLUGINS = Path("/usr/share/orthanc/plugins")
+DICOMWEB = _PLUGINS / "libOrthancDicomWeb.so"
+"""The plugin of Debian's package orthanc-dicomweb."""
 
 _FORWARD_EACH = """
 function OnStoredInstance(instanceId, tags, metadata, origin)
@@ -153,6 +155,8 @@ class PynetdicomReceiver(_Folder):
 class Orthanc(Peer):
     """Debian's Orthanc; with ``forward_to`` (a port) each instance is sent on by Lua.
 
+    Its DICOMweb plugin, where installed, serves /dicom-web and knows ``servers`` (name: URL).
+
     It embeds DCMTK, so ``no_delay`` decides whether it sends its packets at once (TCP_NODELAY=1)
     or as installed.
     """
@@ -162,10 +166,17 @@ class Orthanc(Peer):
     ae_title = "ORTHANC"
 
     def __init__(
-        self, folder: Path, *, forward_to: int = 0, no_delay: bool = True, port: int | None = None
+        self,
+        folder: Path,
+        *,
+        forward_to: int = 0,
+        no_delay: bool = True,
+        port: int | None = None,
+        servers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder, port=port)
         self.no_delay = no_delay
+        self.servers = servers or {}
         self.web_port = free_port()
         self.forward_to = forward_to
 
@@ -191,7 +202,14 @@ class Orthanc(Peer):
             "OverwriteInstances": True,
             "DicomModalities": {"sink": sink} if self.forward_to else {},
             "LuaScripts": [str(self.folder / "forward.lua")] if self.forward_to else [],
-            "Plugins": [str(gdcm)] if gdcm.is_file() else [],
+            "Plugins": [str(plugin) for plugin in (gdcm, DICOMWEB) if plugin.is_file()],
+            "DicomWeb": {
+                "Enable": True,
+                "Root": "/dicom-web/",
+                "EnableWado": True,
+                "WadoRoot": "/wado",
+                "Servers": dict(self.servers),
+            },
         }
 
     def command(self) -> Sequence[str | Path]:

@@ -1,0 +1,184 @@
+"""(e) DICOMweb: a study of compressed CT retrieved, described, searched and stored, by curl."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tests.bench import objects
+from tests.bench.measure import Measured, Measurement, interleaved
+from tests.peers import Orthanc, RunningGateway, absent
+from tests.peers.receivers import DICOMWEB
+
+_BOUNDARY = "bench-boundary"
+_STUDY = "1.2.826.0.1.3680043.8.498.1.1"
+_EXPLICIT = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1'
+_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_FRAMES = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1'
+_JSON = "application/dicom+json"
+
+
+class Server(Protocol):
+    """A running DICOMweb server."""
+
+    web_port: int
+
+
+def measure(folder: Path, *, rounds: int, quick: bool) -> list[Measurement]:
+    """400 JPEG Lossless CT in one study, against Orthanc with its DICOMweb plugin."""
+    if reason := absent("curl"):
+        return [Measurement("DICOMweb", 0, [], [reason])]
+    count = 100 if quick else 400
+    files = objects.copies(objects.template(objects.JPEG_LOSSLESS), folder / "ct", count)
+    body = folder / "study.multipart"
+    body.write_bytes(_multipart(files))
+    return _Tables(folder, body, [_sop_uid(number) for number in range(1, count + 1)]).all(rounds)
+
+
+class _Tables:
+    """One table for each kind of request; the servers stay up from one to the next."""
+
+    def __init__(self, folder: Path, body: Path, uids: Sequence[str]) -> None:
+        self.folder, self.body, self.uids = folder, body, uids
+
+    def all(self, rounds: int) -> list[Measurement]:
+        """STOW into empty servers, then everything else from servers that hold the study."""
+        count = len(self.uids)
+        stored = self._table("STOW-RS", self._stored, rounds, fresh=True)
+        first = self._table("WADO-RS as Explicit LE, first time", self._explicit, rounds, True)
+        rest = [
+            self._table("WADO-RS as Explicit LE, again", self._explicit, rounds, False),
+            self._table("WADO-RS as stored", self._as_stored, rounds, False),
+            self._table("frames as Explicit LE, one request each", self._frames, rounds, False),
+            self._table("metadata of the study", self._metadata, rounds, False),
+            self._table("QIDO-RS instances of the study", self._instances, rounds, False),
+        ]
+        note = (
+            f"{count} JPEG Lossless CT ({objects.source_of(objects.JPEG_LOSSLESS)}) in one study; "
+            "curl receives to /dev/null; frames: 4 connections of one curl"
+        )
+        for table in (stored, first, *rest):
+            table.notes.append(note)
+        return [stored, first, *rest]
+
+    def _table(
+        self, what: str, request: Callable[[Server], float], rounds: int, fresh: bool
+    ) -> Measurement:
+        systems: dict[str, Measured | str] = {
+            "gateway": lambda: self._gateway(request, fresh),
+            "Orthanc": self._orthanc(request, fresh),
+        }
+        return interleaved(f"DICOMweb: {what}", len(self.uids), systems, rounds)
+
+    def _gateway(self, request: Callable[[Server], float], fresh: bool) -> float:
+        at = self.folder / "gateway"
+        shutil.rmtree(at, ignore_errors=True)
+        gateway = RunningGateway("", at).start()
+        try:
+            return self._asked(gateway, request, fresh)
+        finally:
+            gateway.stop()
+
+    def _orthanc(self, request: Callable[[Server], float], fresh: bool) -> Measured | str:
+        if not DICOMWEB.is_file():
+            return "the package orthanc-dicomweb is not installed"
+
+        def measured() -> float:
+            at = self.folder / "orthanc"
+            shutil.rmtree(at, ignore_errors=True)
+            with Orthanc(at) as orthanc:
+                return self._asked(orthanc, request, fresh)
+
+        return Orthanc.missing() or measured
+
+    def _asked(self, server: Server, request: Callable[[Server], float], fresh: bool) -> float:
+        """The seconds of one request to a server that holds the study.
+
+        One instance was asked for before; unless ``fresh``, all of them.
+        """
+        if request != self._stored:
+            self._stored(server)
+            self._instances(server)
+            self._warmed(server)
+        if not fresh:
+            request(server)
+        return request(server)
+
+    def _stored(self, server: Server) -> float:
+        content = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+        return _curl(
+            server,
+            "/studies",
+            "-X",
+            "POST",
+            "-H",
+            f"Content-Type: {content}",
+            "-H",
+            f"Accept: {_JSON}",
+            "-H",
+            "Expect:",
+            "-T",
+            str(self.body),
+        )
+
+    def _warmed(self, server: Server) -> None:
+        path = f"/studies/{_STUDY}/series/{_STUDY[:-1]}2/instances/{self.uids[-1]}"
+        _curl(server, path, "-H", f"Accept: {_EXPLICIT}")
+
+    def _explicit(self, server: Server) -> float:
+        return _curl(server, f"/studies/{_STUDY}", "-H", f"Accept: {_EXPLICIT}")
+
+    def _as_stored(self, server: Server) -> float:
+        return _curl(server, f"/studies/{_STUDY}", "-H", f"Accept: {_STORED}")
+
+    def _metadata(self, server: Server) -> float:
+        return _curl(server, f"/studies/{_STUDY}/metadata", "-H", f"Accept: {_JSON}")
+
+    def _instances(self, server: Server) -> float:
+        out = self.folder / "instances.json"
+        path = f"/studies/{_STUDY}/instances"
+        seconds = _curl(server, path, "-H", f"Accept: {_JSON}", out=out)
+        found = len(json.loads(out.read_text()))
+        assert found == len(self.uids), f"{found} of {len(self.uids)} instances found"
+        return seconds
+
+    def _frames(self, server: Server) -> float:
+        series = f"/studies/{_STUDY}/series/{_STUDY[:-1]}2/instances"
+        lines = [
+            f'url = "{_url(server)}{series}/{uid}/frames/1"\noutput = "/dev/null"'
+            for uid in self.uids
+        ]
+        config = self.folder / "frames.curl"
+        config.write_text("\n".join(lines))
+        options = ["--parallel", "--parallel-max", "4", "-K", str(config)]
+        return _timed(["curl", "-sS", "-f", "-H", f"Accept: {_FRAMES}", *options])
+
+
+def _curl(server: Server, path: str, *options: str, out: Path = Path("/dev/null")) -> float:
+    """Seconds of one request, from a curl that fails on a refusal."""
+    return _timed(["curl", "-sS", "-f", "-o", str(out), *options, _url(server) + path])
+
+
+def _url(server: Server) -> str:
+    return f"http://127.0.0.1:{server.web_port}/dicom-web"
+
+
+def _timed(command: Sequence[str]) -> float:
+    start = time.perf_counter()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    assert ended.returncode == 0, f"curl ended with {ended.returncode}: {ended.stderr[-200:]}"
+    return seconds
+
+
+def _multipart(files: Sequence[Path]) -> bytes:
+    head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    parts = (head + file.read_bytes() + b"\r\n" for file in files)
+    return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+
+
+def _sop_uid(number: int) -> str:
+    return f"1.2.826.0.1.3680043.8.498.1.3.{1_000_000 + number}"

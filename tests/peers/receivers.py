@@ -208,7 +208,7 @@ class Orthanc(Peer):
                 "Root": "/dicom-web/",
                 "EnableWado": True,
                 "WadoRoot": "/wado",
-                "Servers": dict(self.servers),
+                "Servers": {name: {"Url": url} for name, url in self.servers.items()},
             },
         }
 

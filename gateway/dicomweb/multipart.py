@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, TypeAlias
 from gateway.dicomweb.media_types import MediaType
 from gateway.failures import PermanentFailure
 
-_LONGEST_BOUNDARY: Final = 70
+_LONGEST_BOUNDARY: Final = 256
+"""RFC 2046 allows 70 characters; Orthanc sends 73."""
 _PADDING: Final = 256
 """White space between a boundary and its line break that is waited for."""
 _RETURN: Final = 0x0D
@@ -237,7 +238,8 @@ def boundary_of(content_type: MediaType) -> str:
     boundary = content_type.parameters.get("boundary", "").rstrip()
     if not 1 <= len(boundary) <= _LONGEST_BOUNDARY or not boundary.isprintable():
         raise MalformedMultipart(
-            "the multipart Content-Type needs a boundary of 1 to 70 printable characters"
+            f"the multipart Content-Type needs a boundary of 1 to {_LONGEST_BOUNDARY} printable "
+            "characters"
         )
     return boundary
 

@@ -12,28 +12,28 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway import __version__, telemetry
-from gateway.config import Config, Dimse, Listen, Node, Route
-from gateway.deliver.backoff import SPREAD
+from gateway import __version__, telemetry, wiring
+from gateway.config import Config, Listen
 from gateway.deliver.pace import Pace
-from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
-from gateway.deliver.store_scu import StoreScu, Target
 from gateway.derivation import Derivations
 from gateway.failures import Failure, TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
-from gateway.model import UID, Instance, Owed, Rendition
+from gateway.model import Instance, Owed
 from gateway.operate.upkeep import Upkeep
 from gateway.operate.web import application
-from gateway.receive.store_scp import ScpSettings, StoreScp
+from gateway.receive.store_scp import StoreScp
 from gateway.route.rules import compile_rules
+from gateway.serve.auth import gatekeeping
+from gateway.serve.cors import sharing
 from gateway.serve.holdings import LocalHoldings
+from gateway.serve.problems import problems
 from gateway.serve.resources import mount
-from gateway.serve.serving import ServeSettings, Serving
+from gateway.serve.serving import Serving
+from gateway.serve.tls import listener_context
 from gateway.spool import Spool
 from gateway.transcode.pool import TranscodePool
-from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 
 _LAST_ANSWERS = timedelta(seconds=2)
 """How long the web server goes on with what was asked when it closes."""
@@ -57,7 +57,7 @@ class Service:
             clock=clock,
             refuse_below_free=settings.spool.refuse_below_free,
             keep=settings.spool.keep,
-            longest_retry=_longest_retry(config),
+            longest_retry=wiring.longest_retry(config),
         )
         self._pool = TranscodePool(
             settings.transcode.workers,
@@ -68,12 +68,8 @@ class Service:
         self._scheduler = Scheduler(
             self.spool,
             self._derivations,
-            [
-                _destination(name, node, node.dimse, config)
-                for name, node in config.nodes.items()
-                if node.dimse is not None and node.send_by == "dimse"
-            ],
-            {route.name: _policy(route) for route in config.routes},
+            wiring.destinations(config),
+            wiring.policies(config),
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
         rules = compile_rules(config)
@@ -82,7 +78,7 @@ class Service:
         )
         self.spool.tell_removed = self._index.removed
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
-        self._scp = StoreScp(self._intake, _scp_settings(config))
+        self._scp = StoreScp(self._intake, wiring.scp_settings(config))
         self._web: web.AppRunner | None = None
         self._upkeep = Upkeep(self.spool, anew=self._scheduler.changed_by_hand, clock=clock)
         self._delivering: asyncio.Task[None] | None = None
@@ -140,19 +136,34 @@ class Service:
 
     async def _listen(self) -> None:
         settings = self.config.gateway
-        root = application(self.spool, self._not_ready, self._clock)
-        mount(root, self._serving(), self._index)
         self._web = web.AppRunner(
-            root, access_log=None, shutdown_timeout=_LAST_ANSWERS.total_seconds()
+            self._application(),
+            access_log=None,
+            shutdown_timeout=_LAST_ANSWERS.total_seconds(),
+            keepalive_timeout=settings.web.idle_timeout,
+            max_line_size=settings.web.max_header,
+            max_field_size=settings.web.max_header,
         )
         await self._web.setup()
-        listen = settings.web.listen
+        listen, tls = settings.web.listen, settings.web.tls
+        context = None
+        if tls is not None:
+            context = listener_context(tls.certificate, tls.key, tls.client_ca)
         with _named("gateway.web.listen", listen):
-            await web.TCPSite(self._web, listen.host, listen.port).start()
+            site = web.TCPSite(self._web, listen.host, listen.port, ssl_context=context)
+            await site.start()
         self.web_port = self._web.addresses[0][1]
         listen = settings.dicom.listen
         with _named("gateway.dicom.listen", listen):
             self.dicom_port = await self._scp.start(listen.host, listen.port)
+
+    def _application(self) -> web.Application:
+        origins = self.config.gateway.web.cors.origins
+        guards = (sharing(origins), problems, gatekeeping(wiring.auth_settings(self.config)))
+        root = application(self.spool, self._not_ready, self._clock, guards)
+        if self.config.serve.enabled:
+            mount(root, self._serving(), self._index)
+        return root
 
     def _serving(self) -> Serving:
         return Serving(
@@ -160,7 +171,7 @@ class Service:
             derivations=self._derivations,
             pool=self._pool,
             intake=self._intake,
-            settings=ServeSettings(max_instance=self.config.gateway.dicom.max_instance),
+            settings=wiring.serve_settings(self.config),
             clock=self._clock,
         )
 
@@ -220,65 +231,3 @@ def _named(setting: str, listen: Listen) -> Iterator[None]:
 def _tell_of_an_error(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         telemetry.bug(f"{task.get_name()} ended with an error", error)
-
-
-def _longest_retry(config: Config) -> timedelta:
-    """No delivery is put off for longer, whichever route, known or not, it comes by."""
-    policies = [RoutePolicy(), *map(_policy, config.routes)]
-    return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
-
-
-def _destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
-    can_read = node.can_read
-    readable = None if can_read.syntaxes is None else frozenset(can_read.syntaxes)
-    natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
-    if readable is not None and EXPLICIT_BE in readable:
-        natives += (EXPLICIT_BE,)
-    target = Target(
-        called_ae=dimse.ae_title,
-        host=dimse.host,
-        port=dimse.port,
-        calling_ae=dimse.calling_ae or config.gateway.ae_title,
-        natives=natives,
-        connect_seconds=dimse.connect_timeout,
-        associate_seconds=dimse.associate_timeout,
-        response_seconds=dimse.response_timeout,
-        max_pdu_length=config.gateway.dicom.max_pdu,
-    )
-    return Destination(
-        name=name,
-        sender=StoreScu(target),
-        can_read=readable,
-        rendition=Rendition(color=can_read.color, planar=can_read.planar),
-        max_instance=can_read.max_instance,
-        max_associations=dimse.max_associations,
-    )
-
-
-def _policy(route: Route) -> RoutePolicy:
-    delivery = route.delivery
-    give_up_after = delivery.give_up_after
-    return RoutePolicy(
-        change=route.pixels.change,
-        if_undecodable=route.pixels.if_undecodable,
-        verify=route.pixels.verify,
-        retry_first=timedelta(seconds=delivery.retry.first),
-        retry_longest=timedelta(seconds=delivery.retry.longest),
-        give_up_after=None if give_up_after is None else timedelta(seconds=give_up_after),
-    )
-
-
-def _scp_settings(config: Config) -> ScpSettings:
-    dicom = config.gateway.dicom
-    return ScpSettings(
-        ae_title=config.gateway.ae_title,
-        check_called_ae=dicom.check_called_ae,
-        accept_from=dicom.accept_from or (),
-        max_pdu_length=dicom.max_pdu,
-        max_associations=dicom.max_associations,
-        max_associations_per_peer=dicom.max_associations_per_peer,
-        artim_seconds=dicom.artim_timeout,
-        idle_seconds=dicom.idle_timeout,
-        message_seconds=dicom.message_timeout,
-        max_object=dicom.max_instance,
-    )

@@ -11,20 +11,17 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway import telemetry
 from gateway.serve.identity_provider import IdentityProvider, OidcSettings
 from gateway.serve.secret_files import SecretLines
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _SCRYPT: Final = {"n": 1 << 14, "r": 8, "p": 1}
 _REALM: Final = "dicom-gateway"

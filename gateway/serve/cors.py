@@ -1,12 +1,10 @@
 """Cross-Origin Resource Sharing: which web pages may read what the gateway serves (Fetch §3.2)."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from typing import Final
 
 from aiohttp import web
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+from aiohttp.typedefs import Handler, Middleware
 
 _METHODS: Final = "GET, HEAD, POST, OPTIONS"
 _EXPOSED: Final = (

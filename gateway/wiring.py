@@ -1,0 +1,128 @@
+"""The configuration as the settings of each stage. Nothing here does I/O or decides."""
+
+from datetime import timedelta
+
+from gateway.config import Access, Config, Dimse, Node, Route
+from gateway.deliver.backoff import SPREAD
+from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.deliver.store_scu import StoreScu, Target
+from gateway.model import UID, Rendition
+from gateway.receive.store_scp import ScpSettings
+from gateway.serve.auth import AuthSettings, Gate
+from gateway.serve.identity_provider import OidcSettings
+from gateway.serve.serving import ServeSettings
+from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
+
+
+def destinations(config: Config) -> list[Destination]:
+    """The nodes that instances can be sent to."""
+    return [
+        _destination(name, node, node.dimse, config)
+        for name, node in config.nodes.items()
+        if node.dimse is not None and node.send_by == "dimse"
+    ]
+
+
+def policies(config: Config) -> dict[str, RoutePolicy]:
+    """How each route delivers."""
+    return {route.name: _policy(route) for route in config.routes}
+
+
+def serve_settings(config: Config) -> ServeSettings:
+    """How DICOMweb is served."""
+    web = config.gateway.web
+    return ServeSettings(
+        root_url=web.root_url or "",
+        max_body=web.max_body,
+        max_instance=config.gateway.dicom.max_instance,
+    )
+
+
+def auth_settings(config: Config) -> AuthSettings:
+    """Who may do what over HTTP."""
+    web = config.gateway.web
+    return AuthSettings(
+        read=_gate(web.access("read")),
+        store=_gate(web.access("store")),
+        admin=_gate(web.access("admin")),
+        health=_gate(web.access("health")),
+    )
+
+
+def _gate(access: Access) -> Gate:
+    oidc = access.oidc
+    return Gate(
+        tokens_file=access.tokens_file,
+        users_file=access.users_file,
+        oidc=None
+        if oidc is None
+        else OidcSettings(
+            issuer=oidc.issuer,
+            audience=oidc.audience,
+            jwks_url=oidc.jwks_url or "",
+            scopes=tuple(oidc.scopes),
+        ),
+        certificate=access.client_certificate,
+    )
+
+
+def longest_retry(config: Config) -> timedelta:
+    """No delivery is put off for longer, whichever route, known or not, it comes by."""
+    policies = [RoutePolicy(), *map(_policy, config.routes)]
+    return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
+
+
+def _destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
+    can_read = node.can_read
+    readable = None if can_read.syntaxes is None else frozenset(can_read.syntaxes)
+    natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
+    if readable is not None and EXPLICIT_BE in readable:
+        natives += (EXPLICIT_BE,)
+    target = Target(
+        called_ae=dimse.ae_title,
+        host=dimse.host,
+        port=dimse.port,
+        calling_ae=dimse.calling_ae or config.gateway.ae_title,
+        natives=natives,
+        connect_seconds=dimse.connect_timeout,
+        associate_seconds=dimse.associate_timeout,
+        response_seconds=dimse.response_timeout,
+        max_pdu_length=config.gateway.dicom.max_pdu,
+    )
+    return Destination(
+        name=name,
+        sender=StoreScu(target),
+        can_read=readable,
+        rendition=Rendition(color=can_read.color, planar=can_read.planar),
+        max_instance=can_read.max_instance,
+        max_associations=dimse.max_associations,
+    )
+
+
+def _policy(route: Route) -> RoutePolicy:
+    delivery = route.delivery
+    give_up_after = delivery.give_up_after
+    return RoutePolicy(
+        change=route.pixels.change,
+        if_undecodable=route.pixels.if_undecodable,
+        verify=route.pixels.verify,
+        retry_first=timedelta(seconds=delivery.retry.first),
+        retry_longest=timedelta(seconds=delivery.retry.longest),
+        give_up_after=None if give_up_after is None else timedelta(seconds=give_up_after),
+    )
+
+
+def scp_settings(config: Config) -> ScpSettings:
+    dicom = config.gateway.dicom
+    return ScpSettings(
+        ae_title=config.gateway.ae_title,
+        check_called_ae=dicom.check_called_ae,
+        accept_from=dicom.accept_from or (),
+        max_pdu_length=dicom.max_pdu,
+        max_associations=dicom.max_associations,
+        max_associations_per_peer=dicom.max_associations_per_peer,
+        artim_seconds=dicom.artim_timeout,
+        idle_seconds=dicom.idle_timeout,
+        message_seconds=dicom.message_timeout,
+        max_object=dicom.max_instance,
+    )

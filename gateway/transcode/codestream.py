@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 from gateway.failures import PermanentFailure
 from gateway.transcode import jpeg_xl, part2
 from gateway.transcode.form import Coding
+from gateway.transcode.jpeg_2000 import read_styles
 
 MAX_SCANS = 100
 MAX_TILES = 65_535
-MAX_LAYERS = 1_000
 MAX_COMPONENTS = 4
 MAX_SPANNING = 1_024
 """Components of a JPEG 2000 codestream that holds several frames (PS3.5 A.4.4)."""
@@ -35,8 +35,6 @@ _DCT = {
     0xC9: "extended, arithmetic",
     0xCA: "progressive, arithmetic",
 }
-_ARRAYS = 0b110
-"""In COD: component transforms of 15444-2, by arrays or wavelets (A.2.3)."""
 _PROGRESSIVE = (0xC2, 0xCA)
 _FRAMES = {
     *_DCT,
@@ -215,7 +213,7 @@ def _contiguous_codestream(frame: Any) -> int:
 def _jpeg_2000(frame: Any, start: int) -> Codestream:
     if bytes(frame[start : start + 4]) != b"\xff\x4f\xff\x51":
         _refuse("a JP2 file whose codestream does not start with SOC and SIZ")
-    length, capabilities, x1, y1, x0, y0, tw, th, tx0, ty0, count = _SIZ.unpack_from(
+    _, capabilities, x1, y1, x0, y0, tw, th, tx0, ty0, count = _SIZ.unpack_from(
         frame, start + 4
     )
     if not 1 <= count <= MAX_SPANNING:
@@ -228,9 +226,10 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
     if len({depth for depth, _, _ in parts}) > 1:
         _refuse("the components have different precisions; Image Pixel has one for all")
     _must_end(frame, b"\xff\xd9", "EOC")
-    style, reversible = _coding_style(frame, start + 4 + length)
+    styles = read_styles(frame, start, count)
+    arrays, reversible = styles.arrays, styles.reversible
     precision, signed = (parts[0][0] & 0x7F) + 1, bool(parts[0][0] & 0x80)
-    if arrays := bool(style & _ARRAYS):
+    if arrays:
         image = part2.read_transform(frame, start)
         precision, signed = image.precision, image.signed
     high_throughput = bool(capabilities & 0x4000)
@@ -244,7 +243,7 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
         signed=signed,
         lossy=not reversible,
         sampling=tuple((dx, dy) for _, dx, dy in parts),
-        transform=bool(style & 1) and not arrays,
+        transform=styles.transform and not arrays,
         start=start,
         notes=("the codestream stands in a JP2 wrapper",) if start else (),
     )
@@ -254,21 +253,6 @@ def _jpeg_2000_coding(high_throughput: bool, arrays: bool) -> Coding | None:
     if high_throughput:
         return None if arrays else Coding.HTJ2K
     return Coding.JPEG_2000_ARRAYS if arrays else Coding.JPEG_2000
-
-
-def _coding_style(frame: Any, at: int) -> tuple[int, bool]:
-    """Of the COD segment: which component transformation, and a reversible wavelet or not."""
-    for _ in range(MAX_SEGMENTS):
-        fill, marker, length = _SEGMENT.unpack_from(frame, at)
-        if fill != 0xFF or marker in (0x90, 0x93):
-            break
-        if marker == 0x52:
-            layers, transform = unpack_from(">HB", frame, at + 6)
-            if layers > MAX_LAYERS:
-                _refuse(f"{layers} quality layers; at most {MAX_LAYERS} are decoded here")
-            return transform, frame[at + 13] == 1
-        at += 2 + length
-    _refuse("no coding style (COD) in the main header")
 
 
 def _jpeg_xl(frame: Any) -> Codestream:

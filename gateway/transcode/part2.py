@@ -16,7 +16,7 @@ from gateway.failures import PermanentFailure
 if TYPE_CHECKING:
     from gateway.transcode.form import Samples
 
-_SIZ, _COD, _QCD, _QCC, _SOT = 0x51, 0x52, 0x5C, 0x5D, 0x90
+_SIZ, _COD, _COC, _QCD, _QCC, _SOT = 0x51, 0x52, 0x53, 0x5C, 0x5D, 0x90
 _MCT, _MCC, _MCO, _CBD = 0x74, 0x75, 0x77, 0x78
 _OURS: Final = (_MCT, _MCC, _MCO, _CBD)
 _MAX_SEGMENTS: Final = 4_000
@@ -72,11 +72,20 @@ def read_transform(frame: Any, start: int = 0) -> Transform:
             _refuse(f"no marker at byte {at}")
         if marker == _SOT:
             found.tiles = at
-            return found
+            return _ordered(found)
         found.segments.append((marker, at, at + 2 + length))
         _read(found, marker, bytes(frame[at + 4 : at + 2 + length]))
         at += 2 + length
     _refuse("too many marker segments")
+
+
+def _ordered(found: Transform) -> Transform:
+    """``found``, after a look whether it says in which order its stages are undone."""
+    if not found.order:
+        _refuse("arrays without an order of component stages")
+    if missing := set(found.order) - set(found.stages):
+        _refuse(f"an order of component stages that names {min(missing)}, which is not there")
+    return found
 
 
 def _read(found: Transform, marker: int, body: bytes) -> None:
@@ -85,9 +94,15 @@ def _read(found: Transform, marker: int, body: bytes) -> None:
         _depths(found, body[36 : 36 + 3 * found.count : 3])
         found.coded = found.precision
     elif marker == _COD:
+        if body[4] & 1:
+            _refuse("arrays beside the component transform of Part 1")
         found.reversible = body[9] == 1
+    elif marker == _COC and (body[6 + (found.count > 256)] == 1) != found.reversible:
+        _refuse("components of different wavelets")
     elif marker == _CBD:
         count = unpack_from(">H", body, 0)[0]
+        if count & 0x7FFF != found.count:
+            _refuse("an image of more or fewer components than are coded")
         _depths(found, body[2:3] if count & 0x8000 else body[2 : 2 + count])
     elif marker == _MCT:
         _array(found, body)
@@ -163,8 +178,6 @@ def undo(frame: Any, decode: Callable[[bytes], "Samples"]) -> "Samples":
     for start in range(0, len(lines), _AT_ONCE):
         values = lines[start : start + _AT_ONCE].astype(np.float64) / scale
         for index in found.order:
-            if index not in found.stages:
-                _refuse("an order of component stages that names one that is not there")
             values = _stage(found, found.stages[index], values)
         out[start : start + _AT_ONCE] = np.clip(np.rint(values), low, top)
     return whole

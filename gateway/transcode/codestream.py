@@ -69,6 +69,8 @@ class Codestream:
     transform: bool = False
     start: int = 0
     notes: tuple[str, ...] = ()
+    as_labelled: bool = False
+    """Whether it is lossy cannot be read: the transfer syntax says so."""
 
     @property
     def subsampled(self) -> bool:
@@ -257,17 +259,26 @@ def _jpeg_2000_coding(high_throughput: bool, arrays: bool) -> Coding | None:
 
 def _jpeg_xl(frame: Any) -> Codestream:
     head = jpeg_xl.read_head(frame)
-    how = "JPEG recompressed" if head.recompressed else "XYB" if head.xyb else "not transformed"
+    lossy = head.xyb or head.recompressed or head.ycc or head.modular is False
     return Codestream(
         coding=Coding.JPEG_XL,
-        process=f"JPEG XL, {how}",
+        process=f"JPEG XL, {_jpeg_xl_process(head)}",
         rows=head.rows,
         columns=head.columns,
         components=head.components,
         precision=head.precision,
-        lossy=head.xyb or head.recompressed,
-        transform=head.xyb or head.recompressed,
+        lossy=lossy,
+        as_labelled=not lossy,
+        transform=head.transformed,
     )
+
+
+def _jpeg_xl_process(head: jpeg_xl.Head) -> str:
+    if head.recompressed:
+        return "JPEG recompressed"
+    colours = "XYB" if head.xyb else "YCbCr" if head.ycc else "not transformed"
+    mode = {True: ", modular", False: ", VarDCT", None: ""}[head.modular]
+    return colours + mode
 
 
 def rle_segments(frame: Any) -> list[tuple[int, int]]:

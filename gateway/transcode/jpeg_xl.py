@@ -1,7 +1,8 @@
 """What a JPEG XL stream says of itself: size, depth, colours (ISO/IEC 18181-1 D.2, 18181-2).
 
 Only the headers are read: bits, least significant first, of the bare codestream or of the first
-codestream box in a container.
+codestream box in a container. XYB and VarDCT are lossy. What is neither may be lossless: modular
+mode can quantise too, which only its entropy coded trees tell.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,21 @@ STARTS: Final = (CODESTREAM, CONTAINER)
 _MAX_BOXES: Final = 1_000
 _RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIZES: Final = ((1, 9), (1, 13), (1, 18), (1, 30))
+_COLOUR_CODES: Final = ((0, 0), (1, 0), (2, 4), (18, 6))
+_XY: Final = ((0, 19), (524_288, 19), (1_048_576, 20), (2_097_152, 21))
+_WITHIN: Final = 1 << 11
+"""Bytes in which the headers stand, but for what has an ICC profile in front."""
+_GREY, _XYB, _CUSTOM = 1, 2, 2
+_WEIGHTS: Final = (15, 55, 210)
+"""Numbers of 16 bits in the upsampling filters that a stream may bring along."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """The declarations: ``xyb`` that the colours are transformed (a lossy coding),
-    ``recompressed`` that a JPEG file was packed losslessly.
+    ``recompressed`` that a JPEG file was packed losslessly, ``ycc`` that YCbCr is undone by the
+    decoder. ``modular`` is the coding of the first frame, None where that cannot be read: behind
+    an ICC profile, or where a frame for reference stands first.
     """
 
     rows: int
@@ -31,17 +41,27 @@ class Head:
     precision: int
     xyb: bool
     recompressed: bool
+    modular: bool | None = None
+    ycc: bool = False
+
+    @property
+    def transformed(self) -> bool:
+        """The decoder undoes a colour transform: RGB comes out."""
+        return self.xyb or self.ycc or self.recompressed
 
 
 def read_head(frame: Any) -> Head:
     """The declarations of ``frame``. Raises PermanentFailure for what DICOM has no place for."""
-    start, recompressed = _codestream(frame)
-    bits = _Bits(bytes(frame[start + 2 : start + 66]))
+    start, end, recompressed = _codestream(frame)
+    bits = _Bits(bytes(frame[start + 2 : min(end, start + _WITHIN)]))
     rows, columns = _size(bits)
-    precision, components, xyb = _metadata(bits)
-    if bits.at > 8 * len(bits.data):
+    precision, components, xyb, icc = _metadata(bits)
+    if bits.over:
         _refuse("is cut within its header")
-    return Head(rows, columns, components, precision, xyb, recompressed)
+    modular, ycc = (None, False) if icc else _frame(bits, xyb)
+    if bits.over:
+        modular, ycc = None, False
+    return Head(rows, columns, components, precision, xyb, recompressed, modular, ycc)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -55,6 +75,11 @@ class _Bits:
         self.data, self.at = data, 0
         self._number = int.from_bytes(data, "little")
 
+    @property
+    def over(self) -> bool:
+        """More was taken than there is."""
+        return self.at > 8 * len(self.data)
+
     def take(self, count: int) -> int:
         value = (self._number >> self.at) & ((1 << count) - 1)
         self.at += count
@@ -65,32 +90,45 @@ class _Bits:
         offset, count = choices[self.take(2)]
         return offset + self.take(count)
 
+    def long(self) -> int:
+        """Up to 64 bits (B.2.5)."""
+        kind = self.take(2)
+        if kind < 3:
+            offset, count = ((0, 0), (1, 4), (17, 8))[kind]
+            return offset + self.take(count)
+        value, shift = self.take(12), 12
+        while shift < 64 and self.take(1):
+            value += self.take(4 if shift == 60 else 8) << shift
+            shift += 8
+        return value
 
-def _codestream(frame: Any) -> tuple[int, bool]:
-    """The offset of the codestream's signature, and whether a JPEG file was packed."""
+
+def _codestream(frame: Any) -> tuple[int, int, bool]:
+    """Where the codestream begins, and its first box ends; whether a JPEG file was packed."""
     if bytes(frame[:2]) == CODESTREAM:
-        return 0, False
+        return 0, len(frame), False
     boxes = list(_boxes(frame))
-    for kind, start in boxes:
+    for kind, start, end in boxes:
         begin = start + 4 if kind == b"jxlp" else start
         if kind in (b"jxlc", b"jxlp"):
             if bytes(frame[begin : begin + 2]) != CODESTREAM:
                 _refuse("has no codestream in its first codestream box")
-            return begin, any(other == b"jbrd" for other, _ in boxes)
+            return begin, end, any(box[0] == b"jbrd" for box in boxes)
     _refuse("holds no codestream box")
 
 
-def _boxes(frame: Any) -> Iterator[tuple[bytes, int]]:
-    """The kind of each box of a container, and where its content starts."""
+def _boxes(frame: Any) -> Iterator[tuple[bytes, int, int]]:
+    """The kind of each box of a container, and where its content starts and ends."""
     at = len(CONTAINER)
     for _ in range(_MAX_BOXES):
         if at + 8 > len(frame):
             return
         length, kind = unpack_from(">I4s", frame, at)
         head = 16 if length == 1 else 8
-        yield kind, at + head
         size = unpack_from(">Q", frame, at + 8)[0] if length == 1 else length
-        if size < head:
+        last = size < head
+        yield kind, at + head, len(frame) if last else min(at + size, len(frame))
+        if last:
             return
         at += size
 
@@ -106,11 +144,13 @@ def _size(bits: _Bits) -> tuple[int, int]:
     return rows, 8 * (1 + bits.take(5)) if small else bits.choice(*_SIZES)
 
 
-def _metadata(bits: _Bits) -> tuple[int, int, bool]:
-    """Bits per sample, components, and the use of XYB (D.3)."""
+def _metadata(bits: _Bits) -> tuple[int, int, bool, bool]:
+    """Bits per sample, components, the use of XYB, and an ICC profile to come (D.3)."""
     if bits.take(1):
-        return 8, 3, True
-    if bits.take(1):
+        _filters(bits, xyb=True)
+        return 8, 3, True, False
+    further = bits.take(1)
+    if further:
         bits.take(3)  # the orientation: samples are taken as they are coded
         if bits.take(1):
             _size(bits)
@@ -123,8 +163,59 @@ def _metadata(bits: _Bits) -> tuple[int, int, bool]:
     if bits.choice((0, 0), (1, 0), (2, 4), (1, 12)):
         _refuse("has extra channels")
     xyb = bool(bits.take(1))
+    grey, icc = _colours(bits)
+    if further and not bits.take(1):  # the tone mapping is not the default
+        bits.take(16 + 16 + 1 + 16)
+    if extensions := bits.long():
+        sizes = [bits.long() for _ in range(extensions.bit_count())]
+        bits.take(min(sum(sizes), 8 * _WITHIN))
+    _filters(bits, xyb)
+    return precision, 1 if grey else 3, xyb, icc
+
+
+def _colours(bits: _Bits) -> tuple[bool, bool]:
+    """Whether the image is grey, and whether an ICC profile says so (D.3.5)."""
     if bits.take(1):
-        return precision, 3, xyb
-    bits.take(1)
-    grey = bits.choice((0, 0), (1, 0), (2, 4), (18, 6)) == 1
-    return precision, 1 if grey else 3, xyb
+        return False, False
+    icc, space = bits.take(1), bits.choice(*_COLOUR_CODES)
+    if icc:
+        return space == _GREY, True
+    if space != _XYB:
+        if bits.choice(*_COLOUR_CODES) == _CUSTOM:
+            _chromaticities(bits, 1)
+        if space != _GREY and bits.choice(*_COLOUR_CODES) == _CUSTOM:
+            _chromaticities(bits, 3)
+        if bits.take(1):
+            bits.take(24)  # gamma
+        else:
+            bits.choice(*_COLOUR_CODES)
+    bits.choice(*_COLOUR_CODES)  # the rendering intent
+    return space == _GREY, False
+
+
+def _chromaticities(bits: _Bits, count: int) -> None:
+    for _ in range(2 * count):
+        bits.choice(*_XY)
+
+
+def _filters(bits: _Bits, xyb: bool) -> None:
+    """The upsampling filters and the inverse of XYB, where they are not the default."""
+    if bits.take(1):
+        return
+    if xyb and not bits.take(1):
+        bits.take(16 * (9 + 3 + 4))
+    mask = bits.take(3)
+    for index, count in enumerate(_WEIGHTS):
+        if mask >> index & 1:
+            bits.take(16 * count)
+
+
+def _frame(bits: _Bits, xyb: bool) -> tuple[bool | None, bool]:
+    """Of the first frame: modular mode, and YCbCr (F.2)."""
+    bits.at += -bits.at % 8
+    if bits.take(1):
+        return False, False
+    kind, modular = bits.take(2), bool(bits.take(1))
+    bits.long()  # flags
+    ycc = not xyb and bool(bits.take(1))
+    return (None if kind else modular), ycc

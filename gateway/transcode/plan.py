@@ -220,7 +220,7 @@ def frame_format(
         coding=coding,
         precision=found.precision if found else header.allocated,
         codestream_signed=found.signed if found else False,
-        lossy=found.lossy if found else False,
+        lossy=_is_lossy(found, syntax, header) if found else False,
         convert=colour.convert and coding in DCT,
         high_bits=header.high_bits or _beyond_is_meant(syntax, header, found),
     )
@@ -229,6 +229,11 @@ def frame_format(
             f"a frame of {form.bits // 8} bytes; at most {MAX_FRAME} are decoded"
         )
     return form
+
+
+def _is_lossy(found: Codestream, syntax: str, header: ImagePixel) -> bool:
+    """Where the codestream does not tell, the label does, unless the header says "00"."""
+    return found.lossy or (found.as_labelled and BY_UID[syntax].lossy and header.lossy != "00")
 
 
 def _beyond_is_meant(syntax: str, header: ImagePixel, found: Codestream | None) -> bool:

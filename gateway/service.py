@@ -177,11 +177,18 @@ class Service:
 
     def _start_stages(self) -> None:
         self._delivering = asyncio.create_task(self._scheduler.run(), name="scheduler")
-        warming = asyncio.create_task(self._pool.warm(), name="warm workers")
+        warming = asyncio.create_task(self._prove_and_warm(), name="warm workers")
         indexing = asyncio.create_task(self._index.run(), name="index")
         self._tasks = [self._delivering, warming, indexing, *self._upkeep.start()]
         for task in self._tasks:
             task.add_done_callback(_tell_of_an_error)
+
+    async def _prove_and_warm(self) -> None:
+        """The decoders' self-test, once ports are open: only what is transcoded waits for it."""
+        try:
+            await self._pool.warm()
+        except Failure as failure:
+            telemetry.alarm("decoders cannot be tested: transcoding waits", reason=str(failure))
 
     async def _close(self) -> None:
         if self._web is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gateway.failures import TemporaryFailure
 from gateway.operate import upkeep
 from gateway.service import Service, utc_now
 from gateway.spool import Queue, Spool
+from gateway.transcode import matrix
 from tests.peers import RunningGateway, until
 from tests.peers.process import free_port
 from tests.scripted_peer import ScriptedPeer, data_set, listening, store
@@ -167,6 +169,45 @@ async def test_receiving_and_delivering_share_one_drain_limit(
         await asyncio.gather(stop(0), aclose())
     assert given == [config.gateway.drain_timeout] * 2
     assert [log for log in logs if log["log_level"] == "error"] == []
+
+
+async def test_instances_are_taken_in_while_the_decoders_hang_in_their_self_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def hangs(stop: threading.Event) -> list[matrix.Outcome]:
+        begun.set()
+        stop.wait()
+        raise TemporaryFailure("the decoders' self-test was stopped")
+
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    monkeypatch.setattr(matrix, "_known", [])
+    monkeypatch.setattr(matrix, "measure", hangs)
+    with capture_logs() as logs:
+        async with asyncio.timeout(30), Service(configuration(tmp_path)) as service:
+            await soon(begun.is_set)
+            assert await ready(service) == (200, "ready")
+            await send(service, "1.2.1")
+    assert [log for log in logs if log["log_level"] == "error"] == []
+    with Queue(tmp_path / "spool", clock=utc_now) as queue:
+        assert [row.state for row in queue.list()] == ["owed"]
+
+
+async def test_a_self_test_that_fails_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(stop: threading.Event) -> list[matrix.Outcome]:
+        raise TemporaryFailure("the decoders' self-test does not run: exit 1")
+
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    monkeypatch.setattr(matrix, "_known", [])
+    monkeypatch.setattr(matrix, "measure", fails)
+    with capture_logs() as logs:
+        async with Service(configuration(tmp_path)) as service:
+            said = "decoders cannot be tested: transcoding waits"
+            await soon(lambda: said in [log["event"] for log in logs])
+            await send(service, "1.2.1")
 
 
 async def test_a_node_taken_out_of_the_configuration_is_told_of_at_the_next_start(

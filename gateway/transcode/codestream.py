@@ -215,9 +215,7 @@ def _contiguous_codestream(frame: Any) -> int:
 def _jpeg_2000(frame: Any, start: int) -> Codestream:
     if bytes(frame[start : start + 4]) != b"\xff\x4f\xff\x51":
         _refuse("a JP2 file whose codestream does not start with SOC and SIZ")
-    _, capabilities, x1, y1, x0, y0, tw, th, tx0, ty0, count = _SIZ.unpack_from(
-        frame, start + 4
-    )
+    _, capabilities, x1, y1, x0, y0, tw, th, tx0, ty0, count = _SIZ.unpack_from(frame, start + 4)
     if not 1 <= count <= MAX_SPANNING:
         _refuse(f"the codestream has {count} components; 1 to {MAX_SPANNING} are decoded here")
     if not tw or not th or x1 <= x0 or y1 <= y0:

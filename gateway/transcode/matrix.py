@@ -1,38 +1,44 @@
 """Which decoder was proven for what on this machine, and how fast it is.
 
 The self-test runs in a process of its own, once for each set of library versions and processor;
-its outcome is kept in the user's cache folder. A cell that a decoder failed is closed to it.
+its outcome is kept in the user's cache folder. A cell that a decoder failed is closed to it. A
+process that ended or hung is tried once more with the same picture before its decoder is blamed.
 """
 
 import hashlib
 import json
 import os
 import platform
+import select
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
+from threading import Event, Lock
+from time import monotonic
 from typing import Any, Final
 
 from gateway import __version__
 from gateway.failures import TemporaryFailure
 from gateway.model import UID
 from gateway.transcode.form import Backend, FrameFormat
-from gateway.transcode.probes import DEPTHS, Cell, cell_of, digest
+from gateway.transcode.probes import DEPTHS, Cell, Probe, cell_of, digest
 
 PROVEN: Final = "proven"
 FAILED: Final = "failed"
 NOT_OFFERED: Final = "not offered"
-LOCATION: Final = "DICOM_GATEWAY_SELFTEST"
-"""The environment variable that names the kept outcome for worker processes."""
-_QUIET: Final = 30.0
-_LATE: Final = "did not end within"
+_PROGRAM: Final = ("-m", "gateway.transcode.selftest")
+_QUIET: Final = 15.0
+"""Seconds without a sign after which the self-test's process counts as hanging."""
+_WHOLE: Final = 120.0
+"""Seconds for all of its processes together."""
+_GLANCE: Final = 0.2
+"""Seconds after which a stop is noticed."""
+_HANGS: Final = "gave no sign for"
 """Perhaps the machine's doing, not the decoder's: such an outcome holds for this start only."""
-_MOST_CRASHES: Final = 40
 _AS_FAST: Final = 1.5
 """Decoders within this factor of the fastest count as equally fast: the registered order rules."""
 
@@ -106,105 +112,180 @@ class Matrix:
         return found
 
 
-_given: list[Matrix] = []
+_known: list[Matrix] = []
+_measuring: Final = Lock()
 
 
 def give(matrix: Matrix) -> None:
     """Let this process, a worker, go by what the gateway found; it measures nothing itself."""
-    _given[:] = [matrix]
+    _known[:] = [matrix]
 
 
-def proven() -> Matrix:
+def proven(stop: Event | None = None) -> Matrix:
     """The outcome for this machine: given, kept from before, or measured (a second or two).
 
-    Raises TemporaryFailure where the self-test cannot run.
+    ``stop`` ends a measurement early. Raises TemporaryFailure where the self-test cannot run.
     """
-    return _given[0] if _given else _found()
+    if not _known:
+        with _measuring:
+            if not _known:
+                _known[:] = [_found(stop)]
+    return _known[0]
 
 
-@cache
-def _found() -> Matrix:
-    places = [Path(os.environ[LOCATION])] if LOCATION in os.environ else []
-    places.append(_folder() / f"selftest-{_key()}.json")
-    for place in places:
-        if (kept := _read(place)) is not None:
-            return kept
-    matrix = Matrix(measure())
-    if not any(_LATE in one.why for one in matrix.outcomes):
-        with suppress(OSError):
-            os.environ[LOCATION] = str(_keep(matrix, places[-1]))
+def _found(stop: Event | None) -> Matrix:
+    place = _folder() / f"selftest-{_key()}.json"
+    if (kept := _read(place)) is not None:
+        return kept
+    matrix = Matrix(measure(stop))
+    if not any(_HANGS in one.why for one in matrix.outcomes):
+        _keep(matrix, place)
     return matrix
 
 
 def refresh() -> Matrix:
     """Measure again, and keep that."""
-    _found.cache_clear()
-    os.environ.pop(LOCATION, None)
+    _known.clear()
     with suppress(OSError):
         (_folder() / f"selftest-{_key()}.json").unlink()
     return proven()
 
 
-def measure() -> list[Outcome]:
-    """Run the self-test; a decoder that brings its process down has failed what it was at.
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What one process of the self-test said, line by line, and how it ended."""
 
-    Raises TemporaryFailure where it cannot run at all.
+    lines: Sequence[str]
+    ended: str
+    hung: bool = False
+
+    @property
+    def done(self) -> bool:
+        return bool(self.lines) and self.lines[-1] == "done"
+
+    @property
+    def begun(self) -> bool:
+        """It came to a try."""
+        return any(line.isdigit() for line in self.lines)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [_outcome(json.loads(line)) for line in self.lines if line.startswith("{")]
+
+    def reached(self, first: int) -> int:
+        """The number of the try that it was at; ``first`` where it began none."""
+        at = first
+        for line in self.lines:
+            at = int(line) if line.isdigit() else at + line.startswith("{")
+        return at
+
+
+def measure(stop: Event | None = None) -> list[Outcome]:
+    """Run the self-test. A decoder that twice brings its process down has failed what it was at;
+    one that twice hangs is asked no more.
+
+    Raises TemporaryFailure where it cannot run, takes longer than it may, or was told to stop.
     """
+    from gateway.transcode.selftest import NATIVE_SYNTAXES, tries
+
+    until, tried = monotonic() + _WHOLE, tries()
     outcomes: list[Outcome] = []
-    after = 0
-    for _ in range(_MOST_CRASHES):
-        text, ended = _run(after)
-        lines = text.splitlines()
-        outcomes += [_outcome(json.loads(line)) for line in lines if line.startswith("{")]
-        if lines and lines[-1] == "done":
-            return outcomes
-        begun = [int(line) for line in lines if line.isdigit()]
-        if not begun:
-            raise TemporaryFailure(f"the decoders' self-test does not start: {ended}")
-        outcomes.append(_fallen(begun[-1], ended))
-        after = begun[-1] + 1
-    raise TemporaryFailure("the decoders' self-test does not come to its end")
+    first, fell, without = 0, -1, frozenset[str]()
+    while True:
+        run = _run(first, without, until, stop)
+        if run.done:
+            return outcomes + run.outcomes
+        outcomes += [one for one in run.outcomes if one.syntax not in NATIVE_SYNTAXES]
+        first = run.reached(first)
+        if fell != first:
+            fell = first
+            continue
+        if first >= len(tried) or not run.begun:
+            raise TemporaryFailure(f"the decoders' self-test does not run: {run.ended}")
+        outcomes += _blamed(first, run)
+        without |= {tried[first][0].name} if run.hung else frozenset()
+        first, fell = first + 1, -1
 
 
-def _run(after: int) -> tuple[str, str]:
-    """What the process wrote, and how it ended."""
-    package = str(Path(__file__).parents[2])
-    known = os.environ.get("PYTHONPATH", "")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, known)))}
-    command = [sys.executable, "-m", "gateway.transcode.selftest", "--after", str(after)]
-    try:
-        ended = subprocess.run(  # noqa: S603 - our own module
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_QUIET,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as late:
-        said = late.stdout or b""
-        text = said.decode() if isinstance(said, bytes) else said
-        return text.rpartition("\n")[0], f"{_LATE} {_QUIET:g} s"
-    except OSError as error:
-        return "", str(error)
-    how = f"signal {-ended.returncode}" if ended.returncode < 0 else f"exit {ended.returncode}"
-    return ended.stdout, f"{how} {ended.stderr[-200:]}".strip()
-
-
-def _fallen(number: int, ended: str) -> Outcome:
+def _blamed(number: int, run: _Round) -> list[Outcome]:
+    """The failure of a try, and of all the decoder's later ones where it hung."""
     from gateway.transcode.selftest import tries
 
-    backend, probe = tries()[number]
+    tried = tries()
+    backend, probe = tried[number]
+    how = f"hung ({run.ended})" if run.hung else f"brought its process down ({run.ended})"
+    found = [_failed(backend, probe, how)]
+    if run.hung:
+        why = f"not tried: it hung with {probe.describe()} ({run.ended})"
+        found += [_failed(one, each, why) for one, each in tried[number + 1 :] if one is backend]
+    return found
+
+
+def _failed(backend: Backend, probe: Probe, why: str) -> Outcome:
     return Outcome(
         syntax=probe.syntax,
         backend=backend.name,
         cell=cell_of(probe.form),
         what=probe.describe(),
         state=FAILED,
-        why=f"brought its process down ({ended})",
+        why=why,
         samples=probe.rows * probe.columns * probe.samples,
+        timed=probe.timed,
     )
+
+
+def _run(first: int, without: frozenset[str], until: float, stop: Event | None) -> _Round:
+    """One process, from the try ``first`` on, leaving out the backends ``without``."""
+    package = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH", "")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, known)))}
+    command = [sys.executable, *_PROGRAM, "--after", str(first)]
+    command += ["--without", ",".join(sorted(without))]
+    try:
+        with subprocess.Popen(  # noqa: S603 - our own module
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                said, hung = _heard(process, until, stop)
+            finally:
+                process.kill()
+    except OSError as error:
+        return _Round((), str(error))
+    lines = said.rpartition(b"\n")[0].decode("utf-8", "replace").splitlines()
+    if hung:
+        return _Round(lines, f"{_HANGS} {_QUIET:g} s", hung=True)
+    return _Round(lines, _ending(process.returncode, said))
+
+
+def _heard(process: Any, until: float, stop: Event | None) -> tuple[bytes, bool]:
+    """What a process writes until it ends or hangs, and whether it hung.
+
+    Raises TemporaryFailure at the time ``until``, or when told to stop.
+    """
+    said, quiet, descriptor = b"", monotonic() + _QUIET, process.stdout.fileno()
+    while monotonic() < quiet:
+        if stop is not None and stop.is_set():
+            raise TemporaryFailure("the decoders' self-test was stopped")
+        if monotonic() > until:
+            raise TemporaryFailure(
+                f"the decoders' self-test did not come to its end within {_WHOLE:g} s"
+            )
+        if select.select([descriptor], [], [], _GLANCE)[0]:
+            if not (part := os.read(descriptor, 1 << 16)):
+                process.wait()
+                return said, False
+            said, quiet = said + part, monotonic() + _QUIET
+    return said, True
+
+
+def _ending(status: int, said: bytes) -> str:
+    text = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    last = "" if text.startswith("{") or text.isdigit() else text[-200:]
+    return f"{f'signal {-status}' if status < 0 else f'exit {status}'} {last}".strip()
 
 
 def _outcome(row: dict[str, Any]) -> Outcome:
@@ -252,17 +333,16 @@ def _read(place: Path) -> Matrix | None:
         return None
 
 
-def _keep(matrix: Matrix, place: Path) -> Path:
-    """Where the outcome was kept: at ``place``, or in a temporary file where that cannot be."""
+def _keep(matrix: Matrix, place: Path) -> None:
+    """Write the outcome to ``place``, whole or not at all; where that cannot be, nothing is."""
     text = json.dumps([asdict(one) for one in matrix.outcomes])
-    try:
+    with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return _write(text, place.parent).rename(place)
-    except OSError:
-        return _write(text, None)
-
-
-def _write(text: str, folder: Path | None) -> Path:
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".json", delete=False) as file:
-        file.write(text)
-    return Path(file.name)
+        descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=".selftest-")
+        beside = Path(name)
+        try:
+            with open(descriptor, "w") as file:
+                file.write(text)
+            beside.rename(place)
+        except OSError:
+            beside.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ the time for one task is not the time for the whole object.
 import asyncio
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -75,17 +76,31 @@ class TranscodePool:
         self._context.set_forkserver_preload(["__main__", "gateway.transcode.worker"])
         self._lifeline = os.pipe2(os.O_CLOEXEC)
         path = f"/proc/{os.getpid()}/fd/{self._lifeline[0]}"
-        self._arguments = (memory, path, proven(), prepare)
-        self._pool = self._start()
+        self._arguments = (memory, path, prepare)
+        self._pool: Any = None
         self._renewing = asyncio.Lock()
         self._closed = False
+        self._leaving = threading.Event()
 
-    def _start(self) -> Any:
-        return ProcessPool(
+    async def _started(self) -> Any:
+        """The processes. Before the first task it is found out, beside the event loop, what the
+        decoders can do here: whoever asks meanwhile waits for that.
+        """
+        async with self._renewing:
+            if self._pool is None:
+                await self._begin()
+            return self._pool
+
+    async def _begin(self) -> None:
+        matrix = None if self._closed else await asyncio.to_thread(proven, self._leaving)
+        if self._closed or matrix is None:
+            raise TemporaryFailure("the workers were stopped")
+        memory, lifeline, prepare = self._arguments
+        self._pool = ProcessPool(
             max_workers=self.workers,
             max_tasks=TASKS_PER_WORKER,
             initializer=initialize,
-            initargs=self._arguments,
+            initargs=(memory, lifeline, matrix, prepare),
             context=self._context,
         )
 
@@ -167,7 +182,8 @@ class TranscodePool:
 
     async def warm(self) -> None:
         """Start the workers now, so that the first instance need not wait for them."""
-        future = await asyncio.to_thread(self._pool.schedule, ready)
+        pool = self._pool or await self._started()
+        future = await asyncio.to_thread(pool.schedule, ready)
         with suppress(ProcessExpired):
             await asyncio.wrap_future(future)
 
@@ -176,7 +192,9 @@ class TranscodePool:
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(_stop, self._pool)
+        self._leaving.set()
+        if self._pool is not None:
+            await asyncio.to_thread(_stop, self._pool)
         for end in self._lifeline:
             os.close(end)
 
@@ -247,7 +265,7 @@ class TranscodePool:
 
     async def _run(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Run a task in a worker. Raises what it raised, or _WorkerLost."""
-        pool = self._pool
+        pool = self._pool or await self._started()
         try:
             return await self._once(pool, function, *arguments)
         except BrokenProcessPool:
@@ -282,7 +300,7 @@ class TranscodePool:
                 raise TemporaryFailure("the workers were stopped")
             if self._pool is broken:
                 await asyncio.to_thread(_stop, broken)
-                self._pool = self._start()
+                await self._begin()
 
 
 def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:

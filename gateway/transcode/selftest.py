@@ -2,7 +2,8 @@
 
 Says on standard output, a line of JSON each, which probe it begins with which decoder and how it
 ended. A decoder that brings this process down has failed the probe begun last: whoever reads
-goes on behind it, in a new process. ``--after N`` passes over the first N tries.
+goes on with it or behind it, in a new process. ``--after N`` passes over the first N tries,
+``--without A,B`` over those of some decoders.
 """
 
 import contextlib
@@ -192,9 +193,14 @@ def _element(
     return pack(f"{order}HH2sH", group, number, vr, len(value)) + value
 
 
+def _argument(name: str) -> str:
+    """The command line's word after ``name``, "" where it has none."""
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else ""
+
+
 def main() -> None:
     """Run all tries from ``--after`` on; the uncompressed syntaxes come last."""
-    after = int(sys.argv[sys.argv.index("--after") + 1]) if "--after" in sys.argv else 0
+    after, without = int(_argument("--after") or 0), _argument("--without").split(",")
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
@@ -203,7 +209,9 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # native libraries print what they please
     os.dup2(silence, 2)
-    for number, (backend, probe) in enumerate(tries()[after:], after):
+    for number, (backend, probe) in enumerate(tries()):
+        if number < after or backend.name in without:
+            continue
         out.write(f"{number}\n")
         out.write(json.dumps(asdict(attempt(backend, probe))) + "\n")
     for outcome in native_outcomes():

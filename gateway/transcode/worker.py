@@ -298,6 +298,7 @@ def decoder_names(
     source: Path, scratch: Path, target: UID, rendition: Rendition, checks: Checks
 ) -> list[str]:
     """The decoders that would be tried, in order: to say which one brought a worker down."""
+    allow(_UNKNOWN)  # an icon is decoded for it
     plan = make_plan(open_source(source, scratch), target, rendition)
     if plan.pixels is None:
         return []

@@ -1,9 +1,11 @@
 """The self-test and what it decides: who may serve, and in which order."""
 
+import errno
 import json
 import os
-import signal
-from collections.abc import Iterator
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.failures import TemporaryFailure
 from gateway.transcode import decoders, matrix, selftest
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.matrix import FAILED, NOT_OFFERED, PROVEN, Matrix, Outcome
 from gateway.transcode.probes import DEPTHS, all_probes, cell_of, picture
+from gateway.transcode.survey import survey
 
 FORM = FrameFormat("", 4, 4, coding=Coding.JPEG_LS, precision=12, bits_stored=12)
 HT = replace(FORM, coding=Coding.HTJ2K, precision=8, bits_allocated=8, bits_stored=8)
@@ -140,59 +144,232 @@ def test_every_cell_of_the_archive_has_a_decoder() -> None:
 
 
 @pytest.fixture
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv(matrix.LOCATION, "")  # so that it is as before afterwards
-    monkeypatch.delenv(matrix.LOCATION)
-    matrix._found.cache_clear()
-    yield tmp_path / "dicom-gateway"
-    matrix._found.cache_clear()
+    monkeypatch.setattr(matrix, "_known", [])
+    return tmp_path / "dicom-gateway"
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> None:
+    monkeypatch.setattr(matrix, "measure", lambda stop: list(outcomes))
 
 
 def test_the_outcome_is_kept_and_read_again(
     cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "measure", lambda: [outcome("one", seconds=2.0)])
+    measured(monkeypatch, outcome("one", seconds=2.0))
     first = matrix.proven()
-    (kept,) = cache_folder.iterdir()
-    assert os.environ[matrix.LOCATION] == str(kept)
-    matrix._found.cache_clear()
-    monkeypatch.setattr(matrix, "measure", lambda: pytest.fail("measured again"))
+    assert len(list(cache_folder.iterdir())) == 1
+    matrix._known.clear()
+    monkeypatch.setattr(matrix, "measure", lambda stop: pytest.fail("measured again"))
     assert matrix.proven().outcomes == first.outcomes
 
 
 def test_a_damaged_cache_is_measured_again(
     cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "measure", lambda: [outcome("one")])
+    measured(monkeypatch, outcome("one"))
     matrix.proven()
     (kept,) = cache_folder.iterdir()
     kept.write_text("[{")
-    matrix._found.cache_clear()
+    matrix._known.clear()
     assert matrix.proven().outcomes == (outcome("one"),)
 
 
-def test_a_folder_that_cannot_be_written_does_not_matter(
+def test_a_folder_that_cannot_be_made_does_not_matter_and_nothing_is_left_elsewhere(
     tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "dicom-gateway").write_text("a file in the way")
-    monkeypatch.setattr(matrix, "measure", lambda: [outcome("one")])
+    cache_folder.write_text("a file in the way")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    measured(monkeypatch, outcome("one"))
     assert matrix.proven().outcomes == (outcome("one"),)
-    kept = Path(os.environ[matrix.LOCATION])
-    assert json.loads(kept.read_text()) == [asdict(outcome("one")) | {"cell": list(cell_of(FORM))}]
-    kept.unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["dicom-gateway"]
 
 
-def test_a_crash_in_the_self_test_fails_that_cell_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process is killed at its third try, goes on behind it, and ends."""
-    tried = selftest.tries()
-    line = json.dumps(asdict(outcome("one")))
-    answers = {
-        0: (f"0\n{line}\n1\n{line}\n2\n", f"signal {int(signal.SIGABRT)}"),
-        3: (f"3\n{line}\ndone\n", "exit 0"),
-    }
-    monkeypatch.setattr(matrix, "_run", answers.__getitem__)
+def test_a_folder_that_takes_no_file_is_left_as_it_was(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    measured(monkeypatch, outcome("one"))
+    monkeypatch.setattr(Path, "rename", full)
+    assert matrix.proven().outcomes == (outcome("one"),)
+    assert list(cache_folder.iterdir()) == []
+
+
+def test_a_hang_is_not_kept_for_the_next_start(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, outcome("one", FAILED, why="hung (gave no sign for 15 s)"))
+    matrix.proven()
+    assert not cache_folder.exists()
+
+
+def test_many_that_ask_at_once_wait_for_one_measurement(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count: list[int] = []
+    meet = threading.Barrier(5)
+
+    def measure(stop: object) -> list[Outcome]:
+        count.append(1)
+        return [outcome("one")]
+
+    def ask() -> Matrix:
+        meet.wait()
+        return matrix.proven()
+
+    monkeypatch.setattr(matrix, "measure", measure)
+    with ThreadPoolExecutor(5) as threads:
+        found = [future.result() for future in [threads.submit(ask) for _ in range(5)]]
+    assert len(count) == 1
+    assert all(one is found[0] for one in found)
+
+
+LINE = json.dumps(asdict(outcome("one")))
+
+
+class Program:
+    """The self-test's place taken by a program that is told what to say and how to end."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.rounds = 0
+        monkeypatch.setattr(matrix, "_PROGRAM", ("-S", str(folder / "program.py")))
+
+    def say(self, *rounds: str) -> None:
+        """What each of its processes does, as Python; the last goes for all that follow."""
+        (self.folder / "program.py").write_text(
+            "import os, signal, sys\n"
+            "from pathlib import Path\n"
+            f"log = Path({str(self.folder / 'log')!r})\n"
+            "with log.open('a') as file: file.write(' '.join(sys.argv[1:]) + '\\n')\n"
+            f"line = {LINE!r}\n"
+            "def say(*lines): print(*lines, sep='\\n', flush=True)\n"
+            f"rounds = {rounds!r}\n"
+            "number = log.read_text().count('\\n') - 1\n"
+            "exec(rounds[min(number, len(rounds) - 1)])\n"
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        """The arguments of each process so far."""
+        return (self.folder / "log").read_text().splitlines()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(tmp_path, monkeypatch)
+
+
+CRASH = "os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+def test_a_crash_that_does_not_come_back_blames_nobody(program: Program) -> None:
+    program.say(f"say(0, line, 1, line, 2); {CRASH}", "say(2, line, 'done')")
+    assert [one.state for one in matrix.measure()] == [PROVEN] * 3
+    assert program.asked == ["--after 0 --without ", "--after 2 --without "]
+
+
+def test_a_crash_that_comes_back_fails_that_picture_only(program: Program) -> None:
+    program.say(f"say(0, line, 1, line, 2); {CRASH}", f"say(2); {CRASH}", "say(3, line, 'done')")
     found = matrix.measure()
     assert [one.state for one in found] == [PROVEN, PROVEN, FAILED, PROVEN]
-    assert found[2].backend == tried[2][0].name
-    assert found[2].why == "brought its process down (signal 6)"
+    assert found[2].backend == selftest.tries()[2][0].name
+    assert found[2].why == "brought its process down (signal 11)"
+    assert program.asked[-1] == "--after 3 --without "
+
+
+def test_a_decoder_that_hangs_twice_is_dropped_and_the_others_are_tried(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "_QUIET", 1.0)
+    tried = selftest.tries()
+    at = next(n for n, (backend, _) in enumerate(tried) if backend.name == "gdcm")
+    program.say(
+        f"say({at - 1}, line, {at}); signal.pause()",
+        f"say({at}); signal.pause()",
+        "say('done')",
+    )
+    found = Matrix(matrix.measure())
+    assert program.asked[-1] == f"--after {at + 1} --without gdcm"
+    mine = [one for one in found.outcomes if one.backend == "gdcm"]
+    assert len(mine) == len([one for one, _ in tried if one.name == "gdcm"])
+    assert {one.state for one in mine} == {FAILED}
+    assert mine[0].why == "hung (gave no sign for 1 s)"
+    assert mine[1].why == f"not tried: it hung with {mine[0].what} (gave no sign for 1 s)"
+    squares = [one for row in survey(found) for one in row.squares if one.backend == "gdcm"]
+    assert any("hung (gave no sign" in one.why for one in squares)
+    assert all(one.proven == 0 for one in squares)
+
+
+def test_all_rounds_together_have_one_limit(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "_WHOLE", 1.0)
+    program.say("number = 0\nwhile True: say(number, line); number += 1")
+    with pytest.raises(TemporaryFailure, match="did not come to its end within 1 s"):
+        matrix.measure()
+
+
+def test_a_self_test_that_does_not_start_says_why(program: Program) -> None:
+    program.say("raise ImportError('no such library')")
+    with pytest.raises(TemporaryFailure, match="does not run: exit 1 ImportError: no such libr"):
+        matrix.measure()
+    assert len(program.asked) == 2
+
+
+def test_a_self_test_that_is_told_to_stop_ends_its_process(program: Program) -> None:
+    program.say("say(0); Path(log.with_name('pid')).write_text(str(os.getpid())); signal.pause()")
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(matrix.measure, stop)
+        while not (pid := program.folder / "pid").exists() or not pid.read_text():
+            assert not future.done()
+        stop.set()
+        with pytest.raises(TemporaryFailure, match="was stopped"):
+            future.result(10)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+CRASHING = """
+import os, signal
+from pathlib import Path
+from gateway.transcode import selftest
+from gateway.transcode.backends import jpeg_ls, pillow
+
+once = Path({once!r})
+few, decode = selftest.tries()[:0], pillow.decode
+for backend in (pillow, jpeg_ls):
+    few += [one for one in selftest.tries() if one[0] is backend][:2]
+
+def crash_once(frame, form):
+    if not once.exists():
+        once.touch()
+        os.kill(os.getpid(), signal.SIGABRT)
+    return decode(frame, form)
+
+pillow.decode = crash_once
+jpeg_ls.decode = lambda frame, form: os.kill(os.getpid(), signal.SIGABRT)
+selftest.tries, selftest.native_outcomes = lambda: few, lambda: ()
+selftest.main()
+"""
+
+
+def test_a_real_self_test_goes_on_behind_a_decoder_that_crashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "crashing.py"
+    script.write_text(CRASHING.format(once=str(tmp_path / "once")))
+    monkeypatch.setattr(matrix, "_PROGRAM", (str(script),))
+    tried = selftest.tries()
+    few = [
+        one
+        for name in ("pillow", "pyjpegls")
+        for one in [t for t in tried if t[0].name == name][:2]
+    ]
+    monkeypatch.setattr(selftest, "tries", lambda: few)
+    found = [(one.backend, one.state) for one in matrix.measure()]
+    assert found == [("pillow", PROVEN)] * 2 + [("pyjpegls", FAILED)] * 2

@@ -17,6 +17,7 @@ from gateway.operate import upkeep
 from gateway.service import Service, utc_now
 from gateway.spool import Queue, Spool
 from gateway.transcode import matrix
+from gateway.transcode.outcome import Outcome
 from tests.peers import RunningGateway, until
 from tests.peers.process import free_port
 from tests.scripted_peer import ScriptedPeer, data_set, listening, store
@@ -176,7 +177,7 @@ async def test_instances_are_taken_in_while_the_decoders_hang_in_their_self_test
 ) -> None:
     begun = threading.Event()
 
-    def hangs(stop: threading.Event) -> list[matrix.Outcome]:
+    def hangs(stop: threading.Event) -> list[Outcome]:
         begun.set()
         stop.wait()
         raise TemporaryFailure("the decoders' self-test was stopped")
@@ -197,7 +198,7 @@ async def test_instances_are_taken_in_while_the_decoders_hang_in_their_self_test
 async def test_a_self_test_that_fails_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(stop: threading.Event) -> list[matrix.Outcome]:
+    def fails(stop: threading.Event) -> list[Outcome]:
         raise TemporaryFailure("the decoders' self-test does not run: exit 1")
 
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))

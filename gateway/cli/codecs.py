@@ -12,7 +12,8 @@ from rich.text import Text
 
 from gateway.failures import Failure
 from gateway.transcode.decoders import BACKENDS
-from gateway.transcode.matrix import PROVEN, Matrix, proven, refresh
+from gateway.transcode.matrix import Matrix, proven, refresh
+from gateway.transcode.outcome import PROVEN
 from gateway.transcode.survey import (
     COLUMNS,
     MISSING,

@@ -56,10 +56,10 @@ def read_head(frame: Any) -> Head:
     bits = _Bits(bytes(frame[start + 2 : min(end, start + _WITHIN)]))
     rows, columns = _size(bits)
     precision, components, xyb, icc = _metadata(bits)
-    if bits.over:
+    if bits.over():
         _refuse("is cut within its header")
     modular, ycc = (None, False) if icc else _frame(bits, xyb)
-    if bits.over:
+    if bits.over():
         modular, ycc = None, False
     return Head(rows, columns, components, precision, xyb, recompressed, modular, ycc)
 
@@ -75,7 +75,6 @@ class _Bits:
         self.data, self.at = data, 0
         self._number = int.from_bytes(data, "little")
 
-    @property
     def over(self) -> bool:
         """More was taken than there is."""
         return self.at > 8 * len(self.data)

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
-from gateway.transcode.matrix import FAILED, PROVEN, proven
+from gateway.transcode.matrix import proven
+from gateway.transcode.outcome import FAILED, PROVEN
 from gateway.transcode.probes import Cell, cell_of
 from gateway.transcode.words import Swapped
 

@@ -26,7 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from gateway.model import UID
 from gateway.transcode.decoders import BACKENDS, ROWS
 from gateway.transcode.form import Backend
-from gateway.transcode.matrix import FAILED, NOT_OFFERED, PROVEN, Outcome
+from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN, Outcome
 from gateway.transcode.probes import (
     Probe,
     all_probes,

@@ -8,7 +8,8 @@ from typing import Final
 from gateway.model import UID
 from gateway.transcode.decoders import BACKENDS, ROWS, candidates
 from gateway.transcode.form import Backend
-from gateway.transcode.matrix import FAILED, NOT_OFFERED, PROVEN, Matrix, Outcome
+from gateway.transcode.matrix import Matrix
+from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN, Outcome
 from gateway.transcode.probes import all_probes
 from gateway.transfer_syntax import BY_UID, KNOWN
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.transcode.decoders import BACKENDS
-from gateway.transcode.matrix import FAILED, Matrix, proven
+from gateway.transcode.matrix import Matrix, proven
+from gateway.transcode.outcome import FAILED
 from gateway.transcode.survey import COLUMNS, PARTLY, markdown, survey
 from gateway.transfer_syntax import BY_UID, KNOWN
 

@@ -99,7 +99,7 @@ def test_arrays_over_a_tile_with_a_style_of_its_own_are_refused(added: int) -> N
     found = read_codestream(stream)
     assert found is not None
     assert found.coding is Coding.JPEG_2000_ARRAYS
-    with pytest.raises(PermanentFailure, match="a tile with .* a coding style of its own"):
+    with pytest.raises(PermanentFailure, match=r"a tile with .* a coding style of its own"):
         read_codestream(in_tile(stream, segment(added, bytes(12))))
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from gateway.failures import TemporaryFailure
-from gateway.transcode import decoders, matrix, selftest
+from gateway.transcode import decoders, matrix, measure, selftest
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
-from gateway.transcode.matrix import FAILED, NOT_OFFERED, PROVEN, Matrix, Outcome
+from gateway.transcode.matrix import Matrix
+from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN, Outcome
 from gateway.transcode.probes import DEPTHS, all_probes, cell_of, picture
 from gateway.transcode.survey import survey
 
@@ -212,7 +213,7 @@ def test_many_that_ask_at_once_wait_for_one_measurement(
     count: list[int] = []
     meet = threading.Barrier(5)
 
-    def measure(stop: object) -> list[Outcome]:
+    def once(stop: object) -> list[Outcome]:
         count.append(1)
         return [outcome("one")]
 
@@ -220,7 +221,7 @@ def test_many_that_ask_at_once_wait_for_one_measurement(
         meet.wait()
         return matrix.proven()
 
-    monkeypatch.setattr(matrix, "measure", measure)
+    monkeypatch.setattr(matrix, "measure", once)
     with ThreadPoolExecutor(5) as threads:
         found = [future.result() for future in [threads.submit(ask) for _ in range(5)]]
     assert len(count) == 1
@@ -236,7 +237,7 @@ class Program:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.rounds = 0
-        monkeypatch.setattr(matrix, "_PROGRAM", ("-S", str(folder / "program.py")))
+        monkeypatch.setattr(measure, "_PROGRAM", ("-S", str(folder / "program.py")))
 
     def say(self, *rounds: str) -> None:
         """What each of its processes does, as Python; the last goes for all that follow."""
@@ -268,13 +269,13 @@ CRASH = "os.kill(os.getpid(), signal.SIGSEGV)"
 
 def test_a_crash_that_does_not_come_back_blames_nobody(program: Program) -> None:
     program.say(f"say(0, line, 1, line, 2); {CRASH}", "say(2, line, 'done')")
-    assert [one.state for one in matrix.measure()] == [PROVEN] * 3
+    assert [one.state for one in measure.measure()] == [PROVEN] * 3
     assert program.asked == ["--after 0 --without ", "--after 2 --without "]
 
 
 def test_a_crash_that_comes_back_fails_that_picture_only(program: Program) -> None:
     program.say(f"say(0, line, 1, line, 2); {CRASH}", f"say(2); {CRASH}", "say(3, line, 'done')")
-    found = matrix.measure()
+    found = measure.measure()
     assert [one.state for one in found] == [PROVEN, PROVEN, FAILED, PROVEN]
     assert found[2].backend == selftest.tries()[2][0].name
     assert found[2].why == "brought its process down (signal 11)"
@@ -284,7 +285,7 @@ def test_a_crash_that_comes_back_fails_that_picture_only(program: Program) -> No
 def test_a_decoder_that_hangs_twice_is_dropped_and_the_others_are_tried(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "_QUIET", 1.0)
+    monkeypatch.setattr(measure, "_QUIET", 1.0)
     tried = selftest.tries()
     at = next(n for n, (backend, _) in enumerate(tried) if backend.name == "gdcm")
     program.say(
@@ -292,7 +293,7 @@ def test_a_decoder_that_hangs_twice_is_dropped_and_the_others_are_tried(
         f"say({at}); signal.pause()",
         "say('done')",
     )
-    found = Matrix(matrix.measure())
+    found = Matrix(measure.measure())
     assert program.asked[-1] == f"--after {at + 1} --without gdcm"
     mine = [one for one in found.outcomes if one.backend == "gdcm"]
     assert len(mine) == len([one for one, _ in tried if one.name == "gdcm"])
@@ -307,16 +308,16 @@ def test_a_decoder_that_hangs_twice_is_dropped_and_the_others_are_tried(
 def test_all_rounds_together_have_one_limit(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "_WHOLE", 1.0)
+    monkeypatch.setattr(measure, "_WHOLE", 1.0)
     program.say("number = 0\nwhile True: say(number, line); number += 1")
     with pytest.raises(TemporaryFailure, match="did not come to its end within 1 s"):
-        matrix.measure()
+        measure.measure()
 
 
 def test_a_self_test_that_does_not_start_says_why(program: Program) -> None:
     program.say("raise ImportError('no such library')")
     with pytest.raises(TemporaryFailure, match="does not run: exit 1 ImportError: no such libr"):
-        matrix.measure()
+        measure.measure()
     assert len(program.asked) == 2
 
 
@@ -324,7 +325,7 @@ def test_a_self_test_that_is_told_to_stop_ends_its_process(program: Program) -> 
     program.say("say(0); Path(log.with_name('pid')).write_text(str(os.getpid())); signal.pause()")
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(matrix.measure, stop)
+        future = threads.submit(measure.measure, stop)
         while not (pid := program.folder / "pid").exists() or not pid.read_text():
             assert not future.done()
         stop.set()
@@ -363,7 +364,7 @@ def test_a_real_self_test_goes_on_behind_a_decoder_that_crashes(
 ) -> None:
     script = tmp_path / "crashing.py"
     script.write_text(CRASHING.format(once=str(tmp_path / "once")))
-    monkeypatch.setattr(matrix, "_PROGRAM", (str(script),))
+    monkeypatch.setattr(measure, "_PROGRAM", (str(script),))
     tried = selftest.tries()
     few = [
         one
@@ -371,5 +372,5 @@ def test_a_real_self_test_goes_on_behind_a_decoder_that_crashes(
         for one in [t for t in tried if t[0].name == name][:2]
     ]
     monkeypatch.setattr(selftest, "tries", lambda: few)
-    found = [(one.backend, one.state) for one in matrix.measure()]
+    found = [(one.backend, one.state) for one in measure.measure()]
     assert found == [("pillow", PROVEN)] * 2 + [("pyjpegls", FAILED)] * 2

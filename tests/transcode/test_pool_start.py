@@ -12,7 +12,7 @@ import pytest
 from gateway.failures import TemporaryFailure
 from gateway.model import Checks, Rendition
 from gateway.transcode import limits, matrix, worker
-from gateway.transcode.matrix import Outcome
+from gateway.transcode.outcome import Outcome
 from gateway.transcode.pool import TranscodePool
 from tests.transcode.objects import EXPLICIT_LE, JPEG_LS, encapsulated, header
 
@@ -22,11 +22,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.found = matrix.proven().outcomes
-        self.go, self.calls = threading.Event(), 0
+        self.go, self.begun, self.calls = threading.Event(), threading.Event(), 0
         self.fails = False
 
     def measure(self, stop: threading.Event) -> list[Outcome]:
         self.calls += 1
+        self.begun.set()
         while not self.go.wait(0.01):
             if stop.is_set():
                 raise TemporaryFailure("the decoders' self-test was stopped")
@@ -60,8 +61,7 @@ async def test_tasks_wait_for_one_self_test_and_the_event_loop_does_not(
             for name in ("a", "b")
         ]
         warming = asyncio.create_task(pool.warm())
-        while not slow.calls:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(slow.begun.wait)
         assert not any(task.done() for task in (*tasks, warming))
         slow.go.set()
         assert [(await task).decoder for task in tasks] == ["imagecodecs"] * 2
@@ -74,8 +74,7 @@ async def test_tasks_wait_for_one_self_test_and_the_event_loop_does_not(
 async def test_closing_does_not_wait_for_the_self_test(slow: Slow, tmp_path: Path) -> None:
     pool = TranscodePool(1)
     task = asyncio.create_task(pool.transcode(source(tmp_path), EXPLICIT_LE, tmp_path / "out"))
-    while not slow.calls:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(slow.begun.wait)
     await asyncio.wait_for(pool.aclose(), 10)
     with pytest.raises(TemporaryFailure, match="stopped"):
         await asyncio.wait_for(task, 10)

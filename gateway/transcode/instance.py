@@ -8,7 +8,7 @@ fails, everything is begun again with the next.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from gateway.transcode.decoders import candidates
 from gateway.transcode.form import Backend, FrameFormat
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
-from gateway.transcode.native import native_body
+from gateway.transcode.native import native_body, stored_value
 from gateway.transcode.output import beside_of, size_of, write_all, written
 from gateway.transcode.plan import (
     Pixels,
@@ -83,8 +83,8 @@ class Transcoded:
 class Plan:
     """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``.
 
-    ``value`` are those parts of ``head`` that are Pixel Data which needs no decoder, made of the
-    bytes ``stored``.
+    ``value`` are those parts of ``head`` that are Pixel Data which needs no decoder; ``stored``
+    is native Pixel Data as it stands in the file.
     """
 
     head: list[Any]
@@ -92,7 +92,7 @@ class Plan:
     tail: list[Any]
     notes: tuple[str, ...] = ()
     value: Sequence[Any] = ()
-    stored: Any = b""
+    stored: memoryview | None = None
 
 
 @dataclass(slots=True)
@@ -224,14 +224,13 @@ def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rend
     body = native_body(source, target)
     rendered = native_rendered(source, target, rendition, body.little_endian())
     if rendered is not None:
-        return _framed(source, target, meta, rendered)
+        return replace(_framed(source, target, meta, rendered), stored=stored_value(source))
     parts = data_set_part(source, source.start, element.start, target, {})
     head = [meta, *parts, pixel_head(body.vr, element.length + (element.length & 1), target)]
     tail = [b"\0"] if element.length & 1 else []
     tail += data_set_part(source, element.end, source.end, target, {})
     value = list(body.parts())
-    stored = memoryview(source.data)[element.value : element.end]
-    return Plan([*head, *value], None, tail, value=value, stored=stored)
+    return Plan([*head, *value], None, tail, value=value, stored=stored_value(source))
 
 
 def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
@@ -270,17 +269,21 @@ def _write_checked(
     tally = beside.tally if beside else None
     decoder = described_decoder(backend, pixels.form) if checks.verify else ""
     found.verification = verdict(decoder, pixels.form, checks.verify, tally)
-    if digests:
+    if digests and plan.stored is not None:
+        digests.store_value(plan.stored)
+    elif digests:
         digests.store(pixels.data, pixels.frames)
 
 
 def _undecoded(plan: Plan) -> Digests:
     """Of native Pixel Data that is copied or swapped."""
-    digests = Digests()
+    digests, stored = Digests(), plan.stored or memoryview(b"")
+    digests.store_value(stored)
+    left = len(stored)
     for part in plan.value:
         for piece in part.pieces() if isinstance(part, Swapped) else (part,):
-            digests.native(piece)
-    digests.store(plan.stored, [((0, len(plan.stored)),)])
+            digests.native(memoryview(piece)[:left])
+            left = max(0, left - len(piece))
     return digests
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.dataset.elements import UNDEFINED
 from gateway.transcode.image_pixel import read_image_pixel
 from gateway.transcode.source import Source
 from gateway.transcode.words import Swapped
-from gateway.transfer_syntax import TransferSyntax
+from gateway.transfer_syntax import BY_UID, TransferSyntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,23 @@ def native_body(source: Source, target: TransferSyntax) -> NativeBody:
         width = 0 if allocated <= 8 else width
     changed = source.syntax.little_endian != target.little_endian
     return NativeBody(value, vr, width if changed else 0, stored_swap)
+
+
+def is_native(source: Source) -> bool:
+    """Whether there is Pixel Data that no codec and no fragments stand around."""
+    if source.pixels is None or source.pixels.length == UNDEFINED:
+        return False
+    return not BY_UID[source.meta.transfer_syntax].encapsulated
+
+
+def stored_value(source: Source) -> memoryview:
+    """The value of native Pixel Data as it stands in the file, without its pad byte.
+
+    Swapped words have none at their end: they count whole.
+    """
+    element, header = source.pixel_data, read_image_pixel(source.values)
+    value = memoryview(source.data)[element.value : element.end]
+    bits = header.rows * header.columns * header.samples * header.allocated * header.frames
+    size = -(-bits // 8)
+    in_order = source.syntax.little_endian or element.vr == "OB"
+    return value[:size] if in_order and len(value) == size + (size & 1) else value

@@ -1,8 +1,10 @@
 """What is found out while an instance is transcoded, beside the result: digests and stderr.
 
-Digests are SHA-256: of the stored frames, fragment after fragment without item heads and offset
-table, so that they do not depend on how a sender cut them; and of the native value of Pixel Data
-as it goes out, without its pad byte, which is what others compute of ``PixelData``.
+Digests are SHA-256 of bytes that stand in files, without the pad byte of Pixel Data: of what is
+stored, which of encapsulated frames is fragment after fragment without item heads and offset
+table, so that it does not depend on how a sender cut them, and of native ones the value in its
+own byte order; and of the native value as it goes out, which is what others compute of
+``PixelData``. (The bytes of a deflated data set are those that it was deflated from.)
 """
 
 import hashlib
@@ -18,7 +20,6 @@ from gateway.transcode.frames import Frame
 from gateway.transcode.matrix import proven
 from gateway.transcode.outcome import FAILED, PROVEN
 from gateway.transcode.probes import Cell, cell_of
-from gateway.transcode.words import Swapped
 
 MOST_STDERR: Final = 4096
 """Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
@@ -36,10 +37,14 @@ class Digests:
 
     def store(self, data: Any, frames: Iterable[Frame]) -> None:
         """Add stored frames, spans of ``data``."""
-        view = data if isinstance(data, Swapped) else memoryview(data)
+        view = memoryview(data)
         for frame in frames:
             for offset, length in frame:
                 self._stored.update(view[offset : offset + length])
+
+    def store_value(self, value: memoryview) -> None:
+        """Add a native value as it is stored."""
+        self._stored.update(value)
 
     def native(self, part: Any) -> None:
         """Add bytes that go out."""

@@ -38,6 +38,7 @@ from gateway.transcode.instance import (
 )
 from gateway.transcode.limits import allow, confine
 from gateway.transcode.matrix import Matrix, give
+from gateway.transcode.native import is_native, stored_value
 from gateway.transcode.output import beside_of, write_at
 from gateway.transcode.plan import Pixels
 from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
@@ -246,8 +247,11 @@ def _backend(split: Split) -> Backend:
 def digests_of(split: Split) -> tuple[str, str]:
     """The digests of a whole instance whose frames are all in their places."""
     allow(len(split.frames) * split.frame_bytes)
-    stored = Digests()
-    stored.store(open_bytes(split.source), split.frames)
+    stored, source = Digests(), open_source(split.source, split.out.parent)
+    if is_native(source):
+        stored.store_value(stored_value(source))
+    else:
+        stored.store(source.data, split.frames)
     try:
         descriptor = os.open(beside_of(split.out), os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -137,7 +137,36 @@ def test_swapped_pixels_that_are_rendered_anew_have_digests(tmp_path: Path, targ
     made = pydicom.dcmread(tmp_path / "out")
     assert made.PhotometricInterpretation == "RGB"
     assert done.native_digest == hashlib.sha256(made.PixelData).hexdigest()
-    assert done.stored_digest == hashlib.sha256(image.astype("<u2").tobytes()).hexdigest()
+    assert done.stored_digest == hashlib.sha256(image.tobytes()).hexdigest()
+
+
+NATIVES = {
+    "copied": (EXPLICIT_LE, IMPLICIT_LE, Rendition()),
+    "rendered": (EXPLICIT_LE, EXPLICIT_LE, Rendition(planar="separate")),
+    "swapped": (EXPLICIT_BE, EXPLICIT_LE, Rendition()),
+    "swapped and rendered": (EXPLICIT_BE, EXPLICIT_BE, Rendition(planar="separate")),
+}
+
+
+@pytest.mark.parametrize("allocated", [8, 16])
+@pytest.mark.parametrize("how", NATIVES)
+def test_the_digests_are_those_of_the_bytes_in_the_files(
+    how: str, allocated: int, tmp_path: Path
+) -> None:
+    """Copied, swapped or rendered: as stored and as written, the pad byte of an odd length not."""
+    syntax, target, rendition = NATIVES[how]
+    image = RNG.integers(0, 256, (3, 5, 7, 3)).astype(">u2" if syntax == EXPLICIT_BE else "<u2")
+    image = image.astype("u1") if allocated == 8 else image
+    ds = header(5, 7, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=3)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = allocated, allocated, allocated - 1
+    ds.PixelData = image.tobytes() + b"\0" * (image.nbytes & 1)
+    ds["PixelData"].VR = "OB" if allocated == 8 else "OW"
+    source = save(tmp_path / "in.dcm", ds, syntax)
+    checks = Checks(digests=True)
+    done = transcode(source, target, tmp_path / "out", rendition=rendition, checks=checks)
+    made = pydicom.dcmread(tmp_path / "out").PixelData[: image.nbytes]
+    assert done.stored_digest == hashlib.sha256(image.tobytes()).hexdigest()
+    assert done.native_digest == hashlib.sha256(made).hexdigest()
 
 
 def test_where_one_lineage_exists_the_record_says_so(tmp_path: Path) -> None:
@@ -304,6 +333,24 @@ async def test_many_frames_are_compared_by_all_workers_and_recorded_as_one(
     )
     assert done.native_digest == hashlib.sha256(images.tobytes()).hexdigest()
     assert done.stderr.startswith("a \\x1b[31mwarning | a ")
+
+
+async def test_large_native_objects_have_the_digests_of_their_files_too(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    """Their frames are decoded in ranges; what stands behind the last frame is stored as well."""
+    images = RNG.integers(0, 256, (20, 500, 501, 3)).astype("u1")
+    ds = header(500, 501, SamplesPerPixel=3, PhotometricInterpretation="RGB", NumberOfFrames=20)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData = images.tobytes() + b"left"
+    ds["PixelData"].VR = "OB"
+    source, out = save(tmp_path / "in.dcm", ds, EXPLICIT_LE), tmp_path / "out.dcm"
+    wanted, checks = Rendition(planar="separate"), Checks(digests=True)
+    done = await pool.transcode(source, EXPLICIT_LE, out, wanted, checks)
+    made = pydicom.dcmread(out)
+    assert made.PlanarConfiguration == 1
+    assert done.stored_digest == hashlib.sha256(ds.PixelData).hexdigest()
+    assert done.native_digest == hashlib.sha256(made.PixelData).hexdigest()
 
 
 async def test_a_difference_in_two_of_many_frames_is_summed_up_and_nothing_is_left(

@@ -20,7 +20,11 @@ JPEG 2000          component transform not used    YBR_FULL(_422) / another     
 JPEG XL            XYB, or a recompressed JPEG     any                           RGB
 JPEG XL            not transformed                 YBR_FULL(_422) / another      YBR_FULL / RGB
 RLE, deflated, raw none                            YBR_FULL(_422) / another      YBR_FULL / as is
+all but JPEG DCT   none                            YBR_PARTIAL_422, _420         YBR_PARTIAL
 =================  ==============================  ============================  ============
+
+YBR_PARTIAL has black at 16 and white at 235 of 255. The standard has no term for it with chroma
+at full size, as decoders give it, so it always comes out as RGB.
 """
 
 from dataclasses import dataclass
@@ -31,6 +35,8 @@ from gateway.transcode.form import Coding
 
 RGB = "RGB"
 YBR_FULL = "YBR_FULL"
+YBR_PARTIAL = "YBR_PARTIAL"
+_YBR_PARTIAL = ("YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
 _RGB_IDS = (0x52, 0x47, 0x42)
 _TRANSFORMING: Final = (
@@ -53,6 +59,11 @@ class Colour:
     convert: bool
     why: str
 
+    @property
+    def partial(self) -> bool:
+        """The samples have the range of video."""
+        return self.encoded == YBR_PARTIAL
+
 
 def decide_colour(header: str, found: Codestream | None, wanted: str = "") -> Colour:
     """The colour of frames coded as ``found`` under the Photometric Interpretation ``header``.
@@ -63,12 +74,16 @@ def decide_colour(header: str, found: Codestream | None, wanted: str = "") -> Co
     if found is not None and found.components != 3:
         return Colour(header, header, False, "not a colour image of three components")
     encoded, why = _evidence(header, found)
+    if encoded == YBR_PARTIAL:
+        return Colour(encoded, RGB, True, why)
     if wanted == RGB and encoded == YBR_FULL:
         return Colour(encoded, RGB, True, why)
     return Colour(encoded, encoded, False, why)
 
 
 def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
+    if header in _YBR_PARTIAL and (found is None or not _marked(found)):
+        return YBR_PARTIAL, "the header: the range of video, chroma at full size once decoded"
     if found is None:
         encoded = YBR_FULL if header in _YBR_FULL else header
         return encoded, "the samples stand as the header names them"
@@ -81,6 +96,11 @@ def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
     if header in (RGB, *_YBR_FULL):
         return RGB if header == RGB else YBR_FULL, "the header; this codec transforms nothing"
     return header, "the header; this codec transforms nothing"
+
+
+def _marked(found: Codestream) -> bool:
+    """The codestream says what its components are; those of JPEG DCT have the full range."""
+    return found.coding in DCT or found.transform or found.adobe == 0 or found.ids == _RGB_IDS
 
 
 def _jpeg_2000(header: str, found: Codestream) -> tuple[str, str]:

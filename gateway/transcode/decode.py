@@ -67,7 +67,7 @@ def _decoded(
         if form.spanning:
             form = _as_spanned(frame, form)
         frame = _checked(frame, form, known)
-        if form.photometric == "YBR_FULL_422" and form.coding is Coding.NATIVE:
+        if form.paired:
             return spread_422(frame, form.rows, form.columns)
         samples = backend.decode(frame, form)
         return conform(samples, form)
@@ -108,8 +108,7 @@ def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:
 
 def _whole(frame: Any, form: FrameFormat) -> Any:
     """A frame of samples as they are, without padding. Raises PermanentFailure when short."""
-    size = 2 * form.rows * form.columns if form.photometric == "YBR_FULL_422" else form.bits
-    size = size if form.photometric == "YBR_FULL_422" else -(-size // 8)
+    size = 2 * form.rows * form.columns if form.paired else -(-form.bits // 8)
     if len(frame) < size:
         raise PermanentFailure(f"the frame has {len(frame)} bytes, {size} are needed")
     return frame[:size]

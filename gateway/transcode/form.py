@@ -5,7 +5,7 @@ PS3.3 C.7.6.3 for the module's attributes, PS3.5 section 8 and Annex A for the c
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from gateway.model import UID
 
@@ -30,6 +30,9 @@ class Coding(Enum):
     JPEG_ARITHMETIC = "JPEG DCT, arithmetic coding"
     JPEG_XL = "JPEG XL"
     DEFLATED = "deflated samples"
+
+
+PAIRED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class FrameFormat:
     def bits(self) -> int:
         """Bits of one native frame, without padding."""
         return self.samples * self.bits_allocated
+
+    @property
+    def paired(self) -> bool:
+        """Native samples of which two pixels share their chroma: Y1 Y2 Cb Cr."""
+        return self.coding is Coding.NATIVE and self.photometric in PAIRED
 
     @property
     def container(self) -> int:

@@ -261,8 +261,14 @@ def _rendered(
         out = replace(out, planar=int(planar))
         return out, Finish(table=table, first=first, planar=planar), changes
     planar = planar and header.samples > 1
+    if rendition.color == RGB and out.samples > 1 and out.photometric != RGB:
+        raise PermanentFailure(
+            f"{header.photometric} of {header.samples} samples is not made RGB here, and this "
+            "node reads RGB only"
+        )
     convert = colour.convert and not form.convert
-    return out, Finish(to_rgb=convert, bits=_depth(form, header), planar=planar), {}
+    depth = _depth(form, header)
+    return out, Finish(convert, colour.partial, depth, planar=planar), {}
 
 
 def _depth(form: FrameFormat, header: ImagePixel) -> int:
@@ -313,17 +319,17 @@ def native_rendered(
     has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
     """
     header, element = read_image_pixel(source.values), source.pixel_data
-    to_rgb = rendition.color == RGB and header.photometric in ("YBR_FULL", "YBR_FULL_422")
+    to_rgb = rendition.color == RGB and header.samples > 1 and header.photometric != RGB
     palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"
     separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
     if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
         return None
     form = _native_form(source.meta.transfer_syntax, header, element.length)
     wanted = replace(rendition, planar="separate" if separate else "interleaved")
-    colour = _native_colour(header, to_rgb)
+    colour = _native_colour(header, rendition)
     out, finish, changes = _rendered(source, form, header, colour, wanted)
     changes |= changes_between(header, out, source.values)
-    size = form.bits // 8 if not _is_422(form) else form.rows * form.columns * 2
+    size = form.rows * form.columns * 2 if form.paired else form.bits // 8
     if header.allocated not in (8, 16, 32) or size * header.frames > element.length:
         raise PermanentFailure(
             f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
@@ -335,16 +341,14 @@ def native_rendered(
     return sized(planned, out, target)
 
 
-def _native_colour(header: ImagePixel, to_rgb: bool) -> Colour:
-    if to_rgb:
-        return Colour("", RGB, True, "this node reads RGB only")
+def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
+    """As for samples without a codestream, but for what pairs of pixels become."""
+    colour = decide_colour(header.photometric, None, rendition.color)
+    if colour.convert and not colour.partial:
+        return replace(colour, why="this node reads RGB only")
     if header.photometric == "YBR_FULL_422":
-        return Colour("", YBR_FULL, False, "each pixel has its own chroma")
-    return Colour("", header.photometric, False, "")
-
-
-def _is_422(form: FrameFormat) -> bool:
-    return form.photometric == "YBR_FULL_422"
+        return replace(colour, why="each pixel has its own chroma")
+    return colour
 
 
 def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
@@ -359,12 +363,18 @@ def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
         photometric=header.photometric,
         planar=header.planar,
     )
-    if _is_422(form) and length >= header.frames * form.bits // 8:
-        return replace(form, photometric=YBR_FULL)
-    if _is_422(form) and (header.columns % 2 or header.allocated != 8):
+    if header.photometric == "YBR_PARTIAL_420":
         raise PermanentFailure(
-            f"native YBR_FULL_422 of {header.columns} columns, Bits Allocated {header.allocated}: "
-            "pairs of pixels need an even number of columns, and 8 bits are decoded here"
+            "native YBR_PARTIAL_420: the standard has it for MPEG-2 only and gives its samples no "
+            "order (PS3.3 C.7.6.3.1.2): it can only be sent as stored"
+        )
+    if form.paired and length >= header.frames * form.bits // 8:
+        return replace(form, photometric=YBR_FULL)
+    if form.paired and (header.columns % 2 or header.allocated != 8):
+        raise PermanentFailure(
+            f"native {header.photometric} of {header.columns} columns, "
+            f"Bits Allocated {header.allocated}: pairs of pixels "
+            "need an even number of columns, and 8 bits are decoded here"
         )
     return form
 

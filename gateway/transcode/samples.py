@@ -7,7 +7,7 @@ in the least significant bit.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,17 +16,30 @@ from gateway.transcode.form import FrameFormat
 if TYPE_CHECKING:
     from gateway.transcode.form import Samples
 
+_FULL: Final = 0, 1.0, ((0.0, 1.402), (-0.344136286, -0.714136286), (1.772, 0.0))
+_PARTIAL: Final = (
+    16 / 256,
+    1.164415463,
+    ((0.0, 1.596001878), (-0.391724564, -0.813013368), (2.017290682, 0.0)),
+)
+"""Black as a part of the range, the factor of luma, and those of Cb and Cr in red, green, blue.
+
+Those of YBR_PARTIAL are the inverse of the standard's equations, whose white is 235 of 255.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     """What is done to conformed samples before they are written.
 
-    ``to_rgb`` undoes YBR_FULL of ``bits`` bits (0: the container's); ``table`` maps stored
-    values, less ``first``, to RGB, shape (entries, 3); ``planar`` separates the colours; ``swap``
-    is the width in bytes of the words that are written big endian (0: little endian).
+    ``to_rgb`` undoes YBR_FULL, or YBR_PARTIAL where ``partial``, of ``bits`` bits (0: the
+    container's); ``table`` maps stored values, less ``first``, to RGB, shape (entries, 3);
+    ``planar`` separates the colours; ``swap`` is the width in bytes of the words that are written
+    big endian (0: little endian).
     """
 
     to_rgb: bool = False
+    partial: bool = False
     bits: int = 0
     table: "Samples | None" = None
     first: int = 0
@@ -91,32 +104,37 @@ def finished(samples: "Samples", finish: Finish) -> "Samples":
     if finish.table is not None:
         samples = look_up(samples, finish.table, finish.first)
     if finish.to_rgb:
-        samples = to_rgb(samples, finish.bits)
+        samples = to_rgb(samples, finish.bits, partial=finish.partial)
     if finish.planar and samples.ndim == 3:
         samples = np.ascontiguousarray(samples.transpose(2, 0, 1))
     return samples.byteswap() if finish.swap > 1 and samples.dtype.itemsize > 1 else samples
 
 
-def to_rgb(samples: "Samples", bits: int = 0) -> "Samples":
-    """RGB of YBR_FULL samples, (rows, columns, 3), full range (PS3.3 C.7.6.3.1.2).
+def to_rgb(samples: "Samples", bits: int = 0, *, partial: bool = False) -> "Samples":
+    """RGB of YBR_FULL or YBR_PARTIAL samples, (rows, columns, 3) (PS3.3 C.7.6.3.1.2).
 
     The range is that of ``bits`` bits, 0 for those of the container; what stands above them is
     no part of a sample, and colours have no sign.
     """
     kind = np.dtype(f"<u{samples.dtype.itemsize}")
-    top = (1 << (bits or 8 * kind.itemsize)) - 1
+    depth = bits or 8 * kind.itemsize
+    top, middle = (1 << depth) - 1, 1 << (depth - 1)
+    black, factor, chroma = _PARTIAL if partial else _FULL
     out = np.empty(samples.shape, kind)
     for row in range(0, samples.shape[0], 256):
         part = (samples[row : row + 256].view(kind) & top).astype(np.float64)
-        luma, blue, red = part[..., 0], part[..., 1] - (top + 1) / 2, part[..., 2] - (top + 1) / 2
-        green = luma - 0.344136286 * blue - 0.714136286 * red
-        for index, plane in enumerate((luma + 1.402 * red, green, luma + 1.772 * blue)):
+        luma, blue, red = part[..., 0], part[..., 1] - middle, part[..., 2] - middle
+        if partial:
+            luma = (luma - black * (top + 1)) * factor
+        for index, (of_blue, of_red) in enumerate(chroma):
+            plane = luma + of_blue * blue if of_blue else luma
+            plane = plane + of_red * red if of_red else plane
             out[row : row + 256, :, index] = np.clip(np.rint(plane), 0, top)
     return out
 
 
 def spread_422(frame: Any, rows: int, columns: int) -> "Samples":
-    """YBR_FULL of a native YBR_FULL_422 frame: Y1 Y2 Cb Cr per two pixels (C.7.6.3.1.2)."""
+    """All pixels of a native 4:2:2 frame: Y1 Y2 Cb Cr per two of them (C.7.6.3.1.2)."""
     pairs = np.frombuffer(frame, "u1", count=rows * columns * 2).reshape(-1, 4)
     out = np.empty((len(pairs), 2, 3), "u1")
     out[:, :, 0] = pairs[:, :2]

@@ -44,6 +44,7 @@ class Case:
     tags: dict[str, Any] = field(default_factory=dict)
     bound: int = 0
     native: bool = False
+    refused: str = ""
 
     @property
     def goes(self) -> str:
@@ -123,17 +124,32 @@ def planes_of(image: np.ndarray) -> list[bytes]:
     return [np.ascontiguousarray(image[..., k]).tobytes() for k in range(3)]
 
 
-def native_422() -> bytes:
+def native_422(image: np.ndarray = COLOUR) -> bytes:
     """Two pixels: Y1 Y2 Cb Cr."""
-    pairs = COLOUR.reshape(16, 8, 2, 3)
+    pairs = image.reshape(16, 8, 2, 3)
     mixed = np.concatenate([pairs[..., 0], pairs[:, :, 0, 1:]], -1)
     return mixed.astype("u1").tobytes()
 
 
-def spread_422(_: bytes = b"") -> np.ndarray:
-    wide = COLOUR.copy()
+def spread_422(image: np.ndarray = COLOUR) -> np.ndarray:
+    wide = image.copy()
     wide[:, 1::2, 1:] = wide[:, ::2, 1:]
     return wide
+
+
+VIDEO = np.array(
+    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
+)
+    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
+)
+"""YBR_PARTIAL_422 of RGB, less 16, 128 and 128 (PS3.3 C.7.6.3.1.2)."""
+PARTIAL = np.rint(COLOUR @ VIDEO.T + (16, 128, 128)).astype("u1")
+
+
+def rgb_of_partial(ybr: np.ndarray) -> np.ndarray:
+    """The equations of the standard, solved."""
+    rgb = (ybr.astype(float) - (16, 128, 128)) @ np.linalg.inv(VIDEO).T
+    return np.clip(np.rint(rgb), 0, 255).astype("u1")
 
 
 def recompressed() -> bytes:
@@ -300,9 +316,61 @@ def _native() -> list[Case]:
         ),
         ("RGB", "none", COLOUR.tobytes, same(), {}, 0),
     ]
-    return [
+    found = [
         Case("native", said, evidence, "RGB", EXPLICIT_LE, stream, wanted, NODE, tags, bound, True)
         for said, evidence, stream, wanted, tags, bound in rows
+    ]
+    return [*found, *_partial(), *_not_rgb()]
+
+
+def _partial() -> list[Case]:
+    """The range of video: black is 16, white 235."""
+    whole, pairs = same(rgb_of_partial(PARTIAL)), same(rgb_of_partial(spread_422(PARTIAL)))
+    said, of_video = "YBR_PARTIAL_422", "the range of video"
+
+    def rle() -> bytes:
+        return rle_of(planes_of(PARTIAL))
+
+    def case(coding: str, said: str, syntax: str, stream: Any) -> Case:
+        return Case(coding, said, of_video, "RGB", syntax, stream, whole, bound=1)
+
+    def native(evidence: str, stream: Any, wanted: Any) -> Case:
+        return Case(
+            "native", said, evidence, "RGB", EXPLICIT_LE, stream, wanted, NODE, {}, 1, True
+        )
+
+    return [
+        native("2 bytes a pixel", lambda: native_422(PARTIAL), pairs),
+        native("3 bytes a pixel", PARTIAL.tobytes, whole),
+        case("RLE", said, RLE, rle),
+        case("JPEG-LS", said, LS, lambda: charls(PARTIAL, 8)),
+        case("JPEG 2000", "YBR_PARTIAL_420", J2K, j2k(PARTIAL, mct=False)),
+        Case("JPEG DCT", said, "no marker", "YBR_FULL", JPEG, lambda: bare(jfif()), components),
+    ]
+
+
+def _not_rgb() -> list[Case]:
+    """What a node that reads RGB only is not given, and why."""
+    rows = [
+        ("YBR_PARTIAL_420", "it is for MPEG-2 only", "gives its samples no order"),
+        ("YBR_RCT", "no native form", "is not made RGB here"),
+        ("YBR_ICT", "no native form", "is not made RGB here"),
+        ("HSV", "retired", "is not made RGB here"),
+    ]
+    return [
+        Case(
+            "native",
+            said,
+            evidence,
+            "refused",
+            EXPLICIT_LE,
+            COLOUR.tobytes,
+            same(),
+            NODE,
+            native=True,
+            refused=why,
+        )
+        for said, evidence, why in rows
     ]
 
 

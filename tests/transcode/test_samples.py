@@ -115,6 +115,20 @@ def test_ybr_full_takes_its_range_from_bits_stored() -> None:
     assert to_rgb(np.array([[[4095, 4095, 2048]]], "<u2"), 12).tolist() == [[[4095, 3391, 4095]]]
 
 
+@pytest.mark.parametrize(
+    ("ybr", "rgb"),
+    [
+        ((16, 128, 128), (0, 0, 0)),
+        ((235, 128, 128), (255, 255, 255)),
+        ((81, 90, 240), (254, 0, 0)),
+        ((255, 128, 128), (255, 255, 255)),
+        ((0, 128, 128), (0, 0, 0)),
+    ],
+)
+def test_ybr_partial_has_the_range_of_video(ybr: tuple[int, ...], rgb: tuple[int, ...]) -> None:
+    assert to_rgb(np.array([[ybr]], "u1"), partial=True).tolist() == [[list(rgb)]]
+
+
 def test_what_stands_above_bits_stored_is_no_part_of_a_colour() -> None:
     grey = np.array([[[0xF000 | 1000, 2048, 2048]]], "<u2")
     assert to_rgb(grey, 12).tolist() == [[[1000, 1000, 1000]]]

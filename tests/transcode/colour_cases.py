@@ -140,8 +140,6 @@ def spread_422(image: np.ndarray = COLOUR) -> np.ndarray:
 VIDEO = np.array(
     [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
 )
-    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
-)
 """YBR_PARTIAL_422 of RGB, less 16, 128 and 128 (PS3.3 C.7.6.3.1.2)."""
 PARTIAL = np.rint(COLOUR @ VIDEO.T + (16, 128, 128)).astype("u1")
 

@@ -36,6 +36,18 @@ _DCT = {
     0xCA: "progressive, arithmetic",
 }
 _PROGRESSIVE = (0xC2, 0xCA)
+_DHP = 0xDE
+"""Hierarchical: the frames that follow are parts of one picture, the first perhaps as large."""
+_WITHOUT_DECODER = {
+    0xC5: "differential sequential",
+    0xC6: "differential progressive",
+    0xC7: "differential lossless",
+    0xCB: "lossless, arithmetic coding",
+    0xCD: "differential sequential, arithmetic coding",
+    0xCE: "differential progressive, arithmetic coding",
+    0xCF: "differential lossless, arithmetic coding",
+    _DHP: "hierarchical",
+}
 _FRAMES = {
     *_DCT,
     0xC3,
@@ -133,6 +145,10 @@ def _jpeg(frame: Any) -> Codestream:
             return _finished(frame, seen)
         if marker in _FRAMES:
             _start_of_frame(frame, at, seen)
+        elif marker == _DHP:
+            _start_of_frame(frame, at, seen)
+            _must_end(frame, b"\xff\xd9", "EOI")
+            return _finished(frame, seen)
         elif marker in (0xE0, 0xEE):
             _application(frame, at, length, seen)
         at += 2 + length
@@ -187,7 +203,8 @@ def _process(seen: _Jpeg) -> tuple[Coding | None, str, bool]:
         return coding, f"JPEG {_DCT[seen.kind]}, {seen.precision} bit", True
     if not seen.kind:
         _refuse("no frame header (SOF) before the first scan")
-    return None, f"JPEG process SOF{seen.kind - 0xC0}, {seen.precision} bit", True
+    name = _WITHOUT_DECODER.get(seen.kind, f"of {seen.precision} bits, SOF{seen.kind - 0xC0}")
+    return None, f"JPEG {name}", True
 
 
 def _scans(frame: Any) -> int:

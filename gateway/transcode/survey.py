@@ -18,6 +18,8 @@ MISSING: Final = "missing"
 PARTLY: Final = "partly"
 NOTHING: Final = ""
 
+_NO_DECODER: Final = "no decoder of a permissive licence: sent as stored where accepted, else held"
+
 _4: Final = "1.2.840.10008.1.2.4."
 _FIRST: Final = (
     "1.2.840.10008.1.2",
@@ -75,7 +77,7 @@ def _row(uid: UID, matrix: Matrix) -> Row:
     if syntax.video:
         return Row(uid, syntax.title, (), (), "video: passed on as stored, never decoded")
     if not outcomes:
-        return Row(uid, syntax.title, (), (), "no decoder known: passed on as stored")
+        return Row(uid, syntax.title, (), (), _NO_DECODER)
     backends = {one.name: one for one in BACKENDS}
     squares = tuple(_square(backends[name], uid, outcomes) for name in COLUMNS)
     return Row(uid, syntax.title, squares, _serves(uid))

@@ -1,16 +1,19 @@
 """Makes ``gateway/transcode/probes.zip``: ``python -m tests.transcode.make_probes``.
 
-Encoders: imagecodecs, pyjpegls, and for retired processes DCMTK's dcmcjpeg and jpegtran. Each
+Encoders: imagecodecs, pyjpegls, and for retired processes DCMTK's dcmcjpeg, jpegtran, and the
+cjpeg of libjpeg-turbo 3, named by CJPEG in the environment. Each
 reversible codestream is decoded once here, so that no broken one is shipped; an irreversible one
 is kept with what libjpeg-turbo, OpenJPEG, CharLS or libjxl make of it.
 """
 
 import json
+import os
 import subprocess
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,10 @@ def dct() -> Iterator[Made]:
         deep, level=90, bitspersample=12, colorspace="RGB", outcolorspace="RGB"
     )
     yield from lossy_jpeg("4.51", deep, 12, stream, "RGB components")
+    stream = imagecodecs.jpeg8_encode(deep, level=90, bitspersample=12, subsampling="444")
+    yield from colours("4.51", deep, stream, "444", 12)
+    colour = picture(*SMALL, 3, 8, False)
+    yield from colours("4.50", colour, transcoded(colour, "-scans", apart()), "a scan each")
     yield from retired()
 
 
@@ -160,6 +167,14 @@ def retired() -> Iterator[Made]:
     ):
         yield from lossy_jpeg(syntax, grey, 8, transcoded(grey, *options))
         yield from colours(syntax, colour, transcoded(colour, *options), "444")
+    for syntax, more in (("4.52", ()), ("4.54", ("-progressive",)), ("4.56", ("-progressive",))):
+        for image in (picture(*SMALL, 1, 12, False), picture(*SMALL, 3, 12, False)):
+            stream = cjpeg(image, 12, "-arithmetic", *more)
+            if image.ndim == 2:
+                yield from lossy_jpeg(syntax, image, 12, stream)
+            else:
+                yield from colours(syntax, image, stream, "444", 12)
+    yield from colours("4.55", colour, transcoded(colour, "-progressive"), "444")
     for syntax, option in (("4.53", "+es"), ("4.55", "+ep")):
         yield from lossy_jpeg(syntax, grey, 8, dcmcjpeg(grey, 8, option))
         deep = picture(*SMALL, 1, 12, False)
@@ -177,15 +192,16 @@ def lossy_jpeg(
     yield made(syntax, image, bits, stream, variant, wanted, bound=1)
 
 
-def colours(syntax: str, image: np.ndarray, stream: bytes, variant: str) -> Iterator[Made]:
+def colours(
+    syntax: str, image: np.ndarray, stream: bytes, variant: str, bits: int = 8
+) -> Iterator[Made]:
     """YCbCr kept, and converted."""
     for convert in (False, True):
         out = "RGB" if convert else "YCBCR"
         wanted = imagecodecs.jpeg8_decode(stream, colorspace="YCBCR", outcolorspace=out)
         kind = "RGB" if convert else "YBR_FULL"
-        yield made(
-            syntax, image, 8, stream, variant, wanted, bound=1, photometric=kind, convert=convert
-        )
+        more = {"photometric": kind, "convert": convert}
+        yield made(syntax, image, bits, stream, variant, wanted, bound=1, **more)
 
 
 def extended(image: np.ndarray) -> bytes:
@@ -198,6 +214,23 @@ def transcoded(image: np.ndarray, *options: str) -> bytes:
     more = {} if image.ndim == 2 else {"subsampling": "444"}
     jpeg = imagecodecs.jpeg8_encode(image, level=90, **more)
     return subprocess.run(["jpegtran", *options], input=jpeg, stdout=-1, check=True).stdout
+
+
+@cache
+def apart() -> str:
+    """A file that has each component stand in a scan of its own."""
+    path = Path(tempfile.mkdtemp(), "scans.txt")
+    path.write_text("0;\n1;\n2;\n")
+    return str(path)
+
+
+def cjpeg(image: np.ndarray, bits: int, *options: str) -> bytes:
+    """By libjpeg-turbo 3, which alone codes 12 bits with arithmetic coding."""
+    kind = "P5" if image.ndim == 2 else "P6"
+    head = f"{kind}\n{image.shape[1]} {image.shape[0]}\n{(1 << bits) - 1}\n".encode()
+    command = [os.environ["CJPEG"], "-precision", str(bits), "-quality", "90", "-sample", "1x1"]
+    given = head + image.astype(">u2").tobytes()
+    return subprocess.run([*command, *options], input=given, stdout=-1, check=True).stdout
 
 
 def dcmcjpeg(image: np.ndarray, bits: int, option: str) -> bytes:

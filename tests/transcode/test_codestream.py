@@ -141,11 +141,31 @@ def test_what_is_no_jpeg_is_not_recognised() -> None:
     assert read_codestream(b"") is None
 
 
-def test_processes_without_a_decoder_are_named() -> None:
-    found = read_codestream(jpeg_header(kind=0xCB))
+@pytest.mark.parametrize(
+    ("kind", "precision", "process"),
+    [
+        (0xCB, 8, "JPEG lossless, arithmetic coding"),
+        (0xC5, 8, "JPEG differential sequential"),
+        (0xCF, 8, "JPEG differential lossless, arithmetic coding"),
+        (0xC0, 9, "JPEG of 9 bits, SOF0"),
+    ],
+)
+def test_processes_without_a_decoder_are_named(kind: int, precision: int, process: str) -> None:
+    found = read_codestream(jpeg_header(kind=kind, precision=precision))
     assert found is not None
-    assert found.coding is None
-    assert found.process == "JPEG process SOF11, 8 bit"
+    assert (found.coding, found.process) == (None, process)
+
+
+def test_the_first_frame_of_a_hierarchical_jpeg_is_not_taken_for_the_picture() -> None:
+    """It may be as large as the whole, and is decoded without complaint."""
+    image = picture(16, 24)
+    whole = bytes(imagecodecs.jpeg8_encode(image))
+    dhp = segment(0xDE, pack(">BHHB", 8, 16, 24, 1) + b"\1\x11\0")
+    stream = whole[:2] + dhp + whole[2:]
+    found = read_codestream(stream)
+    assert found is not None
+    assert (found.coding, found.process) == (None, "JPEG hierarchical")
+    assert (found.rows, found.columns) == (16, 24)
 
 
 def test_a_bomb_of_scans_is_refused() -> None:

@@ -81,6 +81,8 @@ class Codestream:
     transform: bool = False
     start: int = 0
     notes: tuple[str, ...] = ()
+    restarts: bool = False
+    """Restart markers stand in the entropy coded data (JPEG)."""
     as_labelled: bool = False
     """Whether it is lossy cannot be read: the transfer syntax says so."""
 
@@ -126,6 +128,8 @@ class _Jpeg:
     jfif: bool = False
     adobe: int | None = None
     near: int = 0
+    shift: int = 0
+    restarts: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -140,7 +144,7 @@ def _jpeg(frame: Any) -> Codestream:
             at += 1
             continue
         if marker == 0xDA:
-            seen.near = frame[at + 5 + 2 * frame[at + 4]]
+            seen.near, _, seen.shift = unpack_from("BBB", frame, at + 5 + 2 * frame[at + 4])
             _must_end(frame, b"\xff\xd9", "EOI")
             return _finished(frame, seen)
         if marker in _FRAMES:
@@ -149,6 +153,8 @@ def _jpeg(frame: Any) -> Codestream:
             _start_of_frame(frame, at, seen)
             _must_end(frame, b"\xff\xd9", "EOI")
             return _finished(frame, seen)
+        elif marker == 0xDD:
+            seen.restarts = unpack_from(">H", frame, at + 4)[0] > 0
         elif marker in (0xE0, 0xEE):
             _application(frame, at, length, seen)
         at += 2 + length
@@ -188,6 +194,7 @@ def _finished(frame: Any, seen: _Jpeg) -> Codestream:
         ids=tuple(ident for ident, _, _ in seen.components),
         jfif=seen.jfif,
         adobe=seen.adobe,
+        restarts=seen.restarts,
     )
 
 
@@ -195,7 +202,9 @@ def _process(seen: _Jpeg) -> tuple[Coding | None, str, bool]:
     if seen.kind == 0xF7:
         return Coding.JPEG_LS, f"JPEG-LS, NEAR {seen.near}", seen.near > 0
     if seen.kind == 0xC3:
-        return Coding.JPEG_LOSSLESS, f"JPEG lossless, selection value {seen.near}", False
+        cut = f", {seen.shift & 15} bits cut off" if seen.shift & 15 else ""
+        name = f"JPEG lossless, selection value {seen.near}{cut}"
+        return Coding.JPEG_LOSSLESS, name, bool(cut)
     if seen.kind in _DCT and seen.precision in (8, 12):
         coding = Coding.JPEG_8 if seen.precision == 8 else Coding.JPEG_12
         if seen.kind in (0xC9, 0xCA):
@@ -240,6 +249,8 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
     if -(-(x1 - tx0) // tw) * -(-(y1 - ty0) // th) > MAX_TILES:
         _refuse(f"more than {MAX_TILES} tiles")
     parts = [unpack_from(">BBB", frame, start + 42 + 3 * i) for i in range(count)]
+    if any((dx, dy) != (1, 1) for _, dx, dy in parts):
+        _refuse("components of a lower resolution than the image, which JPEG 2000 in DICOM lacks")
     if len({depth for depth, _, _ in parts}) > 1:
         _refuse("the components have different precisions; Image Pixel has one for all")
     _must_end(frame, b"\xff\xd9", "EOC")

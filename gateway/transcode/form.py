@@ -62,6 +62,8 @@ class FrameFormat:
     convert: bool = False
     high_bits: bool = False
     """Something stands in the bits above Bits Stored: they are kept as they are."""
+    restarts: bool = False
+    """Restart markers stand in a JPEG's data."""
     spanning: bool = False
     """The components of a codestream are those of several frames, one after the other."""
 

@@ -223,6 +223,7 @@ def frame_format(
         lossy=_is_lossy(found, syntax, header) if found else False,
         convert=colour.convert and coding in DCT,
         high_bits=header.high_bits or _beyond_is_meant(syntax, header, found),
+        restarts=found.restarts if found else False,
     )
     if form.bits // 8 > MAX_FRAME:
         raise PermanentFailure(

@@ -48,6 +48,17 @@ def test_jpeg_lossless_tells_its_size_and_precision(bits: int) -> None:
     assert found.process == "JPEG lossless, selection value 4"
 
 
+def test_jpeg_lossless_with_a_point_transform_is_lossy() -> None:
+    """The bits that are cut off before the prediction do not come back (T.81 H.1.1)."""
+    stream = bytearray(imagecodecs.jpeg8_encode(picture(5, 7), lossless=True, predictor=1))
+    scan = stream.index(b"\xff\xda")
+    stream[scan + 9] |= 2
+    found = read_codestream(bytes(stream))
+    assert found is not None
+    assert found.lossy
+    assert found.process == "JPEG lossless, selection value 1, 2 bits cut off"
+
+
 def test_jpeg_dct_tells_its_precision_and_sampling() -> None:
     stream = imagecodecs.jpeg8_encode(picture(16, 24, 3), subsampling="420")
     found = read_codestream(stream)

@@ -184,3 +184,15 @@ def test_a_component_transform_in_a_single_tile_counts() -> None:
     found = read_codestream(in_tile(stream, style(stream, transform=1), tile=1))
     assert found is not None
     assert found.transform
+
+
+@pytest.mark.parametrize("factors", [(1, 1, 2, 2, 2, 2), (1, 1, 2, 1, 2, 1), (2, 2) * 3])
+def test_components_of_a_lower_resolution_are_refused(factors: tuple[int, ...]) -> None:
+    """Libraries take the first component for luma and turn what they decode into RGB."""
+    stream = bytearray(coded(COLOUR))
+    for component in range(3):
+        at = 43 + 3 * component
+        assert stream[at : at + 2] == b"\1\1"
+        stream[at : at + 2] = bytes(factors[2 * component : 2 * component + 2])
+    with pytest.raises(PermanentFailure, match="components of a lower resolution"):
+        read_codestream(bytes(stream))

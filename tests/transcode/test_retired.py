@@ -1,4 +1,4 @@
-"""JPEG processes without a decoder of a permissive licence: sent as stored, or held with a reason."""
+"""JPEG processes without a decoder of a permissive licence: sent as stored, or held."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import imagecodecs
@@ -411,3 +411,28 @@ async def test_a_flood_of_messages_blocks_nothing_and_is_cut(tmp_path: Path) -> 
 
 def test_what_was_printed_cannot_steer_a_terminal() -> None:
     assert readable(b"\x1b]0;title\x07\xff one\ntwo\n") == "\\x1b]0;title\\x07\ufffd one | two"
+
+
+def shifted(stream: bytes) -> bytes:
+    """A JPEG lossless codestream whose samples have lost their last bit (T.81 H.1.1)."""
+    changed = bytearray(stream)
+    changed[changed.index(b"\xff\xda") + 9] |= 1
+    return bytes(changed)
+
+
+def restarted(stream: bytes) -> bytes:
+    """One that declares a restart interval, longer than it has samples."""
+    scan = stream.index(b"\xff\xda")
+    return stream[:scan] + b"\xff\xdd\0\4\xff\xff" + stream[scan:]
+
+
+@pytest.mark.parametrize("change", [shifted, restarted])
+def test_witnesses_are_not_asked_for_what_they_cannot_decode(
+    change: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """They would see another picture, and a sound instance would be held."""
+    stream = change(jpeg_lossless(ct()[0] >> 1))
+    source = encapsulated(tmp_path / "in.dcm", header(24, 20), JPEG_LOSSLESS, [stream])
+    done = transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", checks=ALL)
+    assert done.verification is not None
+    assert done.verification.state == "one lineage"

@@ -27,8 +27,14 @@ class _Decoder:
         return _version()
 
     def supports(self, form: FrameFormat) -> bool:
-        """JPEG Lossless of one component or three."""
-        return form.coding is Coding.JPEG_LOSSLESS and form.samples_per_pixel in (1, 3)
+        """JPEG Lossless of one component or three, all bits, in one piece.
+
+        Neither undoes a point transform; restart markers are garbage to the one, refused by the
+        other.
+        """
+        if form.coding is not Coding.JPEG_LOSSLESS or form.samples_per_pixel not in (1, 3):
+            return False
+        return not form.lossy and not form.restarts
 
     def decode(self, frame: Any, form: FrameFormat) -> "Samples":
         """The samples of one codestream."""

@@ -21,7 +21,12 @@ Frame: TypeAlias = tuple[Span, ...]
 
 MAX_FRAMES = 100_000
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+_WITHOUT_END = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 _END = b"\xff\xd9"
+_HEAD = 64
+"""Bytes that tell where an RLE frame starts; the others need fewer."""
+_TAIL = 16
+"""Bytes in which the end marker of a frame stands, perhaps over two fragments."""
 
 
 def split_frames(
@@ -134,12 +139,39 @@ def _by_count(bodies: Sequence[Span], count: int) -> list[Frame] | None:
 
 
 def _by_markers(data: Any, bodies: Sequence[Span]) -> list[Frame]:
-    """A frame starts where a codestream starts, if what went before has come to its end."""
+    """A frame starts where a codestream starts, if what went before has come to its end.
+
+    JPEG XL and RLE have no end marker: their frames start like the first one.
+    """
     frames: list[list[Span]] = []
-    ended = True
+    first, tail = bytes(data[bodies[0][0] : bodies[0][0] + _HEAD]), b""
     for start, length in bodies:
-        if not frames or (ended and bytes(data[start : start + 12]).startswith(_STARTS)):
+        head = bytes(data[start : start + min(length, _HEAD)])
+        if not frames or (_starts_like(first, head) and (_END in tail or not _marked(first))):
             frames.append([])
+            tail = b""
         frames[-1].append((start, length))
-        ended = _END in bytes(data[max(start, start + length - 16) : start + length])
+        tail = (tail + bytes(data[max(start, start + length - _TAIL) : start + length]))[-_TAIL:]
     return [tuple(frame) for frame in frames]
+
+
+def _marked(head: bytes) -> bool:
+    """The codestream that starts so ends with a marker."""
+    return head.startswith(_STARTS)
+
+
+def _starts_like(first: bytes, head: bytes) -> bool:
+    """Whether ``head`` starts a codestream of the kind that the one of ``first`` is."""
+    if _marked(first):
+        return _marked(head)
+    for start in _WITHOUT_END:
+        if first.startswith(start):
+            return head.startswith(start)
+    return len(head) == _HEAD and head[:8] == first[:8] and _is_rle(head)
+
+
+def _is_rle(head: bytes) -> bool:
+    """An RLE header (PS3.5 G.5): ascending offsets of its segments, the first 64, then zeros."""
+    count, *offsets = unpack("<16I", head)
+    used, unused = offsets[:count], offsets[count:]
+    return used[:1] == [_HEAD] and used == sorted(used) and not any(unused)

@@ -90,6 +90,30 @@ def test_padding_after_the_end_marker_does_not_hide_it() -> None:
     assert frames_of([one[:8], one[8:], two[:8], two[8:]], 2) == [one, two]
 
 
+def test_an_end_marker_may_stand_in_two_fragments() -> None:
+    one, two = jpeg(21)[:-2] + b"\x01\xff\xd9", jpeg(31)
+    for parts in (
+        [one[:-1], one[-1:], two],
+        [one[:-1], b"\xd9\0", two],
+        [one[:-2], one[-2:], two],
+    ):
+        assert frames_of([*parts[:-1], two[:9], two[9:-1], two[-1:]], 2)[1] == two
+
+
+@pytest.mark.parametrize("start", [b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n"])
+def test_jpeg_xl_frames_start_like_the_first(start: bytes) -> None:
+    one, two = start + bytes(30), start + bytes(range(50))
+    bodies = [one[:10], one[10:], two[:20], two[20:34], two[34:]]
+    assert frames_of(bodies, 2) == [one, two]
+
+
+def test_rle_frames_start_with_a_header_like_the_first() -> None:
+    header = pack("<16I", 2, 64, 80, *[0] * 13)
+    one, two = header + bytes(30), header + b"\x02\0\0\0" + bytes(80)
+    bodies = [one[:70], one[70:], two[:68], two[68:], two[:64], two[64:]]
+    assert frames_of(bodies, 3) == [one, two, two]
+
+
 def test_fragments_without_content_are_no_frames() -> None:
     assert frames_of([b"ab", b"", b"cd", b""], 2) == [b"ab", b"cd"]
 

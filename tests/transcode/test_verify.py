@@ -421,9 +421,9 @@ def shifted(stream: bytes) -> bytes:
 
 
 def restarted(stream: bytes) -> bytes:
-    """One that declares a restart interval, longer than it has samples."""
+    """One that declares a restart interval, as long as the picture has samples."""
     scan = stream.index(b"\xff\xda")
-    return stream[:scan] + b"\xff\xdd\0\4\xff\xff" + stream[scan:]
+    return stream[:scan] + b"\xff\xdd\0\4\x01\xe0" + stream[scan:]
 
 
 @pytest.mark.parametrize("change", [shifted, restarted])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.dataset.elements import UNDEFINED
-from gateway.transcode.image_pixel import read_image_pixel
+from gateway.failures import PermanentFailure
+from gateway.transcode.image_pixel import ALLOCATED, read_image_pixel
 from gateway.transcode.source import Source
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, TransferSyntax
@@ -37,7 +38,7 @@ def native_body(source: Source, target: TransferSyntax) -> NativeBody:
     8-bit and single-bit samples go to explicit syntaxes as OB, which is never swapped, unless
     the source says OW, whose bytes are words in a big-endian data set.
     """
-    element, allocated = source.pixel_data, read_image_pixel(source.values).allocated
+    element, allocated = source.pixel_data, source.values.number(ALLOCATED)
     value = memoryview(source.data)[element.value : element.value + element.length]
     words = allocated // 8 if allocated in (16, 32, 64) else 2
     width = words if allocated > 8 or element.vr == "OW" else 0
@@ -62,8 +63,12 @@ def stored_value(source: Source) -> memoryview:
 
     Swapped words have none at their end: they count whole.
     """
-    element, header = source.pixel_data, read_image_pixel(source.values)
+    element = source.pixel_data
     value = memoryview(source.data)[element.value : element.end]
+    try:
+        header = read_image_pixel(source.values)
+    except PermanentFailure:  # nothing is decoded: what makes no sense goes as it stands
+        return value
     bits = header.rows * header.columns * header.samples * header.allocated * header.frames
     size = -(-bits // 8)
     in_order = source.syntax.little_endian or element.vr == "OB"

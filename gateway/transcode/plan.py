@@ -319,6 +319,8 @@ def native_rendered(
     ``swapped`` is the value in little endian where it is stored otherwise. Valid YBR_FULL_422
     has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
     """
+    if rendition == Rendition():
+        return None
     header, element = read_image_pixel(source.values), source.pixel_data
     to_rgb = rendition.color == RGB and header.samples > 1 and header.photometric != RGB
     palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"

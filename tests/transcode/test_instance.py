@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import Rendition
+from gateway.model import Checks, Rendition
 from gateway.transcode.backends import imagecodecs as imagecodecs_backend
 from gateway.transcode.decoders import ROWS
 from gateway.transcode.form import Coding, FrameFormat
@@ -373,6 +373,18 @@ def test_native_planes_are_interleaved_where_the_node_asks_for_it(tmp_path: Path
     out = result(source, rendition=Rendition(planar="interleaved"))
     assert (out.PixelData, out.PlanarConfiguration) == (image.tobytes(), 0)
     assert result(source).PixelData == ds.PixelData
+
+
+def test_native_pixels_that_are_copied_need_no_number_of_frames(tmp_path: Path) -> None:
+    image = noise(4, 4)
+    ds = header(4, 4, NumberOfFrames=11)
+    ds.PixelData = image.tobytes()
+    ds["PixelData"].VR = "OW"
+    source = save(tmp_path / "in.dcm", ds, EXPLICIT_LE)
+    source.write_bytes(source.read_bytes().replace(b"IS\2\x0011", b"IS\2\x001A"))
+    transcode(source, IMPLICIT_LE, tmp_path / "out.dcm", checks=Checks(digests=True))
+    assert b"\x28\0\x08\0\2\0\0\x001A" in (tmp_path / "out.dcm").read_bytes()
+    assert (tmp_path / "out.dcm").read_bytes().endswith(image.tobytes())
 
 
 def refused(source: Path, said: str, target: str = EXPLICIT_LE) -> None:

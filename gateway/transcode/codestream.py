@@ -63,7 +63,8 @@ class Codestream:
     ``precision`` in bits; ``sampling`` holds (horizontal, vertical) factors per component;
     ``ids`` the component identifiers; ``adobe`` the APP14 transform or None; ``transform`` that
     JPEG 2000's multiple component transformation was applied; ``start`` the offset of the raw
-    codestream inside a JP2 wrapper. ``coding`` None: recognised, but nothing decodes it here.
+    codestream inside a JP2 wrapper, ``end`` where EOC should stand but does not (0: it does).
+    ``coding`` None: recognised, but nothing decodes it here.
     """
 
     coding: Coding | None
@@ -80,6 +81,7 @@ class Codestream:
     adobe: int | None = None
     transform: bool = False
     start: int = 0
+    end: int = 0
     notes: tuple[str, ...] = ()
     restarts: bool = False
     """Restart markers stand in the entropy coded data (JPEG)."""
@@ -273,8 +275,14 @@ def _jpeg_2000(frame: Any, start: int) -> Codestream:
         sampling=tuple((dx, dy) for _, dx, dy in parts),
         transform=styles.transform and not arrays,
         start=start,
-        notes=("the codestream stands in a JP2 wrapper",) if start else (),
+        end=styles.end,
+        notes=_jpeg_2000_notes(start, styles.end),
     )
+
+
+def _jpeg_2000_notes(start: int, end: int) -> tuple[str, ...]:
+    notes = ("the codestream stands in a JP2 wrapper",) if start else ()
+    return (*notes, "a comment behind the last tile-part was passed over") if end else notes
 
 
 def _jpeg_2000_coding(high_throughput: bool, arrays: bool) -> Coding | None:

@@ -103,6 +103,8 @@ def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:
     if found is None:
         raise PermanentFailure("the frame does not start with a codestream")
     _compare(found, form)
+    if found.end:
+        return b"".join((frame[found.start : found.end], b"\xff\xd9"))
     return frame[found.start :] if found.start else frame
 
 

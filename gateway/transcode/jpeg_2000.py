@@ -18,6 +18,7 @@ _COD, _COC, _QCD, _QCC = 0x52, 0x53, 0x5C, 0x5D
 _SOT, _SOD = 0x90, 0x93
 _TILE: Final = b"\xff\x90"
 _END: Final = b"\xff\xd9"
+_COMMENT: Final = b"\xff\x64"
 _SOT_SIZE: Final = 12
 _STYLES: Final = (_COD, _COC, _QCD, _QCC)
 _ARRAYS: Final = 0b110
@@ -41,7 +42,8 @@ class Styles:
     """What holds of a whole codestream.
 
     ``reversible``: every tile and component is; ``transform``: RCT or ICT is used somewhere;
-    ``arrays``: components are transformed as in 15444-2; ``segments`` counts marker segments.
+    ``arrays``: components are transformed as in 15444-2; ``segments`` counts marker segments;
+    ``end`` is where comments stand between the last tile-part and EOC, 0 for none.
     """
 
     reversible: bool = True
@@ -52,6 +54,7 @@ class Styles:
     order: bool = False
     """MCO was met."""
     segments: int = 0
+    end: int = 0
 
 
 def read_styles(frame: Any, start: int, components: int) -> Styles:
@@ -125,5 +128,7 @@ def _read_tiles(found: Styles, frame: Any, at: int, wide: bool) -> None:
         if not size:
             return
         at += max(size, _SOT_SIZE)
+    if bytes(frame[at : at + 2]) == _COMMENT:
+        found.end = at
     if arrays and bytes(frame[at : at + 2]) != _END:
         _refuse("tile-parts whose lengths do not lead to the end of the codestream")

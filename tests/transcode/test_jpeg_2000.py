@@ -1,6 +1,7 @@
 """Coding styles of JPEG 2000, in the main header and in those of tile-parts."""
 
 from io import BytesIO
+from pathlib import Path
 from struct import pack, unpack_from
 
 import imagecodecs
@@ -11,7 +12,9 @@ from PIL import Image
 from gateway.failures import PermanentFailure
 from gateway.transcode.codestream import read_codestream
 from gateway.transcode.form import Coding
+from gateway.transcode.instance import transcode
 from tests.transcode.multi_component import segments, spliced, with_arrays
+from tests.transcode.objects import EXPLICIT_LE, J2K_LOSSLESS, encapsulated, header
 
 GREY = np.arange(48 * 40, dtype="<u2").reshape(48, 40) % 4096
 COLOUR = np.stack([GREY % 251, GREY % 241, GREY % 239], -1).astype("u1")
@@ -196,3 +199,15 @@ def test_components_of_a_lower_resolution_are_refused(factors: tuple[int, ...]) 
         stream[at : at + 2] = bytes(factors[2 * component : 2 * component + 2])
     with pytest.raises(PermanentFailure, match="components of a lower resolution"):
         read_codestream(bytes(stream))
+
+
+def test_a_comment_behind_the_last_tile_part_is_passed_over_and_recorded(tmp_path: Path) -> None:
+    """OpenJPEG refuses such a stream, which real objects hold."""
+    stream = coded()
+    padded = stream[:-2] + segment(0x64, b"\0\1PADDING") + stream[-2:]
+    with pytest.raises(imagecodecs.Jpeg2kError):
+        imagecodecs.jpeg2k_decode(padded)
+    source = encapsulated(tmp_path / "in.dcm", header(48, 40), J2K_LOSSLESS, [padded])
+    done = transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+    assert done.notes == ("a comment behind the last tile-part was passed over",)
+    assert (tmp_path / "out.dcm").read_bytes().endswith(GREY.tobytes())

@@ -1,0 +1,155 @@
+"""Where decoders disagree there is one rule each; and what is refused before any of them runs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from gateway.failures import PermanentFailure
+from gateway.model import Rendition
+from gateway.transcode import pool as pool_module
+from gateway.transcode.decoders import BACKENDS
+from gateway.transcode.instance import Transcoded, transcode
+from gateway.transcode.plan import MAX_FRAME
+from gateway.transcode.pool import TranscodePool
+from tests.transcode.objects import (
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    J2K_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+    encapsulated,
+    header,
+    rle_of,
+)
+
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+GREY = (np.mgrid[:16, :24].sum(0) * 6).astype("u1")
+WORDS = GREY.astype("<u2") * 16
+BYTES = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+
+
+def result(source: Path, **more: object) -> tuple[Dataset, Transcoded]:
+    out = source.with_name("out.dcm")
+    done = transcode(source, EXPLICIT_LE, out, **more)  # type: ignore[arg-type]
+    return pydicom.dcmread(out), done
+
+
+def test_a_stray_byte_before_the_end_marker_does_no_harm(tmp_path: Path) -> None:
+    """As in WG04's MR1_JLSL, which two of six decoders refuse."""
+    stream = bytes(imagecodecs.jpegls_encode(WORDS))
+    stray = stream[:-2] + b"\0" + stream[-2:]
+    out, _ = result(encapsulated(tmp_path / "in.dcm", header(16, 24), JPEG_LS, [stray]))
+    assert out.PixelData == WORDS.tobytes()
+
+
+def test_a_jp2_wrapper_is_taken_off_and_recorded(tmp_path: Path) -> None:
+    stream = bytes(imagecodecs.jpeg2k_encode(WORDS, level=0, codecformat="jp2"))
+    source = encapsulated(tmp_path / "in.dcm", header(16, 24), J2K_LOSSLESS, [stream])
+    out, done = result(source)
+    assert out.PixelData == WORDS.tobytes()
+    assert done.notes == ("the codestream stands in a JP2 wrapper",)
+
+
+@pytest.mark.parametrize("label", [JPEG_LOSSLESS, JPEG_LS, J2K_LOSSLESS, RLE])
+def test_baseline_jpeg_under_another_label_is_decoded_as_what_it_is(
+    label: str, tmp_path: Path
+) -> None:
+    stream = bytes(imagecodecs.jpeg8_encode(GREY, level=90))
+    source = encapsulated(tmp_path / "in.dcm", header(16, 24, **BYTES), label, [stream])
+    out, done = result(source)
+    assert out.PixelData == imagecodecs.jpeg8_decode(stream).tobytes()
+    assert out.LossyImageCompression == "01"
+    assert done.decoder == "imagecodecs"
+
+
+@pytest.mark.parametrize("target", [EXPLICIT_LE, IMPLICIT_LE])
+def test_white_that_overshoots_bits_stored_stays_white(target: str, tmp_path: Path) -> None:
+    """As in WG04's RG3_JPLY: 12-bit JPEG of 10 bits stored; masked, 1024 would become 0."""
+    image = np.where(np.mgrid[:16, :24][1] % 5 < 3, 1023, 0).astype("<u2")
+    stream = bytes(imagecodecs.jpeg8_encode(image, level=40, bitspersample=12))
+    decoded = imagecodecs.jpeg8_decode(stream)
+    assert decoded.max() > 1023
+    ds = header(16, 24, BitsStored=10, HighBit=9)
+    out = tmp_path / "out.dcm"
+    transcode(
+        encapsulated(tmp_path / "in.dcm", ds, "1.2.840.10008.1.2.4.51", [stream]), target, out
+    )
+    assert out.read_bytes().endswith(np.minimum(decoded, 1023).astype("<u2").tobytes())
+
+
+def test_words_of_32_bits_are_whole(tmp_path: Path) -> None:
+    image = (WORDS.astype("<u4") << 16) | 0x0102
+    cells = np.ascontiguousarray(image.reshape(-1, 1)).view("u1").reshape(-1, 4)
+    stream = rle_of([cells[:, 3 - byte].tobytes() for byte in range(4)])
+    ds = header(16, 24, BitsAllocated=32, BitsStored=32, HighBit=31)
+    out, _ = result(encapsulated(tmp_path / "in.dcm", ds, RLE, [stream]))
+    assert out.PixelData == image.tobytes()
+
+
+def test_an_icc_profile_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    colour = np.stack([GREY, GREY // 2, GREY // 3], -1)
+    stream = bytes(imagecodecs.jpeg8_encode(colour, level=90))
+    ds = header(16, 24, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422", **BYTES)
+    ds.ICCProfile = bytes(range(256)) * 3
+    source = encapsulated(tmp_path / "in.dcm", ds, JPEG_BASELINE, [stream])
+    for rendition in (Rendition(), Rendition(color="RGB")):
+        out, _ = result(source, rendition=rendition)
+        assert out.ICCProfile == ds.ICCProfile
+
+
+def claiming(rows: int, columns: int) -> bytes:
+    """A small JPEG 2000 codestream that says it is a large one."""
+    stream = bytearray(imagecodecs.jpeg2k_encode(WORDS, level=0, codecformat="j2k"))
+    size = columns.to_bytes(4, "big") + rows.to_bytes(4, "big")
+    stream[8:16] = stream[24:32] = size
+    return bytes(stream)
+
+
+def blank_rle(rows: int, columns: int) -> bytes:
+    return rle_of([b"\x81\0"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "stream"), [(J2K_LOSSLESS, claiming), (RLE, blank_rle)], ids=["jpeg-2000", "rle"]
+)
+@pytest.mark.parametrize(
+    ("rows", "columns", "said"),
+    [
+        (16_000, 16_000, "would expand to 512000000, more than 1000 times"),
+        (20_000, 20_000, f"a frame of 800000000 bytes; at most {MAX_FRAME} are decoded"),
+    ],
+)
+def test_a_bomb_is_refused_before_any_decoder(
+    rows: int,
+    columns: int,
+    said: str,
+    syntax: str,
+    stream: Callable[[int, int], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = encapsulated(
+        tmp_path / "in.dcm", header(rows, columns), syntax, [stream(rows, columns)]
+    )
+    for backend in BACKENDS:
+        monkeypatch.setattr(backend, "decode", lambda *_: pytest.fail("a decoder was asked"))
+    with pytest.raises(PermanentFailure, match=said):
+        transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
+
+
+async def test_workers_are_replaced_after_so_many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "TASKS_PER_WORKER", 2)
+    pool = TranscodePool(1)
+    try:
+        pids = [await pool._run(os.getpid) for _ in range(5)]
+    finally:
+        await pool.aclose()
+    assert len(set(pids)) == 3

@@ -92,10 +92,13 @@ LAYOUTS: Final[dict[str, Callable[[list[bytes]], Layout]]] = {
 }
 
 
+DELIMITER: Final = pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
 def written(
-    path: Path, syntax: str, layout: Layout, frames: int, end: bytes | None = None
+    path: Path, syntax: str, layout: Layout, frames: int, delimiter: bytes = DELIMITER
 ) -> Path:
-    """An object of ``frames`` frames with exactly these items, and ``end`` for the delimiter."""
+    """An object of ``frames`` frames with exactly these items."""
     ds = header(12, 11, NumberOfFrames=frames, BitsStored=12, HighBit=11)
     encapsulated(path, ds, syntax, [b"\0\0"])
     raw = path.read_bytes()

@@ -4,6 +4,7 @@ Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3): e
 the data set is copied, or re-encoded element by element where the target asks for it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from struct import pack
 from typing import Any, Final
@@ -95,7 +96,7 @@ def plan_frames(
     out, finish, changes = _rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
-    if form.lossy:
+    if form.lossy or _lossy_later(source, frames, header):
         stored = sum(length for frame in frames for _, length in frame)
         ratio = form.bits * len(frames) / 8 / max(stored, 1)
         changes |= provenance(header, form.coding, ratio, values)
@@ -120,6 +121,19 @@ def plan_frames(
         out,
         target,
     )
+
+
+def _lossy_later(source: Source, frames: list[Frame], header: ImagePixel) -> bool:
+    """Whether a frame behind a reversible first one is lossy, where the label allows for it."""
+    if header.lossy == "01" or not BY_UID[source.meta.transfer_syntax].lossy:
+        return False
+    view = memoryview(source.data)
+    for frame in frames[1:]:
+        with suppress(PermanentFailure):  # which is told of, with its number, when it is decoded
+            found = read_codestream(join(view, frame))
+            if found is not None and found.lossy:
+                return True
+    return False
 
 
 def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:

@@ -165,6 +165,17 @@ def test_lossy_provenance_is_added_where_it_is_missing(tmp_path: Path) -> None:
     assert 0.3 < float(out.LossyImageCompressionRatio) < 10
 
 
+def test_one_lossy_frame_behind_reversible_ones_is_enough_for_provenance(tmp_path: Path) -> None:
+    images = noise(3, 16, 16, bits=8)
+    ds = header(16, 16, BitsAllocated=8, BitsStored=8, HighBit=7, NumberOfFrames=3)
+    streams = [jls(images[0]), jls(images[1]), imagecodecs.jpegls_encode(images[2], level=3)]
+    near = "1.2.840.10008.1.2.4.81"
+    out = result(encapsulated(tmp_path / "in.dcm", ds, near, streams))
+    assert out.LossyImageCompression == "01"
+    out = result(encapsulated(tmp_path / "in.dcm", ds, near, [jls(image) for image in images]))
+    assert "LossyImageCompression" not in out
+
+
 def test_lossy_provenance_that_is_there_is_kept(tmp_path: Path) -> None:
     ds = header(16, 16, BitsAllocated=8, BitsStored=8, HighBit=7)
     ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "7.5"

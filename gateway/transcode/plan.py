@@ -274,7 +274,10 @@ def _rendered(
         table, first = read_palette(source.values, header)
         out, changes = as_rgb(header, table)
         out = replace(out, planar=int(planar))
-        return out, Finish(table=table, first=first, planar=planar), changes
+        stored = header.stored if header.stored <= header.allocated else 0
+        signed = bool(header.representation)
+        finish = Finish(bits=stored, table=table, first=first, signed=signed, planar=planar)
+        return out, finish, changes
     planar = planar and header.samples > 1
     if rendition.color == RGB and out.samples > 1 and out.photometric != RGB:
         raise PermanentFailure(

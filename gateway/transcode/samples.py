@@ -43,6 +43,7 @@ class Finish:
     bits: int = 0
     table: "Samples | None" = None
     first: int = 0
+    signed: bool = False
     planar: bool = False
     swap: int = 0
 
@@ -102,7 +103,7 @@ def _range(form: FrameFormat) -> tuple[int, int]:
 def finished(samples: "Samples", finish: Finish) -> "Samples":
     """Conformed samples as they are written: (rows, columns[, 3]) or (3, rows, columns)."""
     if finish.table is not None:
-        samples = look_up(samples, finish.table, finish.first)
+        samples = look_up(samples, finish.table, finish.first, finish.bits, signed=finish.signed)
     if finish.to_rgb:
         samples = to_rgb(samples, finish.bits, partial=finish.partial)
     if finish.planar and samples.ndim == 3:
@@ -142,9 +143,20 @@ def spread_422(frame: Any, rows: int, columns: int) -> "Samples":
     return out.reshape(rows, columns, 3)
 
 
-def look_up(samples: "Samples", table: "Samples", first: int) -> "Samples":
-    """RGB of PALETTE COLOR samples: values outside the table take its ends (C.7.6.3.1.5)."""
-    index = np.clip(samples.astype(np.int32) - first, 0, len(table) - 1)
+def look_up(
+    samples: "Samples", table: "Samples", first: int, bits: int = 0, *, signed: bool = False
+) -> "Samples":
+    """RGB of PALETTE COLOR samples: values outside the table take its ends (C.7.6.3.1.5).
+
+    A value is the lowest ``bits`` bits of its container, 0 for all of them.
+    """
+    width = samples.dtype.itemsize
+    depth = bits or 8 * width
+    index = samples.view(f"<u{width}").astype(np.int64) & ((1 << depth) - 1)
+    if signed:
+        half = 1 << (depth - 1)
+        index = (index ^ half) - half
+    index = np.clip(index - first, 0, len(table) - 1)
     if index.ndim == 3:
         index = index[..., 0]
     return np.ascontiguousarray(table[index])

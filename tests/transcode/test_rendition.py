@@ -155,3 +155,27 @@ def test_pairs_of_pixels_are_written_out_where_planes_are_asked_for(tmp_path: Pa
     ds = pydicom.dcmread(tmp_path / "out.dcm")
     assert (ds.PhotometricInterpretation, ds.PlanarConfiguration) == ("YBR_FULL", 1)
     assert ds.PixelData == bytes((0, 1, 4, 5, 2, 2, 6, 6, 3, 3, 7, 7))
+
+
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("syntax", [IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE])
+def test_signed_palette_images_become_rgb(syntax: str, coded: bool, tmp_path: Path) -> None:
+    order = ">" if syntax == EXPLICIT_BE and not coded else "<"
+    image = np.array([[-3, -2, -1, 0, 1, 2, 300]], "<i2")
+    ds = header(1, 7, PhotometricInterpretation="PALETTE COLOR", PixelRepresentation=1)
+    for number, colour in enumerate(("Red", "Green", "Blue")):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [4, -2, 16])
+        entries = np.arange(4) * 1000 + number
+        setattr(ds, f"{colour}PaletteColorLookupTableData", entries.astype(f"{order}u2").tobytes())
+    if coded:
+        stream = imagecodecs.jpegls_encode(image.view("<u2"))
+        source = encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [stream])
+    else:
+        ds.PixelData = image.astype(f"{order}i2").tobytes()
+        ds["PixelData"].VR = "OW"
+        source = save(tmp_path / "in.dcm", ds, syntax)
+    transcode(source, EXPLICIT_LE, tmp_path / "out.dcm", rendition=RGB)
+    out = pydicom.dcmread(tmp_path / "out.dcm")
+    red = np.frombuffer(out.PixelData, "<u2").reshape(-1, 3)[:, 0]
+    assert red.tolist() == [0, 0, 1000, 2000, 3000, 3000, 3000]
+    assert (out.PhotometricInterpretation, out.PixelRepresentation) == ("RGB", 0)

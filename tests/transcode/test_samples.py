@@ -146,6 +146,21 @@ def test_values_outside_the_palette_take_its_ends() -> None:
     assert out.tolist() == [[[1, 2, 3], [1, 2, 3], [4, 5, 6], [4, 5, 6]]]
 
 
+def test_signed_values_find_their_place_in_a_palette() -> None:
+    table = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], "u1")
+    for kind in ("<u2", "<i2"):
+        out = look_up(row(-1, 0, -128, 0x7FF).astype(kind), table, -1, signed=True)
+        assert out.tolist() == [[[1, 2, 3], [4, 5, 6], [1, 2, 3], [7, 8, 9]]]
+
+
+def test_what_stands_above_bits_stored_is_no_part_of_a_palettes_index() -> None:
+    table = np.array([[1, 2, 3], [4, 5, 6]], "u1")
+    out = look_up(row(0xF001, 0x1000), table, 0, 12)
+    assert out.tolist() == [[[4, 5, 6], [1, 2, 3]]]
+    out = look_up(row(0x0FFF, 0x1000), table, -1, 12, signed=True)
+    assert out.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
 def test_single_bits_are_packed_across_frames_without_padding() -> None:
     first, carry = pack(np.array([[1, 0, 1]]), np.empty(0, bool))
     assert (first, len(carry)) == (b"", 3)

@@ -231,3 +231,15 @@ def test_errors_of_openjph_that_python_cannot_raise_are_seen() -> None:
         except (ValueError, RuntimeError):
             seen += 1
     assert seen > len(places) // 2
+
+
+@pytest.mark.parametrize("coding", [Coding.JPEG_LS, Coding.JPEG_LOSSLESS])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_gdcm_is_not_asked_for_less_than_8_bits_where_it_is_wrong_or_ends_its_process(
+    coding: Coding, lossy: bool
+) -> None:
+    for precision in range(2, 17):
+        form = FrameFormat(
+            "", 4, 4, bits_stored=precision, coding=coding, precision=precision, lossy=lossy
+        )
+        assert gdcm.supports(form) == (precision >= 8)

@@ -1,8 +1,8 @@
 """GDCM: its own libjpeg 8/12/16 bit, CharLS and OpenJPEG. Never called in the main process.
 
 Frames are handed over as a one-frame image. Refused: 12-bit JPEG DCT, colour JPEG DCT (GDCM
-decides on the colours itself), JPEG-LS of 6 or 7 bits and signed near-lossless below 8 bits
-(decoded wrongly), single-bit samples.
+decides on the colours itself), JPEG-LS below 8 bits and signed near-lossless (decoded wrongly),
+JPEG lossless below 8 bits (ends the process), single-bit samples.
 """
 
 import warnings
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 name: Final = "gdcm"
 requires: Final = "python-gdcm>=3.0.24"
 _4: Final = "1.2.840.10008.1.2.4."
+_LEAST: Final = 8
 _LABELS: Final = {
     Coding.JPEG_8: (_4 + "51", _4 + "50"),
     Coding.JPEG_LOSSLESS: (_4 + "70", _4 + "57"),
@@ -53,9 +54,9 @@ def supports(form: FrameFormat) -> bool:
         return False
     if form.coding is Coding.JPEG_8:
         return form.samples_per_pixel == 1
-    if form.coding is Coding.JPEG_LS:
-        return form.precision not in (6, 7) and not (form.lossy and form.signed)
-    return True
+    if form.coding is Coding.JPEG_LS and form.lossy and form.signed:
+        return False
+    return form.precision >= _LEAST or form.coding is Coding.JPEG_2000
 
 
 def decode(frame: Any, form: FrameFormat) -> "Samples":

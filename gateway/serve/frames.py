@@ -17,6 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway import telemetry
 from gateway.dicomweb.media_types import MULTIPART, OCTET_STREAM, MediaType, of_frames, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
@@ -207,8 +208,11 @@ class _Frames:
         derivations = self.serving.derivations
 
         async def make(out: Path) -> None:
-            run = self.serving.pool.run
-            await run(decode_frame, instance.file, EXPLICIT_LE, number, out)
+            decoder, seconds = await self.serving.pool.run(
+                decode_frame, instance.file, EXPLICIT_LE, number, out
+            )
+            stored = instance.transfer_syntax
+            telemetry.transcoded(instance.sop_instance_uid, stored, EXPLICIT_LE, decoder, seconds)
 
         try:
             file = await derivations.excerpt(instance, f"{EXPLICIT_LE}+frame-{number}", make)

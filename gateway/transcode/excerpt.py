@@ -1,6 +1,7 @@
 """One frame of a large object decoded without the others; runs in a worker."""
 
 from pathlib import Path
+from time import perf_counter
 
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Rendition
@@ -13,12 +14,13 @@ from gateway.transcode.source import open_source
 from gateway.transfer_syntax import BY_UID
 
 
-def decode_frame(source: Path, target: UID, number: int, out: Path) -> None:
+def decode_frame(source: Path, target: UID, number: int, out: Path) -> tuple[str, float]:
     """Write frame ``number``, from 1, of an encapsulated object as native bytes to ``out``.
 
-    By the decoder that would serve the whole object: where it fails, PermanentFailure is raised
+    Returns the decoder's name, and the seconds it took. By the decoder that would serve the whole object: where it fails, PermanentFailure is raised
     and the whole has to be decoded by another, since frames of two decoders never mix.
     """
+    began = perf_counter()
     opened = open_source(source, out.parent)
     pixels = plan_frames(opened, BY_UID[target], Rendition(), only=number)
     allow(pixels.length)
@@ -33,3 +35,4 @@ def decode_frame(source: Path, target: UID, number: int, out: Path) -> None:
         raise PermanentFailure(f"{backend.name}: {done} bytes came out, {pixels.length} were due")
     with written(out) as descriptor:
         write_all(descriptor, parts)
+    return backend.name, perf_counter() - began

@@ -297,6 +297,31 @@ async def test_what_is_asked_for_is_given(
         assert {parse_media_type(one).type for one in types} == {media_type.split()[-1]}
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "retrieving.md"
+STORED = {"jls": "JPEG-LS", "raw": "Explicit VR LE", "implicit": "Implicit VR LE"}
+STORED |= {"video": "MPEG-4", "broken": "undecodable JPEG-LS"}
+NAMES = {LE: "Explicit VR LE", IMPLICIT: "Implicit VR LE", JLS: "JPEG-LS", MP4: "MPEG-4"}
+
+
+def _line(row: Row) -> str:
+    """A row as the page has it."""
+    name, resource, accept, query, status, media_type, syntax = row
+    where = {"": "instance", "/frames/1": "frame", "/frames/1,2": "two frames"}
+    asked = f"`{accept}`" if accept else "nothing"
+    asked += f", `accept={query}`" if query else ""
+    kind = media_type.replace(f"{MULTI} ", "multipart of ")
+    given = f"{kind}, {NAMES.get(syntax, syntax)}" if status == 200 else str(status)
+    return f"| {STORED[name]} | {where.get(resource, resource)} | {asked} | {given} |"
+
+
+async def test_the_page_says_what_these_tests_show() -> None:
+    head = "| --- | --- | --- | --- |\n"
+    table = PAGE.read_text().partition(head)[2].partition("\n\n")[0]
+    shown = {_line(row) for row in (*INSTANCES, *FRAMES)}
+    assert len(table.splitlines()) > 15
+    assert [line for line in table.splitlines() if line not in shown] == []
+
+
 def _url(gateway: Gateway, instance: Instance, resource: str) -> str:
     study = f"/dicom-web/studies/{instance.study_uid}"
     if resource == "study":

@@ -17,8 +17,9 @@ from gateway.transfer_syntax import BY_UID
 def decode_frame(source: Path, target: UID, number: int, out: Path) -> tuple[str, float]:
     """Write frame ``number``, from 1, of an encapsulated object as native bytes to ``out``.
 
-    Returns the decoder's name, and the seconds it took. By the decoder that would serve the whole object: where it fails, PermanentFailure is raised
-    and the whole has to be decoded by another, since frames of two decoders never mix.
+    Returns the name of the decoder, which is the one that would serve the whole object, and the
+    seconds it took. Raises PermanentFailure where it fails: the whole has to be decoded by
+    another then, since frames of two decoders never mix.
     """
     began = perf_counter()
     opened = open_source(source, out.parent)

@@ -111,7 +111,7 @@ class _Encoder:
         if needed or CHARACTER_SET in tagged:
             said = UTF_8.encode() if needed else b""
             encoded[CHARACTER_SET] = _framed(CHARACTER_SET, "CS", [said], "")
-        return [piece for tag in sorted(encoded) for piece in encoded[tag]]
+        return _joined([piece for tag in sorted(encoded) for piece in encoded[tag]])
 
     def _element(self, tag: int, attribute: Any, path: str, depth: int) -> list[Piece]:
         if not isinstance(attribute, dict):
@@ -165,6 +165,19 @@ class _Encoder:
             return _encapsulated(found, path)
         self._beyond_ascii = self._beyond_ascii or vr in ("LT", "ST", "UT", "UC")
         return _framed(tag, vr, list(found.ranges), path)
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """The same with bytes that follow each other in one piece."""
+    found: list[Piece] = []
+    together: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, FileRange):
+            found += [b"".join(together), piece]
+            together = []
+        else:
+            together.append(piece)
+    return [*found, b"".join(together)]
 
 
 def _has_value(attribute: Any) -> bool:

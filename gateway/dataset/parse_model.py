@@ -18,8 +18,10 @@ from gateway.failures import PermanentFailure
 Model: TypeAlias = dict[str, Any]
 
 LONGEST: Final = 16 << 20
-"""Bytes of the longest metadata that are read: as a tree they may take thirty times as many."""
-_MOST_VALUES: Final = 1_000_000
+"""Bytes of the longest metadata that are read."""
+MOST_VALUES: Final = 2_500_000
+"""Objects, arrays and values in them: as a tree each takes some hundred bytes."""
+_LAST_NUMBER: Final = 1_000_000
 _CREATORS: Final = range(0x10, 0x100)
 _BY_CREATOR: Final = " of "
 
@@ -40,6 +42,8 @@ def parse_json(text: bytes) -> list[Model]:
     Numbers with a fraction are ``Literal``. Raises InvalidMetadata.
     """
     _check_length(text)
+    if sum(text.count(mark) for mark in (b"{", b"[", b",")) > MOST_VALUES:
+        raise InvalidMetadata(f"the JSON has more than {MOST_VALUES} values")
     try:
         parsed = json.loads(
             text.decode("utf-8-sig"),
@@ -178,7 +182,7 @@ def _put_value(around: Model, attributes: dict[str, str], value: Any) -> None:
     values = around.setdefault("Value", {})
     said = attributes.get("number", str(len(values) + 1))
     number = int(said) if said.isascii() and said.isdigit() and len(said) < 8 else 0
-    if not 0 < number <= _MOST_VALUES or number in values:
+    if not 0 < number <= _LAST_NUMBER or number in values:
         raise InvalidMetadata(f"a value of number {said[:16]!r}: they count from 1, each once")
     values[number] = value
 

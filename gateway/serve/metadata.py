@@ -20,6 +20,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway import __version__
 from gateway.dataset.xml_model import to_xml
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART, MediaType
@@ -60,7 +61,7 @@ async def _retrieve(
     instances = serving.holdings.instances(*uids)
     headers: dict[str, str] = {}
     if uids[2] and (one := [instance async for instance in instances]):
-        tag = tag_of(one, media_type)
+        tag = tag_of(one, media_type, serving.settings.root_url, __version__)
         check_unchanged(request, tag)
         headers, instances = headers_of(tag), _each(one)
     described = _described(instances, descriptions)

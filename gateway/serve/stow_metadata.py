@@ -37,6 +37,9 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 METADATA: Final = (DICOM_JSON, DICOM_XML)
 """The media types of parts that are metadata."""
 
+MOST_INSTANCES: Final = 20_000
+"""Instances of one request."""
+
 _PIXEL_DATA: Final = "7FE00010"
 _PIECE: Final = 1 << 20
 _SOP_CLASS: Final = 0x00080016
@@ -123,8 +126,10 @@ class MetadataParts:
             whole = bytes(text)
             models += [parse_xml(whole)] if media_type == DICOM_XML else parse_json(whole)
             text.clear()
-        if not models:
-            raise InvalidMetadata("the body has no metadata")
+        if not 0 < len(models) <= MOST_INSTANCES:
+            raise InvalidMetadata(
+                f"the body has metadata of {len(models)} instances: 1 to {MOST_INSTANCES} are taken"
+            )
         return [
             Described(text_at(model, _SOP_CLASS), text_at(model, _SOP_INSTANCE), model)
             for model in models

@@ -281,7 +281,9 @@ def test_depth_and_numbers_are_limited() -> None:
         (b'[{"00080060":{},"00080060":{}}]', "'00080060' stands twice"),
         (b"[" + b"9" * 10_000 + b"]", "not JSON"),
         (b" " * (LONGEST + 1), "at most"),
+        (b"[" + b"{}," * 1_500_000 + b"{}]", "more than 2500000 values"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_json_is_refused(body: bytes, text: str) -> None:
     with pytest.raises(InvalidMetadata, match=text):
@@ -330,6 +332,7 @@ ATTRIBUTE = '<DicomAttribute tag="00100020" vr="LO">{}</DicomAttribute>'
         (xml(ATTRIBUTE.format("<Value>") + "\xff"), "not XML"),
         (b" " * (LONGEST + 1), "at most"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_native_model_is_refused(body: bytes, text: str) -> None:
     with pytest.raises(InvalidMetadata, match=text):

@@ -167,10 +167,11 @@ async def test_bulk_data_may_come_in_any_order_and_larger_than_a_piece(server: S
     [
         ([({"Content-Type": JSON}, b"{not json")], "not JSON"),
         ([({"Content-Type": JSON}, b"[1]")], "no DICOM JSON object"),
+        ([({"Content-Type": JSON}, b"[" + b"{}," * 20_000 + b"{}]")], "of 20001 instances"),
         ([({"Content-Type": XML}, b"<!DOCTYPE a []><a/>")], "document type declaration"),
         ([({"Content-Type": OCTETS}, b"x")], "without Content-Location"),
-        ([({"Content-Type": OCTETS, "Content-Location": "a"}, b"x")], "has no metadata"),
-        ([], "has no metadata"),
+        ([({"Content-Type": OCTETS, "Content-Location": "a"}, b"x")], "metadata of 0 instances"),
+        ([], "metadata of 0 instances"),
     ],
 )
 async def test_what_is_no_metadata_is_a_bad_request_that_says_why(

@@ -128,7 +128,8 @@ class MetadataParts:
             text.clear()
         if not 0 < len(models) <= MOST_INSTANCES:
             raise InvalidMetadata(
-                f"the body has metadata of {len(models)} instances: 1 to {MOST_INSTANCES} are taken"
+                f"the body has metadata of {len(models)} instances: "
+                f"1 to {MOST_INSTANCES} are taken"
             )
         return [
             Described(text_at(model, _SOP_CLASS), text_at(model, _SOP_INSTANCE), model)

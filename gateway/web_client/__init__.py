@@ -1,1 +1,35 @@
-"""The DICOMweb user agent: what asks origin servers, with authentication, limits and retries."""
+"""Requests to origin servers: searching, retrieving and storing by DICOMweb (PS3.18).
+
+An ``OriginServer`` stands for one configured node. What it sends and receives is streamed; what
+goes wrong comes out as one of the failures in ``failures``, without secrets and without data.
+"""
+
+from gateway.web_client.failures import Refused, Unanswered, Unwelcome
+from gateway.web_client.origin_server import OriginServer
+from gateway.web_client.settings import (
+    Basic,
+    Bearer,
+    ClientCredentials,
+    Limits,
+    Patience,
+    Secret,
+    ServerSettings,
+    Tls,
+)
+from gateway.web_client.store import Upload
+
+__all__ = [
+    "Basic",
+    "Bearer",
+    "ClientCredentials",
+    "Limits",
+    "OriginServer",
+    "Patience",
+    "Refused",
+    "Secret",
+    "ServerSettings",
+    "Tls",
+    "Unanswered",
+    "Unwelcome",
+    "Upload",
+]

@@ -1,0 +1,29 @@
+"""The TLS context for requests to an origin server."""
+
+import ssl
+
+from gateway.failures import PermanentFailure
+from gateway.web_client.settings import Tls
+
+
+def context(name: str, tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or later with the node's trust and certificate. Raises PermanentFailure; blocks."""
+    try:
+        made = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate is not None:
+            made.load_cert_chain(tls.certificate, tls.key, password=_none)
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PermanentFailure(
+            f"{name}: its TLS files cannot be used ({tls.ca or tls.certificate}): {reason}"
+        ) from None
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not tls.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def _none() -> bytes:
+    """Never ask at the terminal for a key's password."""
+    return b""

@@ -69,12 +69,17 @@ class IncomingFile:
 
         Raises as ``write`` and ``Intake.admit`` do.
         """
+        announced = self.end()
+        assert self._part is not None  # noqa: S101 - begun, or something was raised
+        part, self._part = self._part, None
+        return await self._intake.admit(part, announced, study=study, routed=routed)
+
+    def end(self) -> Announced:
+        """All was written: say what it is, before it is admitted. Raises as ``write`` does."""
         if self._part is None:
             self._begin(whole=True)
-        assert self._part is not None  # noqa: S101 - begun, or something was raised
-        assert self.announced is not None  # noqa: S101
-        part, self._part = self._part, None
-        return await self._intake.admit(part, self.announced, study=study, routed=routed)
+        assert self.announced is not None  # noqa: S101 - begun, or something was raised
+        return self.announced
 
     def abort(self) -> None:
         """Nothing of it is kept. May be called again, and after ``admit``."""

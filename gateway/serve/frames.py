@@ -239,11 +239,23 @@ class _Frames:
         content_type = MediaType(MULTIPART, {"type": source.media_type, "boundary": boundary})
         headers = {"Content-Type": str(content_type)} | headers_of(tag)
         response = web.StreamResponse(headers=headers)
-        await response.prepare(self.request)
         opening = part_head(boundary, self._headers(instance, source, self.numbers[0]), first=True)
+        end = closing(boundary)
+        if len(self.numbers) == 1:
+            response.content_length = len(opening) + first.size + len(end)
+        await response.prepare(self.request)
         await self._send(response, first, opening)
         if self.request.method == "HEAD":
             return response
+        if len(self.numbers) > 1:
+            await self._rest(response, instance, source, boundary)
+        await write(response, end)
+        return response
+
+    async def _rest(
+        self, response: web.StreamResponse, instance: Instance, source: Source, boundary: str
+    ) -> None:
+        """The frames behind the first, each made while those before it are sent."""
         make = partial(self._content, instance, source)
         rest = ahead(_each(self.numbers[1:]), make, 2 * self.serving.pool.workers, Content.close)
         async with aclosing(rest):
@@ -251,8 +263,6 @@ class _Frames:
                 number, content = found
                 head = part_head(boundary, self._headers(instance, source, number))
                 await self._send(response, content, head)
-        await write(response, closing(boundary))
-        return response
 
     def _headers(self, instance: Instance, source: Source, number: int) -> dict[str, str]:
         root = self.serving.settings.root_url

@@ -100,4 +100,4 @@ async def test_a_bad_url_is_refused_in_words(tmp_path: Path) -> None:
     async with service(tmp_path) as running, aiohttp.ClientSession() as session:
         at = f"http://127.0.0.1:{running.web_port}"
         async with session.get(f"{at}/nothing/here") as response:
-            assert (response.status, await response.json()) == (404, {"error": "Not Found"})
+            assert (response.status, await response.json()) == (404, {"error": "404: Not Found"})

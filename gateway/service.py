@@ -27,6 +27,7 @@ from gateway.receive.store_scp import StoreScp
 from gateway.route.rules import compile_rules
 from gateway.serve.auth import gatekeeping
 from gateway.serve.cors import sharing
+from gateway.serve.deletion import routes as deletion_routes
 from gateway.serve.holdings import LocalHoldings
 from gateway.serve.problems import problems
 from gateway.serve.resources import mount
@@ -161,8 +162,11 @@ class Service:
         origins = self.config.gateway.web.cors.origins
         guards = (sharing(origins), problems, gatekeeping(wiring.auth_settings(self.config)))
         root = application(self.spool, self._not_ready, self._clock, guards)
-        if self.config.serve.enabled:
-            mount(root, self._serving(), self._index)
+        serve = self.config.serve
+        local = LocalHoldings(self._index, self.spool)
+        deletion = deletion_routes(local, self.spool) if serve.allow_delete else ()
+        if serve.enabled:
+            mount(root, self._serving(), self._index, deletion)
         return root
 
     def _serving(self) -> Serving:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
+import pydicom
 from pydicom.data import get_testdata_file
 
 from gateway.config import load_text
 from gateway.serve.auth import password_line
 from gateway.service import Service
 from tests.serve.test_tls import certificate
+from tests.test_incoming import files_in
 
 HEAD = """
 version: 1
@@ -101,3 +103,32 @@ async def test_a_bad_url_is_refused_in_words(tmp_path: Path) -> None:
         at = f"http://127.0.0.1:{running.web_port}"
         async with session.get(f"{at}/nothing/here") as response:
             assert (response.status, await response.json()) == (404, {"error": "404: Not Found"})
+
+
+async def test_deleting_takes_what_nobody_is_owed_and_only_where_it_is_allowed(
+    tmp_path: Path,
+) -> None:
+    study = str(pydicom.dcmread(io.BytesIO(JPEG_2000)).StudyInstanceUID)
+    headers = {"Content-Type": "application/dicom"}
+    async with service(tmp_path) as running:
+        url = f"http://127.0.0.1:{running.web_port}/dicom-web/studies"
+        for _ in range(2):
+            await status(url, "POST", data=io.BytesIO(JPEG_2000), headers=headers)
+        assert await status(f"{url}/{study}", "DELETE") == 405
+    allowed = "serve: {{ allow_delete: true }}\n"
+    async with service(tmp_path, more=allowed) as running:
+        url = f"http://127.0.0.1:{running.web_port}/dicom-web/studies"
+        assert await status(f"{url}/{study}", "DELETE") == 204
+        assert await status(f"{url}/{study}") == 404
+        assert await status(f"{url}/{study}", "DELETE") == 404
+    assert files_in(tmp_path) == []
+    routes = """
+nodes: {{ away: {{ dimse: {{ ae_title: AWAY, host: 127.0.0.1, port: 9 }} }} }}
+routes: [{{ name: all, send_to: [away] }}]
+"""
+    async with service(tmp_path, more=allowed + routes) as running:
+        url = f"http://127.0.0.1:{running.web_port}/dicom-web/studies"
+        await status(url, "POST", data=io.BytesIO(JPEG_2000), headers=headers)
+        assert await status(f"{url}/{study}", "DELETE") == 409
+        assert await status(f"{url}/{study}") == 200
+    assert len(files_in(tmp_path)) == 1

@@ -77,7 +77,8 @@ class Index:
         self._gone: list[int] = []
         self._something = asyncio.Event()
         self._arrived = self._done = 0
-        self._behind = False
+        self._compared = self._behind = False
+        self._comparing = asyncio.Lock()
         self._after = 0
         self._missing = 0
 
@@ -106,7 +107,7 @@ class Index:
     async def run(self) -> None:
         """Agree with the ledger, then index what comes, gently, until cancelled."""
         try:
-            await self.reconcile()
+            await self._compare_once()
         except TemporaryFailure as failure:
             telemetry.alarm("the index is not compared with the ledger", reason=str(failure))
         while True:
@@ -129,6 +130,7 @@ class Index:
 
         Raises TemporaryFailure where that takes long since the index is being made anew.
         """
+        await self._compare_once()
         wanted, loop = self._arrived, asyncio.get_running_loop()
         end = loop.time() + _PATIENCE
         while self._done < wanted or self._gone or self._behind:
@@ -138,6 +140,13 @@ class Index:
                     f"the index is being made anew, {self._missing} instances are not in it yet: "
                     "ask again later"
                 )
+
+    async def _compare_once(self) -> None:
+        """Know what is missing since the last run, before anybody is told that it is not held."""
+        async with self._comparing:
+            if not self._compared:
+                await self.reconcile()
+                self._compared = True
 
     def removed(self, spool_ids: Sequence[int]) -> None:
         """Take a note of instances that are gone from the ledger."""

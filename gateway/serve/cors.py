@@ -56,3 +56,4 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Signal ``on_response_prepare``: streamed answers and errors are shared like any other."""
     response.headers.update(request.get(_SHARED, {}))
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers["Server"] = "dicom-gateway"

@@ -1,5 +1,7 @@
 """All that is served under /dicom-web and /wado, and what guards it."""
 
+from collections.abc import Iterable
+
 from aiohttp import web
 
 from gateway.index import Index
@@ -19,8 +21,13 @@ from gateway.serve import (
 from gateway.serve.serving import Serving
 
 
-def mount(root: web.Application, serving: Serving, index: Index) -> None:
-    """Add DICOMweb to the gateway's web application."""
+def mount(
+    root: web.Application,
+    serving: Serving,
+    index: Index,
+    more: Iterable[web.RouteDef] = (),
+) -> None:
+    """Add DICOMweb to the gateway's web application; ``more`` are resources beside."""
     resources = [
         *qido_rs.routes(index, serving.settings),
         *stow_rs.routes(serving),
@@ -29,6 +36,7 @@ def mount(root: web.Application, serving: Serving, index: Index) -> None:
         *frames.routes(serving),
         *bulkdata.routes(serving),
         *rendered.routes(serving),
+        *more,
     ]
     app.mount(
         root,

@@ -265,6 +265,13 @@ class Spool:
         derived = await self._view.ask(remove_derived, self._files, before, short)
         return Tidied(instances=instances, derived=derived, orphans=orphans)
 
+    async def remove(self, spool_ids: Sequence[int]) -> int:
+        """Remove instances now, but for those that are owed or held; returns how many went."""
+        at_once = self._clock() + timedelta(days=1)
+        removed = await self._committer.change(self._ledger.forgetting(spool_ids, at_once))
+        self.tell_removed(await self._view.ask(remove_files, self._files, sorted(spool_ids)))
+        return removed
+
     async def _tidy_instances(self, before: datetime) -> int:
         first = removed = 0
         last = self._files.next_id

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decompress, dicomweb, forward, receive, sizes
+from tests.bench import decompress, dicomweb, forward, qido, receive, sizes
 from tests.bench.measure import Measurement, show, write
 
 _PARTS = {
@@ -14,6 +14,7 @@ _PARTS = {
     "decompress": decompress.measure,
     "sizes": sizes.measure,
     "dicomweb": dicomweb.measure,
+    "qido": qido.measure,
 }
 
 

@@ -3,9 +3,9 @@ version.
 
 A study has series, a series has instances; an instance here is one reception, and of those with
 one SOP Instance UID the latest is ``shown``. ``series_id`` is 0 for what no URL could name.
-``attributes`` are the attributes that a search
-returns, one DICOM JSON member a line in the order of tags (PS3.18 Annex F). ``source`` is the
-reception that the attributes of a study or series were read from: its latest.
+``attributes`` are those that a search returns, one DICOM JSON member a line in the order of tags
+(PS3.18 Annex F). ``source`` is the reception that the attributes of a study or series were read
+from: its latest. ``modalities`` are separated by backslashes.
 """
 
 import sqlite3
@@ -68,9 +68,11 @@ _TABLES: Final = (
         series_id    INTEGER NOT NULL,
         step_id      TEXT NOT NULL,
         procedure_id TEXT NOT NULL)""",
-    # Serves the order of results, and the number of those in a span of dates.
-    """CREATE INDEX study_by_date
-        ON study (study_date, study_time, study_id, series, instances)""",
+    # Serves the order of results, and holds what lists of studies are filtered by, so that those
+    # that do not match are passed over and counted without a look at their rows.
+    """CREATE INDEX study_by_date ON study (study_date, study_time, study_id, series, instances,
+        modalities, patient, patient_ideographic, patient_phonetic, patient_words, patient_id,
+        accession, description)""",
     "CREATE INDEX study_by_patient ON study (patient)",
     "CREATE INDEX study_by_patient_ideographic ON study (patient_ideographic)",
     "CREATE INDEX study_by_patient_phonetic ON study (patient_phonetic)",

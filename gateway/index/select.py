@@ -36,6 +36,8 @@ _ORDER: Final = (
     "i.number, i.spool_id",
 )
 _THERE: Final = ("st.instances > 0", "se.instances > 0", "i.shown = 1")
+_MODALITIES: Final = "('\\' || st.modalities || '\\')"
+_PATIENT: Final = "st.patient"
 _LAST: Final = chr(0x10FFFF)
 _COUNTED: Final = 10_000
 """Instances are counted one by one up to so many, where their own attributes are matched."""
@@ -209,7 +211,22 @@ def _name(columns: Sequence[str], wanted: Wanted) -> Term:
         case Exactly(""):
             return _all([Term(f"{column} = ''") for column in columns[:3]])
         case _:
-            return _any([_text(column, wanted) for column in columns[:3]])
+            terms = [_text(column, wanted) for column in columns[:3]]
+            return _looked_up(terms) if _begins(columns[0], wanted) else _any(terms)
+
+
+def _begins(column: str, wanted: Wanted) -> bool:
+    """Whether the beginning of a patient's name is given, by which the index has it."""
+    if isinstance(wanted, Like):
+        return column == _PATIENT and wanted.pattern[0] not in "*?"
+    return column == _PATIENT and isinstance(wanted, Exactly)
+
+
+def _looked_up(terms: Sequence[Term]) -> Term:
+    """Studies for which any of the terms holds, each found by an index of its own."""
+    each = (f"SELECT st.study_id FROM study st WHERE {term.sql}" for term in terms)  # noqa: S608
+    parameters = tuple(value for term in terms for value in term.parameters)
+    return Term(f"st.study_id IN ({' UNION ALL '.join(each)})", parameters)
 
 
 def _glob(pattern: str) -> str:
@@ -217,7 +234,14 @@ def _glob(pattern: str) -> str:
 
 
 def _modality(wanted: Sequence[Wanted]) -> Term:
-    term = _any([_text("se.modality", one) for one in wanted])
+    """A modality of any of the study's series: by the study's own list where it is named."""
+    return _any([_has_modality(one) for one in wanted])
+
+
+def _has_modality(wanted: Wanted) -> Term:
+    if isinstance(wanted, Exactly) and wanted.value:
+        return Term(f"instr({_MODALITIES}, ?) > 0", (f"\\{wanted.value}\\",))
+    term = _text("se.modality", wanted)
     return _among("st.study_id", "study_id FROM series se", Level.SERIES, [term])
 
 

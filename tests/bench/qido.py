@@ -1,4 +1,4 @@
-"""Searching: an index of a million instances over HTTP, and a study of 400 beside Orthanc's.
+"""Searching an index of a million instances over HTTP.
 
 The million is written into the tables at once, as receptions of 50,000 studies would have left
 them; what is measured is the gateway's own resource over a socket, its client in the same process.
@@ -41,7 +41,7 @@ _STREAMED_MB: Final = 100
 
 
 def measure(work: Path, *, rounds: int, quick: bool) -> Iterator[Measurement]:
-    """Indexed keys, a study's instances, and all instances in one answer."""
+    """Indexed keys, lists as viewers ask for them, and all instances in one answer."""
     work.mkdir(parents=True, exist_ok=True)
     studies = _STUDIES // 20 if quick else _STUDIES
     began = time.perf_counter()
@@ -65,7 +65,17 @@ def make(folder: Path, studies: int) -> None:
             _write(connection, range(first, min(first + 1000, studies + 1)), chance)
         connection.execute("COMMIT")
     with closing(sqlite3.connect(folder / "ledger.sqlite3")) as ledger:
-        ledger.execute("CREATE TABLE instance (spool_id INTEGER PRIMARY KEY)")
+        ledger.execute("ATTACH ? AS held", (str(folder / INDEX),))
+        ledger.execute(_LEDGER)
+        ledger.execute(_AS_HELD)
+        ledger.commit()
+
+
+_LEDGER: Final = """CREATE TABLE main.instance (spool_id INTEGER PRIMARY KEY,
+    sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, series_uid)"""
+_AS_HELD: Final = """INSERT INTO main.instance SELECT spool_id, i.uid, sop_class, transfer_syntax,
+    st.uid, se.uid FROM held.instance i JOIN held.series se USING (series_id)
+    JOIN held.study st USING (study_id) ORDER BY spool_id"""
 
 
 def _write(connection: sqlite3.Connection, numbers: range, chance: random.Random) -> None:
@@ -186,7 +196,7 @@ def _keys(studies: int) -> dict[str, Callable[[random.Random], tuple[str, int]]]
         "instances of a study": lambda c: (f"/studies/{_ROOT}.1.{study(c)}/instances", each),
         "patient ID": lambda c: (f"/studies?PatientID=P{study(c)}", 1),
         "accession number": lambda c: (f"/studies?AccessionNumber=A{study(c)}", 1),
-        "name prefix": lambda c: (f"/studies?PatientName={c.choice(_FAMILIES)[:5]}*", -1),
+        "name prefix": lambda c: (f"/studies?PatientName={c.choice(_FAMILIES)}*", -1),
         "dates, limit 101": lambda c: (f"/studies?StudyDate={year(c)}&limit=101", -1),
         "series of dates, limit 101": lambda c: (
             f"/series?StudyDate={year(c)}&limit=101",
@@ -212,7 +222,10 @@ def _keys(studies: int) -> dict[str, Callable[[random.Random], tuple[str, int]]]
 async def _measure(folder: Path, studies: int, rounds: int) -> Measurement:
     measurement = Measurement("", _QUERIES, [])
     async with _served(folder) as url, aiohttp.ClientSession(url) as client:
-        before = _resident()
+        before, began = _resident(), time.perf_counter()
+        async with client.get("/dicom-web/studies?limit=1") as answer:
+            await answer.read()
+        compared = time.perf_counter() - began
         for name, key in _keys(studies).items():
             row, worst = Row(name), []
             for _ in range(rounds):
@@ -221,6 +234,7 @@ async def _measure(folder: Path, studies: int, rounds: int) -> Measurement:
                 worst.append(sorted(times)[int(len(times) * 0.95)])
             measurement.rows.append(row)
             measurement.notes.append(f"{name}: p95 {1000 * max(worst):.1f} ms")
+        measurement.notes.append(f"at start the ledger was compared in {compared:.1f} s")
         began = time.perf_counter()
         size = await _all(client)
         took = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""The command line: ``dicom-gateway serve | check | codecs | decompress | queue | demo``.
+"""The command line: ``dicom-gateway serve | check | codecs | decompress | queue | fetch | demo``.
 
 Exit status 0: done; 1: something failed, and the output says what; 2: the call was wrong.
 """
@@ -13,6 +13,7 @@ from gateway.cli.check import check
 from gateway.cli.codecs import codecs
 from gateway.cli.decompress import decompress
 from gateway.cli.demo import demo
+from gateway.cli.fetch import fetch
 from gateway.cli.serve import serve
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command("check")(check)
 app.command("codecs")(codecs)
 app.command("decompress")(decompress)
 app.command("demo")(demo)
+app.command("fetch")(fetch)
 app.add_typer(queue.app, name="queue")
 
 

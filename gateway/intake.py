@@ -128,7 +128,7 @@ class Intake:
         try:
             header = await self._header(part, announced.transfer_syntax)
             _check_study(header, study)
-            owed = self._owed(header, announced) if routed else ()
+            owed = self._owed(header, announced, part.size) if routed else ()
         except BaseException:
             part.abort()
             raise
@@ -152,14 +152,15 @@ class Intake:
         loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
 
-    def _owed(self, header: Mapping[str, str], announced: Announced) -> Sequence[Owed]:
+    def _owed(self, header: Mapping[str, str], announced: Announced, size: int) -> Sequence[Owed]:
         known = {
             **header,
             "TransferSyntaxUID": announced.transfer_syntax,
             "SOPClassUID": announced.sop_class_uid,
             "SOPInstanceUID": announced.sop_instance_uid,
         }
-        return self._rules.route(known, announced.origin).owed
+        now = self._clock()
+        return self._rules.route(known, announced.origin, size=size, now=now).owed
 
     async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
         syntax = BY_UID[transfer_syntax]

@@ -5,6 +5,7 @@ The day that is today is told by the caller.
 
 import re
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.config.problems import Complaint, WrongValue, allowed, did_you_mean, shown, unexpected
@@ -23,15 +24,18 @@ class Day(NamedTuple):
 
     def on(self, today: date) -> str:
         """The day as YYYYMMDD."""
-        if self.text:
-            return self.text
-        try:
-            return (today + timedelta(days=self.offset)).strftime("%Y%m%d")
-        except OverflowError:
-            return "00000000" if self.offset < 0 else "99999999"
+        return self.text or _counted(today, self.offset)
 
     def __str__(self) -> str:
         return self.text or (f"today{self.offset:+d}d" if self.offset else "today")
+
+
+@lru_cache(maxsize=1024)
+def _counted(today: date, days: int) -> str:
+    try:
+        return (today + timedelta(days=days)).strftime("%Y%m%d")
+    except OverflowError:
+        return "00000000" if days < 0 else "99999999"
 
 
 class Days(NamedTuple):

@@ -17,8 +17,8 @@ SOP_CLASS_UID: Final = "SOPClassUID"
 
 _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)?")
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
-_KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
-_NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
+KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
+NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
 _NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
 _ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
 
@@ -30,29 +30,25 @@ class Attribute(NamedTuple):
     keyword: str
     vr: str
 
-    @property
-    def number(self) -> bool:
-        """Values are compared as numbers: ``5`` is ``5.0``."""
-        return self.vr in _NUMBERS
 
-    @property
-    def multi_valued(self) -> bool:
-        """A backslash separates values (PS3.5 §6.4)."""
-        return self.vr not in _ONE_VALUE
+def is_multi_valued(vr: str) -> bool:
+    """A backslash separates the values of an element of this VR (PS3.5 §6.4)."""
+    return vr not in _ONE_VALUE
+
+
+def tag_of(key: str) -> int | None:
+    """The tag that a keyword or a tag names, None where it is neither."""
+    found = _TAG.fullmatch(key)
+    return int(found[1] + found[2], 16) if found else tag_for_keyword(key)
 
 
 @cache
 def find_attribute(key: str) -> Attribute:
     """The attribute that a keyword or a tag names; raises ValueError."""
-    found = _TAG.fullmatch(key)
-    if found:
-        return _readable(int(found[1] + found[2], 16), key)
-    if "." in key:
-        raise ValueError(f"{shown(key)}: sequence paths are not supported in this version")
-    tag = tag_for_keyword(key)
+    tag = tag_of(key)
     if tag is None:
         hint = did_you_mean(key, keyword_dict) or _comma_hint(key)
-        raise ValueError(f"{shown(key)} is not a DICOM attribute; allowed: {_KEYS}{hint}")
+        raise ValueError(f"{shown(key)} is not a DICOM attribute; allowed: {KEYS}{hint}")
     return _readable(tag, key)
 
 
@@ -63,7 +59,7 @@ def _comma_hint(key: str) -> str:
 def _readable(tag: int, key: str) -> Attribute:
     group = tag >> 16
     if group % 2:
-        raise ValueError(f"{shown(key)}: private attributes are not supported in this version")
+        raise ValueError(f"{shown(key)} is a private attribute, which cannot be asked for here")
     if group <= 2 and tag != tag_for_keyword(TRANSFER_SYNTAX_UID):
         raise ValueError(
             f"{shown(key)} is not part of the data set; allowed of groups 0000 and 0002:"
@@ -72,7 +68,7 @@ def _readable(tag: int, key: str) -> Attribute:
     try:
         vr = dictionary_VR(tag).split(" ")[0]
     except KeyError:
-        what = f"{shown(key)} is not in the DICOM dictionary; allowed: {_KEYS}"
+        what = f"{shown(key)} is not in the DICOM dictionary; allowed: {KEYS}"
         raise ValueError(what) from None
     if vr in _NOT_TEXT:
         raise ValueError(f"{shown(key)} has VR {vr}, which rules cannot compare")

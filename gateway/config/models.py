@@ -22,6 +22,7 @@ from gateway.config.readers import (
     Color,
     CountOrAuto,
     Destinations,
+    Expression,
     Folder,
     Host,
     IfUndecodable,
@@ -42,6 +43,7 @@ from gateway.config.readers import (
     TimeZone,
     Verify,
     Version,
+    Windows,
     whole,
 )
 from gateway.config.section import Section
@@ -217,17 +219,18 @@ class Route(Section):
 
     Without all three it takes everything. ``from_`` () is anyone; one entry of it is enough.
     ``match`` asks for all of its attributes; the route is passed over where all of ``unless``
-    are met.
+    are met. ``expr`` must be true, ``during`` lists the hours at whose arrivals it looks, () all.
     """
 
-    LATER = frozenset(
-        {"group", "tags", "expr", "during", "schedule", "find", "ack", "commitment", "enabled"}
-    )
+    LATER = frozenset({"group", "tags", "schedule", "find", "ack", "commitment"})
 
     name: RouteName
     from_: Senders = Field((), alias="from")
     match: Predicates = Field(default_factory=dict)
     unless: Predicates = Field(default_factory=dict)
+    expr: Expression = None
+    during: Windows = ()
+    enabled: Boolean = True
     send_to: Destinations
     pixels: Pixels = Pixels()
     delivery: DeliverySettings = DeliverySettings()

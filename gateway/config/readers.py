@@ -8,11 +8,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import PlainSerializer, PlainValidator
 
-from gateway.config.dicom_names import parse_transfer_syntax, uid_name
+from gateway.config.dicom_names import parse_transfer_syntax
+from gateway.config.expression import parse_expr
 from gateway.config.filters import Filter, parse_filter, write_filter
-from gateway.config.predicates import Match, Sender, parse_match, parse_sender
+from gateway.config.predicates import Match, parse_match, write_match
 from gateway.config.problems import Complaint, WrongValue, shown, unexpected
 from gateway.config.secrets import Secret, parse_secret, write_secret
+from gateway.config.senders import Sender, parse_sender
 from gateway.config.units import (
     Retry,
     format_duration,
@@ -134,10 +136,6 @@ def _keep(value: object) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
 
 
-def _write_match(match: Match) -> dict[str, list[str]]:
-    return {key: [uid_name(key, value) for value in values] for key, values in match.items()}
-
-
 def _or(write: Callable[[Any], Any], word: str) -> PlainSerializer:
     return PlainSerializer(lambda value: word if value is None else write(value))
 
@@ -235,9 +233,9 @@ Senders: TypeAlias = Annotated[
     PlainSerializer(lambda senders: [str(sender) for sender in senders]),
 ]
 Destinations: TypeAlias = Annotated[tuple[str, ...], PlainValidator(each(parse_node_name))]
-Predicates: TypeAlias = Annotated[
-    Match, PlainValidator(parse_match), PlainSerializer(_write_match)
-]
+Predicates: TypeAlias = Annotated[Match, PlainValidator(parse_match), PlainSerializer(write_match)]
+
+Expression: TypeAlias = Annotated[str | None, PlainValidator(parse_expr)]
 
 Change: TypeAlias = Annotated[
     Literal["never", "if-needed", "always"], _choice("never", "if-needed", "always")

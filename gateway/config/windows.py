@@ -32,7 +32,10 @@ class Window(NamedTuple):
 
     def holds(self, now: datetime, zone: tzinfo | None) -> bool:
         """``now``, which knows its time zone, lies in the window."""
-        local = now.astimezone(find_zone(self.zone) if self.zone else zone)
+        return self.open_at(now.astimezone(find_zone(self.zone) if self.zone else zone))
+
+    def open_at(self, local: datetime) -> bool:
+        """As ``holds``, of the time in the window's own zone."""
         minute, day = local.hour * 60 + local.minute, local.weekday()
         if self.start < self.end:
             return day in self.days and self.start <= minute < self.end

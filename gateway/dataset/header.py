@@ -7,14 +7,15 @@ wanted tag, and of a deflated data set only so much is inflated.
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.dataset.dictionary import vr_of
-from gateway.dataset.elements import Element, elements
+from gateway.dataset.elements import Element, elements, item_syntax, items
 from gateway.dataset.heads import DEFAULT_LIMITS, UNDEFINED, Buffer, Limits, MalformedDataSet
 from gateway.dataset.inflate import inflated
 from gateway.dataset.part10 import FileMeta, meta_elements, read_file_meta
 from gateway.dataset.text import text_of
+from gateway.dataset.wanted import Creators, Items, Plan
 from gateway.transfer_syntax import BY_UID, DEFLATED, EXPLICIT_LE, TransferSyntax
 
 _CHARACTER_SET: Final = 0x00080005
@@ -22,36 +23,44 @@ _PIXEL_REPRESENTATION: Final = 0x00280103
 _FIRST_LOOK: Final = 65536
 
 
-def read_header(
-    file: Path, tags: Mapping[int, str], limits: Limits = DEFAULT_LIMITS
-) -> dict[str, str]:
+class _Known(NamedTuple):
+    """What values depend on: Specific Character Set, and whether pixels have a sign."""
+
+    charsets: bytes = b""
+    signed: bool = False
+
+
+_NOTHING_KNOWN: Final = _Known()
+
+
+def read_header(file: Path, plan: Plan, limits: Limits = DEFAULT_LIMITS) -> dict[str, str]:
     """The wanted attributes of a Part 10 file that are present: keyword -> text.
 
-    ``tags`` maps 0xGGGGEEEE to the keyword; group 0002 may be among them. Values are joined by a
-    backslash, padding is removed; sequences and bytes are "". Raises MalformedDataSet.
+    ``plan`` maps 0xGGGGEEEE to what is wanted there, the keyword as a rule; group 0002 may be
+    among them. Values are joined by a backslash, also those of several items; padding is removed;
+    bytes are "". Raises MalformedDataSet.
     """
     with file.open("rb") as opened:
         if not opened.seek(0, 2):
             raise MalformedDataSet("the file is empty")
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return header_of(data, tags, limits)
+            return header_of(data, plan, limits)
 
 
-def header_of(
-    data: Buffer, tags: Mapping[int, str], limits: Limits = DEFAULT_LIMITS
-) -> dict[str, str]:
+def header_of(data: Buffer, plan: Plan, limits: Limits = DEFAULT_LIMITS) -> dict[str, str]:
     """As ``read_header``, of a Part 10 file's bytes."""
     meta = read_file_meta(data)
     found: dict[str, str] = {}
-    if any(tag < 0x00030000 for tag in tags):
+    if any(tag < 0x00030000 for tag in plan):
         for element in meta_elements(data):
-            if element.tag in tags:
+            name = plan.get(element.tag)
+            if isinstance(name, str):
                 value = bytes(data[element.value : element.end])
-                found[tags[element.tag]] = text_of(element.vr, value)
+                found[name] = text_of(element.vr, value)
     if meta.transfer_syntax == DEFLATED:
-        return found | _deflated_texts(data, meta, tags, limits)
+        return found | _deflated_texts(data, meta, plan, limits)
     syntax = BY_UID.get(meta.transfer_syntax, BY_UID[EXPLICIT_LE])
-    return found | texts(data, meta.dataset_offset, len(data), syntax, tags, limits)[0]
+    return found | texts(data, meta.dataset_offset, len(data), syntax, plan, limits)[0]
 
 
 def texts(
@@ -59,27 +68,77 @@ def texts(
     start: int,
     end: int,
     syntax: TransferSyntax,
-    tags: Mapping[int, str],
+    plan: Plan,
     limits: Limits = DEFAULT_LIMITS,
+    known: _Known = _NOTHING_KNOWN,
 ) -> tuple[dict[str, str], bool]:
-    """({keyword: text} of the top-level elements in [start, end), whether all were passed).
+    """({keyword: text} of what is wanted in [start, end), whether all of it was passed).
 
     The second is False where the data ended before an element beyond the highest wanted tag.
     """
-    highest = max(tags, default=0)
+    highest = max(plan, default=0)
     found: dict[str, str] = {}
-    charsets, signed = b"", False
     for element in elements(data, start, end, syntax, limits, highest):
         tag = element.tag
         if tag > highest:
             return found, True
-        if tag in tags:
-            found[tags[tag]] = _text(data, element, syntax, limits, (charsets, signed))
+        if tag in plan:
+            name = plan[tag]
+            if isinstance(name, str):
+                found[name] = _text(data, element, syntax, limits, known)
+            elif isinstance(name, Creators):
+                plan = _block(plan, name, tag, _value(data, element, limits))
+            else:
+                _add(found, _in_items(data, element, syntax, name, limits, known))
         if tag == _CHARACTER_SET:
-            charsets = _value(data, element, limits)
+            known = known._replace(charsets=_value(data, element, limits))
         elif tag == _PIXEL_REPRESENTATION:
             signed = _value(data, element, limits).strip(b"\0") == b"\1"
+            known = known._replace(signed=signed)
     return found, False
+
+
+def _block(plan: Plan, creators: Creators, tag: int, value: bytes) -> Plan:
+    """The plan with the elements of a private block whose creator stands at ``tag``."""
+    wanted = creators.blocks.get(value.decode("latin-1").strip(" \0"))
+    if not wanted or tag & 0xFF00:
+        return plan
+    first = tag & 0xFFFF0000 | (tag & 0xFF) << 8
+    return {**plan, **{first | element: each for element, each in wanted.items()}}
+
+
+def _in_items(
+    data: Buffer,
+    element: Element,
+    syntax: TransferSyntax,
+    wanted: Items,
+    limits: Limits,
+    known: _Known,
+) -> dict[str, str]:
+    """What is wanted of a sequence; what is malformed inside it ends the search, no more."""
+    found: dict[str, str] = {}
+    count = 0
+    if element.vr not in ("SQ", "UN", ""):
+        return found
+    try:
+        for item in items(data, element, syntax, limits):
+            count += 1
+            if wanted.plan:
+                inner = item_syntax(data, element, item, syntax)
+                span = data, item.value, item.stop, inner
+                _add(found, texts(*span, wanted.plan, limits, known)[0])
+    except MalformedDataSet:
+        pass
+    if wanted.name and count:
+        found[wanted.name] = str(count)
+    return found
+
+
+def _add(found: dict[str, str], more: Mapping[str, str]) -> None:
+    """Values of one more item beside those of the items before it."""
+    for name, text in more.items():
+        if text:
+            found[name] = f"{found[name]}\\{text}" if found.get(name) else text
 
 
 def _value(data: Buffer, element: Element, limits: Limits) -> bytes:
@@ -89,24 +148,17 @@ def _value(data: Buffer, element: Element, limits: Limits) -> bytes:
 
 
 def _text(
-    data: Buffer,
-    element: Element,
-    syntax: TransferSyntax,
-    limits: Limits,
-    known: tuple[bytes, bool],
+    data: Buffer, element: Element, syntax: TransferSyntax, limits: Limits, known: _Known
 ) -> str:
-    charsets, signed = known
     vr, little = element.vr, syntax.little_endian
     if vr in ("", "UN"):
         vr, little = vr_of(element.tag), little or vr == "UN"
     if vr.startswith("US or"):
-        vr = "SS" if signed and "SS" in vr else "US"
-    return text_of(vr[:2], _value(data, element, limits), little, charsets)
+        vr = "SS" if known.signed and "SS" in vr else "US"
+    return text_of(vr[:2], _value(data, element, limits), little, known.charsets)
 
 
-def _deflated_texts(
-    data: Buffer, meta: FileMeta, tags: Mapping[int, str], limits: Limits
-) -> dict[str, str]:
+def _deflated_texts(data: Buffer, meta: FileMeta, plan: Plan, limits: Limits) -> dict[str, str]:
     """Inflate so much, and four times so much, until the highest wanted tag is passed."""
     plain, enough = bytearray(), _FIRST_LOOK
     syntax = BY_UID[EXPLICIT_LE]
@@ -114,7 +166,7 @@ def _deflated_texts(
         plain += piece
         if len(plain) >= enough:
             try:
-                found, passed = texts(plain, 0, len(plain), syntax, tags, limits)
+                found, passed = texts(plain, 0, len(plain), syntax, plan, limits)
             except MalformedDataSet:
                 passed, found = False, {}
             if passed:
@@ -124,4 +176,4 @@ def _deflated_texts(
             raise MalformedDataSet(
                 f"the deflated header is longer than {limits.header} bytes or malformed"
             )
-    return texts(plain, 0, len(plain), syntax, tags, limits)[0]
+    return texts(plain, 0, len(plain), syntax, plan, limits)[0]

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from gateway.config.dicom_names import uid_name
-from gateway.config.predicates import ADDRESS, CALLED_AE, CALLING_AE
+from gateway.config.conditions import as_written, write_condition
+from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE, SIZE, Subject
 from gateway.model import Origin
-from gateway.route.rules import Decision, Met, RouteRule, Rules, SenderRule, ValueRule
+from gateway.route.predicates import ValueRule
+from gateway.route.rules import Decision, RouteRule, Rules, SenderRule
+from gateway.route.values import Met
 
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """One condition: ``subject`` is calling_ae, called_ae, address or an attribute's keyword.
+    """One condition: ``subject`` is calling_ae, called_ae, address, an attribute, expr, during.
 
     ``wanted`` are the values of which one suffices, ``met`` the value that the instance has (None
     where it has none), UIDs by name; ``written`` is the entry as the file has it.
@@ -26,11 +29,15 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRoute:
-    """One route: of ``senders`` one has to hold, of ``match`` all, of ``unless`` not all."""
+    """One route: one of ``senders`` must hold, all of ``match`` and ``rest``, not all ``unless``.
+
+    ``rest`` are ``expr`` and ``during``.
+    """
 
     name: str
     senders: tuple[Predicate, ...]
     match: tuple[Predicate, ...]
+    rest: tuple[Predicate, ...]
     unless: tuple[Predicate, ...]
     takes: bool
     send_to: tuple[str, ...]
@@ -44,44 +51,83 @@ class Explanation:
     decision: Decision
 
 
-def explain(rules: Rules, header: Mapping[str, str], origin: Origin) -> Explanation:
-    """What ``rules.route(header, origin)`` decides, with the value met by each predicate."""
-    met = rules.meet(header, origin)
-    routes = tuple(_explained(rule, met, header, origin) for rule in rules.routes)
-    return Explanation(routes, rules.route(header, origin))
+def explain(
+    rules: Rules,
+    header: Mapping[str, str],
+    origin: Origin,
+    *,
+    size: int = 0,
+    now: datetime | None = None,
+) -> Explanation:
+    """What ``rules.route`` decides of the same, with the value met by each predicate."""
+    met = rules.meet(header, origin, size=size, now=now)
+    return Explanation(tuple(_explained(rule, met) for rule in rules.routes), rules.decide(met))
 
 
-def _explained(
-    rule: RouteRule, met: Met, header: Mapping[str, str], origin: Origin
-) -> ExplainedRoute:
+def _explained(rule: RouteRule, met: Met) -> ExplainedRoute:
     return ExplainedRoute(
         rule.route.name,
-        tuple(_sender(each, met, origin) for each in rule.senders),
-        tuple(_value(each, met, header) for each in rule.match),
-        tuple(_value(each, met, header) for each in rule.unless),
+        tuple(_sender(each, met) for each in rule.senders),
+        tuple(_value(each, met) for each in rule.match),
+        tuple(_rest(rule, met)),
+        tuple(_value(each, met) for each in rule.unless),
         rule.takes(met),
         rule.route.send_to,
     )
 
 
-def _sender(rule: SenderRule, met: Met, origin: Origin) -> Predicate:
-    written = str(rule.sender)
-    holds = rule.holds(met)
-    if met.node and rule.node:
-        return Predicate("node", (rule.node,), met.node, holds, written)
-    if rule.calling or rule.node:
-        return Predicate(
-            CALLING_AE, (rule.calling or rule.node,), met.calling or None, holds, written
-        )
-    if rule.called:
-        return Predicate(CALLED_AE, (rule.called,), met.called or None, holds, written)
-    return Predicate(ADDRESS, (rule.sender.value,), origin.address or None, holds, written)
+def _sender(rule: SenderRule, met: Met) -> Predicate:
+    sender = rule.sender
+    facts = {CALLING_AE: met.calling, CALLED_AE: met.called, ADDRESS: met.origin.address}
+    if sender.kind in facts:
+        found = facts[sender.kind] or None
+        return Predicate(sender.kind, (sender.value,), found, rule.holds(met), str(sender))
+    if met.node:
+        return Predicate("node", (rule.node,), met.node, rule.holds(met), str(sender))
+    wanted = rule.calling or rule.node
+    return Predicate(CALLING_AE, (wanted,), met.calling or None, rule.holds(met), str(sender))
 
 
-def _value(rule: ValueRule, met: Met, header: Mapping[str, str]) -> Predicate:
-    keyword = rule.keyword
-    wanted = tuple(sorted(uid_name(keyword, value) for value in rule.wanted))
-    text = header.get(keyword, "").strip(" \0")
-    value = uid_name(keyword, text) if text else None
-    written = f"{keyword}: {', '.join(wanted)}"
-    return Predicate(keyword, wanted, value, rule.holds(met), written)
+def _value(rule: ValueRule, met: Met) -> Predicate:
+    subject, condition = rule.subject, rule.condition
+    written = write_condition(subject, condition)
+    if isinstance(written, list):
+        wanted = tuple(sorted(written))
+        text = ", ".join(wanted)
+    else:
+        text = ", ".join(f"{name} {_shown(value)}" for name, value in written.items())
+        wanted = (text,)
+    return Predicate(rule.key, wanted, _met(subject, met), rule.holds(met), f"{rule.key}: {text}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " or ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _met(subject: Subject, met: Met) -> str | None:
+    """The value as it came, names in place of UIDs."""
+    facts = {
+        CALLING_AE: met.calling,
+        CALLED_AE: met.called,
+        ADDRESS: met.origin.address,
+        SIZE: f"{met.size}B",
+    }
+    text = facts.get(subject.key) or met.header.get(subject.source, "").strip(" \0")
+    return as_written(subject, text) or None if subject.key != SIZE else text
+
+
+def _rest(rule: RouteRule, met: Met) -> list[Predicate]:
+    found = []
+    if rule.expression is not None:
+        text, outcome = rule.expression.text, rule.expression.outcome(met)
+        found.append(Predicate("expr", (text,), outcome, outcome == "true", f"expr: {text}"))
+    if rule.hours is not None:
+        wanted = tuple(map(str, rule.hours.windows))
+        time = None
+        if met.now is not None:
+            time = f"{met.now:%a %H:%M}".lower()
+        text = f"during: {', '.join(wanted)}"
+        found.append(Predicate("during", wanted, time, rule.hours.holds(met), text))
+    return found

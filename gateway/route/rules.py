@@ -5,22 +5,26 @@ one destination is named in the ledger: the first in the file, whose ``pixels`` 
 then hold. A missing or empty attribute meets no value.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from datetime import datetime, tzinfo
 from types import MappingProxyType
-from typing import Final, TypeAlias
 
-from gateway.config.dicom_names import TRANSFER_SYNTAX_UID, Attribute, find_attribute
 from gateway.config.models import Config, Route
-from gateway.config.predicates import ADDRESS, CALLED_AE, CALLING_AE, Match, Sender, comparable
-from gateway.model import Arrival, Origin, Owed
-
-Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
-
-_NOTHING: Final[frozenset[str]] = frozenset()
-_PADDING: Final = " \0"
+from gateway.config.senders import Sender
+from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE, ITEMS, Subject
+from gateway.config.windows import Window, find_zone
+from gateway.dataset.wanted import Wanted, plan_of
+from gateway.model import Origin, Owed
+from gateway.route.predicates import (
+    ExpressionRule,
+    ValueRule,
+    expression_rule,
+    title_shape,
+    value_rules,
+)
+from gateway.route.table import Strikes, Table, shared, strikes
+from gateway.route.values import Met, Network, meet, network_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +40,11 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """What one instance shows to the rules, in comparable form.
-
-    ``node`` is the origin server that the instance was fetched from. ``values`` maps a keyword
-    to the whole value and, where there are several, to each of them.
-    """
-
-    calling: str
-    called: str
-    address: Address | None
-    node: str
-    values: Mapping[str, frozenset[str]]
-
-
-@dataclass(frozen=True, slots=True)
 class SenderRule:
     """One entry of ``from``: the AE title that has to be equal, or the network of the peer.
 
     For a ``node`` the title is its own, or, where the instance was fetched, the node's name that
-    the fetch notes as the calling side.
+    the fetch notes as the calling side. ``shape`` stands in for a title with wildcards.
     """
 
     sender: Sender
@@ -63,86 +52,94 @@ class SenderRule:
     called: str = ""
     network: Network | None = None
     node: str = ""
+    shape: Callable[[str], bool] | None = None
 
     def holds(self, met: Met) -> bool:
         """The instance came from this sender."""
         if self.network is not None:
-            return met.address is not None and met.address in self.network
+            return self.network.has(met.address)
+        if self.shape is not None:
+            return self.shape(met.called if self.called else met.calling)
         if self.called:
             return self.called == met.called
         return met.node == self.node if met.node else met.calling == self.calling != ""
 
 
 @dataclass(frozen=True, slots=True)
-class ValueRule:
-    """One attribute of ``match`` or ``unless``, and the values of which one must be met."""
+class HoursRule:
+    """``during``: the windows of which one has to be open."""
 
-    keyword: str
-    wanted: frozenset[str]
+    windows: tuple[Window, ...]
 
     def holds(self, met: Met) -> bool:
-        """The attribute has one of the values."""
-        return not self.wanted.isdisjoint(met.values.get(self.keyword, _NOTHING))
+        """The time is known and in one of the windows."""
+        now = met.now
+        if now is None:
+            return False
+        return any(
+            each.holds(now, None) if each.zone else each.open_at(now) for each in self.windows
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """One route, compiled."""
+    """One route, compiled: what it asks, and to whom the instances that it takes are owed."""
 
     route: Route
     senders: tuple[SenderRule, ...]
     match: tuple[ValueRule, ...]
     unless: tuple[ValueRule, ...]
     owed: tuple[Owed, ...]
-    calling: frozenset[str]
-    called: frozenset[str]
-    networks: tuple[Network, ...]
-    nodes: frozenset[str]
+    expression: ExpressionRule | None = None
+    hours: HoursRule | None = None
 
     def takes(self, met: Met) -> bool:
-        """One sender holds, all of ``match`` hold, and not all of ``unless``."""
-        values = met.values
-        for rule in self.match:
-            if rule.wanted.isdisjoint(values.get(rule.keyword, _NOTHING)):
-                return False
-        if not self.comes_from(met):
-            return False
-        for rule in self.unless:
-            if rule.wanted.isdisjoint(values.get(rule.keyword, _NOTHING)):
-                return True
-        return not self.unless
-
-    def comes_from(self, met: Met) -> bool:
-        """There is no ``from``, or one of its senders holds."""
-        if not self.senders or met.called in self.called:
-            return True
-        if met.node in self.nodes if met.node else met.calling in self.calling:
-            return True
-        address = met.address
-        return address is not None and any(address in network for network in self.networks)
+        """One sender holds, all of ``match``, and not all of ``unless``; and it is time."""
+        from_one = not self.senders or any(rule.holds(met) for rule in self.senders)
+        rest = [rule for rule in (self.expression, self.hours) if rule is not None]
+        all_met = from_one and all(rule.holds(met) for rule in (*self.match, *rest))
+        kept_out = bool(self.unless) and all(rule.holds(met) for rule in self.unless)
+        return all_met and not kept_out
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All routes, compiled. ``tags`` maps the tags that the rules read to their keywords.
+    """All routes, compiled. ``tags`` says what the rules read of the data set, by tag.
 
     Transfer Syntax UID is not among ``tags``, for it is not part of the data set: the header
     given to ``route`` holds it under ``TransferSyntaxUID`` all the same.
     """
 
     routes: tuple[RouteRule, ...]
-    tags: Mapping[int, str]
-    attributes: tuple[Attribute, ...] = field(default=(), repr=False)
+    tags: Mapping[int, Wanted]
+    table: Table = field(repr=False)
+    subjects: tuple[Subject, ...] = field(default=(), repr=False)
+    zone: tzinfo | None = None
 
-    def route(self, header: Mapping[str, str], origin: Origin) -> Decision:
-        """The deliveries that an instance with this header (keyword -> text) is owed."""
-        met = self.meet(header, origin)
+    def route(
+        self,
+        header: Mapping[str, str],
+        origin: Origin,
+        *,
+        size: int = 0,
+        now: datetime | None = None,
+    ) -> Decision:
+        """The deliveries that an instance with this header (keyword -> text) is owed.
+
+        ``size`` is the file's in bytes. ``now`` knows its time zone; without it nothing that
+        depends on the time holds.
+        """
+        return self.decide(self.meet(header, origin, size=size, now=now))
+
+    def decide(self, met: Met) -> Decision:
+        """As ``route``, of what was met."""
         owed: dict[str, Owed] = {}
         reasons: list[str] = []
-        for rule in self.routes:
-            if not rule.takes(met):
-                continue
-            for each in rule.owed:
+        left = self.table.left(met)
+        while left:
+            lowest = left & -left
+            left ^= lowest
+            for each in self.routes[lowest.bit_length() - 1].owed:
                 first = owed.setdefault(each.destination, each)
                 if first is not each:
                     reasons.append(_second(first, each))
@@ -150,31 +147,47 @@ class Rules:
             reasons.append("no route takes it")
         return Decision(tuple(owed.values()), tuple(reasons))
 
-    def meet(self, header: Mapping[str, str], origin: Origin) -> Met:
+    def meet(
+        self,
+        header: Mapping[str, str],
+        origin: Origin,
+        *,
+        size: int = 0,
+        now: datetime | None = None,
+    ) -> Met:
         """Header and origin in the form in which they are compared with the rules."""
-        values = {}
-        for attribute in self.attributes:
-            text = header.get(attribute.keyword, "")
-            if text:
-                values[attribute.keyword] = _values(attribute, text)
-        name = origin.calling.strip(_PADDING)
-        fetched = origin.arrival is Arrival.WADO_RS
-        return Met(
-            calling="" if fetched else name,
-            called=origin.called.strip(_PADDING),
-            address=_address(origin.address),
-            node=name if fetched else "",
-            values=values,
-        )
+        return meet(self.subjects, header, origin, size=size, now=now, zone=self.zone)
 
 
 def compile_rules(config: Config) -> Rules:
     """The rules of a configuration; raises KeyError for a node that it does not have."""
-    keywords = sorted({key for route in config.routes for key in (*route.match, *route.unless)})
-    attributes = tuple(map(find_attribute, keywords))
-    tags = {each.tag: each.keyword for each in attributes if each.keyword != TRANSFER_SYNTAX_UID}
-    routes = tuple(_compile(route, config) for route in config.routes)
-    return Rules(routes, MappingProxyType(dict(sorted(tags.items()))), attributes)
+    routes = tuple(_compile(route, config) for route in config.routes if route.enabled)
+    compared = {each for rule in routes for each in _subjects(rule)}
+    read = compared | {
+        each
+        for rule in routes
+        if rule.expression is not None
+        for each in rule.expression.subjects.values()
+    }
+    plan = plan_of(
+        (each.steps, each.source, each.kind == ITEMS)
+        for each in sorted(read, key=lambda each: each.key)
+        if each.steps
+    )
+    named = config.gateway.time_zone
+    return Rules(
+        routes,
+        MappingProxyType(plan),
+        _table(routes),
+        tuple(sorted(compared, key=lambda each: each.key)),
+        None if named is None else find_zone(named),
+    )
+
+
+def _subjects(rule: RouteRule) -> Iterator[Subject]:
+    for each in (*rule.match, *rule.unless):
+        if each.subject.steps or each.key == "TransferSyntaxUID":
+            yield each.subject
 
 
 def _compile(route: Route, config: Config) -> RouteRule:
@@ -184,47 +197,42 @@ def _compile(route: Route, config: Config) -> RouteRule:
     return RouteRule(
         route,
         senders,
-        _value_rules(route.match),
-        _value_rules(route.unless),
+        value_rules(route.match),
+        value_rules(route.unless),
         owed=tuple(Owed(destination, route.name) for destination in route.send_to),
-        calling=frozenset(each.calling for each in senders if each.calling),
-        called=frozenset(each.called for each in senders if each.called),
-        networks=tuple(each.network for each in senders if each.network is not None),
-        nodes=frozenset(each.node for each in senders if each.node),
+        expression=None if route.expr is None else expression_rule(route.expr),
+        hours=HoursRule(route.during) if route.during else None,
+    )
+
+
+def _table(routes: Sequence[RouteRule]) -> Table:
+    bits = [(1 << index, rule) for index, rule in enumerate(routes)]
+    every = (1 << len(routes)) - 1
+    match = strikes(((bit, each) for bit, rule in bits for each in rule.match), every)
+    last: list[tuple[int, Hashable, ExpressionRule | HoursRule]] = []
+    last += [(bit, rule.hours.windows, rule.hours) for bit, rule in bits if rule.hours]
+    last += [(bit, rule.expression.text, rule.expression) for bit, rule in bits if rule.expression]
+    return Table(
+        every=every,
+        anyone=sum(bit for bit, rule in bits if not rule.senders),
+        senders=shared([(bit, each.sender, each) for bit, rule in bits for each in rule.senders]),
+        match=Strikes(match.lookups, (*match.rules, *shared(last))),
+        unless=strikes(((bit, each) for bit, rule in bits for each in rule.unless), every),
+        guarded=sum(bit for bit, rule in bits if rule.unless),
     )
 
 
 def _sender(sender: Sender, config: Config) -> SenderRule:
-    match sender.kind:
-        case kind if kind == CALLING_AE:
-            return SenderRule(sender, calling=sender.value)
-        case kind if kind == CALLED_AE:
-            return SenderRule(sender, called=sender.value)
-        case kind if kind == ADDRESS:
-            return SenderRule(sender, network=ip_network(sender.value))
-        case _:
-            dimse = config.nodes[sender.value].dimse
-            title = "" if dimse is None else dimse.ae_title
-            return SenderRule(sender, calling=title, node=sender.value)
-
-
-def _value_rules(match: Match) -> tuple[ValueRule, ...]:
-    return tuple(ValueRule(keyword, frozenset(values)) for keyword, values in match.items())
-
-
-def _values(attribute: Attribute, text: str) -> frozenset[str]:
-    whole = comparable(attribute, text)
-    parts: Iterable[str] = whole.split("\\") if attribute.multi_valued else ()
-    return frozenset((whole, *parts)) - {""}
-
-
-def _address(text: str) -> Address | None:
-    """The peer's address; IPv4 where it came as IPv6-mapped IPv4, None where it is none."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    value = sender.value
+    if sender.kind == ADDRESS:
+        return SenderRule(sender, network=network_of(value))
+    if sender.kind not in (CALLING_AE, CALLED_AE):
+        dimse = config.nodes[value].dimse
+        return SenderRule(sender, calling="" if dimse is None else dimse.ae_title, node=value)
+    shape = title_shape(value) if {"*", "?"} & set(value) else None
+    if sender.kind == CALLED_AE:
+        return SenderRule(sender, called=value, shape=shape)
+    return SenderRule(sender, calling="" if shape else value, shape=shape)
 
 
 def _second(first: Owed, second: Owed) -> str:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decompress, dicomweb, forward, qido, receive, sizes
+from tests.bench import decompress, dicomweb, forward, qido, receive, rules, sizes
 from tests.bench.measure import Measurement, show, write
 
 _PARTS = {
@@ -15,6 +15,7 @@ _PARTS = {
     "sizes": sizes.measure,
     "dicomweb": dicomweb.measure,
     "qido": qido.measure,
+    "rules": rules.measure,
 }
 
 

@@ -61,6 +61,8 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "      Rows: [512]\n"
         "    unless:\n"
         "      SOPClassUID: [CTImageStorage]\n"
+        "    during: []\n"
+        "    enabled: true\n"
         "    send_to: [n]\n"
         "    pixels:\n"
         "      change: if-needed\n"

@@ -109,4 +109,4 @@ def test_any_ae_title_and_value_survive_printing(title: str, value: str, number:
     if title.strip() and value.strip():
         assert config is not None
         assert config.gateway.ae_title == title.strip()
-        assert config.routes[0].match["Rows"] == (str(number),)
+        assert config.routes[0].match["Rows"].has == (str(number),)

@@ -10,7 +10,7 @@ of which, for each word of the query, some word begins with it: ``jan doe`` find
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -26,6 +26,8 @@ _COMMA_LISTS: Final = frozenset(("UI", "CS"))
 _EMPTY: Final = '""'
 _WORDS: Final = re.compile(r"[\^=\s,]+")
 _INTEGER: Final = re.compile(r"[+-]?\d{1,20}")
+_MOST: Final = 100
+"""Values of a list, UIDs aside, and words of a name."""
 _UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
@@ -101,7 +103,9 @@ def wanted_of(vr: str, text: str, fuzzy: bool = False, empty: bool = False) -> t
             wanted += _wanted(vr, value, fuzzy)
         elif value:
             return ()
-    return tuple(wanted)
+    if vr != "UI" and len(wanted) > _MOST:
+        raise BadQuery(f"more than {_MOST} values are asked for")
+    return tuple(dict.fromkeys(wanted))
 
 
 def _wanted(vr: str, value: str, fuzzy: bool) -> list[Wanted]:
@@ -144,6 +148,8 @@ def _group(value: str) -> Exactly | Like | None:
 
 def _words(value: str) -> list[Wanted]:
     words = [word for word in _WORDS.split(fold(value)) if word.strip("*?")]
+    if len(words) > _MOST:
+        raise BadQuery(f"more than {_MOST} words of a name are asked for")
     return [Words(tuple(f"* {word}*" for word in words))] if words else []
 
 
@@ -244,8 +250,3 @@ def combined(date: Condition, time: Condition) -> Between | None:
         case (Between(first, last),), (Between(begin, end),) if first != last:
             return Between(first and first + (begin or "0" * 12), last and last + (end or "~"))
     return None
-
-
-def values_of(vr: str, text: str) -> Iterable[str]:
-    """The single values in an element's text."""
-    return (text,) if vr in ONE_VALUE else text.split("\\")

@@ -28,6 +28,10 @@ from gateway.model import UID, Instance
 
 _WANTED: Final = frozenset[int]().union(*FROM_HEADER, *RETURNED)
 _MOST_REQUESTS: Final = 1000
+_MOST_TEXT: Final = 1024
+"""Characters of a value that are compared."""
+_LONGEST: Final = 64 << 10
+"""Characters of the longest attribute that is returned from the index."""
 _LARGEST: Final = (1 << 63) - 1
 
 Column = str | int | None
@@ -128,7 +132,7 @@ def _columns(keys: Mapping[int, Key], texts: Mapping[int, str]) -> tuple[Column,
 
 def _column(key: Key, value: str) -> tuple[Column, ...]:
     """A key has one value (VM 1): what has more is compared as a whole."""
-    value = value.replace("\0", "")
+    value = value.replace("\0", "")[:_MOST_TEXT]
     if key.form == "name":
         return (*name_groups(value), words_of(value))
     if key.form != "number":
@@ -143,7 +147,7 @@ def _members(
 ) -> str:
     found = {tag: attribute(tag, "UI", quoted(uid)) for tag, uid in uids.items()}
     for tag, vr in returned.items():
-        if tag in texts:
+        if 0 < len(texts.get(tag, "")) <= _LONGEST:
             found[tag] = texts[tag]
         elif vr:
             found[tag] = attribute(tag, vr, "")

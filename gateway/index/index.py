@@ -33,6 +33,8 @@ T = TypeVar("T")
 _READERS: Final = 3
 _PAUSE: Final = 1.0
 """Seconds between batches that nobody waits for."""
+_AFTER_FAILURE: Final = 10.0
+"""Seconds until what has failed is tried again, unless somebody asks."""
 _MOST_WAITING: Final = 20_000
 """Notes that are held; beyond it the ledger is asked what is missing."""
 _PATIENCE: Final = 5.0
@@ -124,6 +126,7 @@ class Index:
             self._rest()
         except TemporaryFailure as failure:
             telemetry.alarm("the index is behind", reason=str(failure))
+            await asyncio.sleep(_AFTER_FAILURE)
 
     async def caught_up(self) -> None:
         """Wait until all that was kept before is indexed.

@@ -8,6 +8,7 @@ one SOP Instance UID the latest is ``shown``. ``series_id`` is 0 for what no URL
 from: its latest. ``modalities`` are separated by backslashes.
 """
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -100,7 +101,8 @@ def prepare(file: Path) -> bool:
             return False
         telemetry.note("the index is made anew", index=str(file), reason=reason)
     remove(file)
-    with closing(connect(file, "rwc")) as connection:
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    with closing(connect(file, "rw")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         for statement in _TABLES:
@@ -119,7 +121,7 @@ def remove(file: Path) -> None:
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """A connection in autocommit mode; ``mode`` is "rw", "ro" or "rwc". Raises sqlite3.Error."""
+    """A connection in autocommit mode; ``mode`` is "rw" or "ro". Raises sqlite3.Error."""
     connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?mode={mode}",
         uri=True,

@@ -153,14 +153,20 @@ def _term(key: Key, wanted: Sequence[Wanted]) -> Term:
         return _any([_name(columns, one) for one in wanted])
     if key.form == "number":
         return _any([_number(column, one) for one in wanted])
-    selective = key.vr == "UI" and key.column == "uid" and key.level > Level.STUDY
-    return _any([_text(column, one) for one in wanted], selective)
+    if key.vr == "UI":
+        return _uids(column, wanted, key.column == "uid" and key.level > Level.STUDY)
+    return _any([_text(column, one) for one in wanted])
 
 
-def _any(terms: Sequence[Term], selective: bool = False) -> Term:
+def _uids(column: str, wanted: Sequence[Wanted], selective: bool) -> Term:
+    """A list of any length: each is a value by itself."""
+    uids = tuple(one.value for one in wanted if isinstance(one, Exactly))
+    return Term(f"{column} IN ({', '.join('?' * len(uids))})", uids, selective)
+
+
+def _any(terms: Sequence[Term]) -> Term:
     sql = " OR ".join(term.sql for term in terms)
-    parameters = tuple(value for term in terms for value in term.parameters)
-    return Term(f"({sql})", parameters, selective)
+    return Term(f"({sql})", tuple(value for term in terms for value in term.parameters))
 
 
 def _all(terms: Sequence[Term]) -> Term:

@@ -119,7 +119,7 @@ def _remarks(asked: Asked, answer: Answer) -> Iterator[str]:
     if answer.more:
         following = ""
         if answer.matches is not None:
-            following = f"{answer.matches - asked.query.offset - answer.results} of "
+            following = f"{answer.matches - asked.query.offset - answer.results} "
         yield f"There are {following}additional results that can be requested"
     for remark in asked.query.remarks[:_MOST_REMARKS]:
         yield remark.encode("ascii", "backslashreplace").decode().replace('"', "'")

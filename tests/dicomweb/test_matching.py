@@ -168,3 +168,16 @@ def test_ranges_hold_what_lies_between(one: object, two: object, three: object) 
     moments = [f"{each:%Y%m%d%H%M%S.%f}".rjust(21, "0") for each in (one, two, three)]
     low, high = sorted(moments[:2])
     assert matches("DT", f"{low}-{high}", moments[2]) == (low <= moments[2] <= high)
+
+
+@pytest.mark.parametrize(
+    ("vr", "query", "fuzzy"),
+    [("LO", "\\".join(map(str, range(101))), False), ("PN", " ".join(["ab"] * 101), True)],
+)
+def test_lists_longer_than_a_person_means_are_refused(vr: str, query: str, fuzzy: bool) -> None:
+    with pytest.raises(BadQuery, match="more than 100"):
+        wanted_of(vr, query, fuzzy)
+
+
+def test_lists_of_uids_may_be_long() -> None:
+    assert len(wanted_of("UI", ",".join(f"1.{number}" for number in range(2000)))) == 2000

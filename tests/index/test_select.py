@@ -251,6 +251,18 @@ def _plan(connection: sqlite3.Connection, level: Level, query: str) -> list[str]
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
 
 
+def test_a_list_of_thousands_of_uids_is_looked_up(held: sqlite3.Connection) -> None:
+    uids = ",".join(["1.2.3.1", *(f"9.{number}" for number in range(4000))])
+    assert found(held, Level.INSTANCE, f"SOPInstanceUID={uids}") == ["1.2.3.1"]
+
+
+@pytest.mark.parametrize("fuzzy", ["true", "false"])
+def test_the_longest_lists_of_names_are_looked_up(held: sqlite3.Connection, fuzzy: str) -> None:
+    names = "\\".join(f"*x{number}*" for number in range(45))
+    query = f"PatientName={names}&ReferringPhysicianName={names}&fuzzymatching={fuzzy}"
+    assert found(held, Level.STUDY, query) == []
+
+
 def test_an_index_of_another_kind_is_told_apart(tmp_path: Path) -> None:
     assert prepare(tmp_path / INDEX)
     assert not prepare(tmp_path / INDEX)

@@ -13,11 +13,12 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from gateway.config import load_text
 from gateway.dicomweb.query import Level, parse_query
 from gateway.index import Asked, Index
 from gateway.intake import Announced, Intake
 from gateway.model import Arrival, Instance, Origin, Owed
-from gateway.route.rules import Rules
+from gateway.route.rules import compile_rules
 from gateway.serve.holdings import LocalHoldings
 from gateway.spool import Spool
 from gateway.spool.schema import LEDGER, connect
@@ -138,7 +139,14 @@ async def opened_archive(folder: Path) -> AsyncIterator[Archive]:
 
     try:
         await index.reconcile()
-        yield Archive(folder, spool, Intake(spool, Rules((), {}), kept=kept, clock=Clock()), index)
+        yield Archive(
+            folder,
+            spool,
+            Intake(
+                spool, compile_rules(load_text("version: 1\n", "test")), kept=kept, clock=Clock()
+            ),
+            index,
+        )
     finally:
         await index.aclose()
         await spool.aclose()

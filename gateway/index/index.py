@@ -1,7 +1,7 @@
 """The index: what is held, by study, series and instance, for searches and retrieval.
 
 It is derived from the ledger and the files, and never in the way of receiving: ``kept`` takes a
-note, the rest happens in a thread, at most once a second unless somebody waits for it. After a
+note, the rest happens in a thread once arrivals pause, unless somebody waits for it. After a
 crash, and where the database was lost, ``reconcile`` finds what is missing.
 """
 
@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 _READERS: Final = 3
 _PAUSE: Final = 1.0
-"""Seconds between batches that nobody waits for."""
+"""Seconds without arrivals before a batch that nobody waits for."""
+_MOST_PAUSES: Final = 5
+"""How often a batch waits for what is still coming in."""
 _AFTER_FAILURE: Final = 10.0
 """Seconds until what has failed is tried again, unless somebody asks."""
 _MOST_WAITING: Final = 20_000
@@ -117,8 +119,12 @@ class Index:
             await self._round()
 
     async def _round(self) -> None:
-        """After a pause, index what waits by then."""
-        await asyncio.sleep(_PAUSE)
+        """After a pause in what comes, or a while, index what waits by then."""
+        for _ in range(_MOST_PAUSES):
+            wanted = self._arrived
+            await asyncio.sleep(_PAUSE)
+            if self._arrived == wanted:
+                break
         wanted = self._arrived
         try:
             while self._done < wanted or self._gone or self._behind:
@@ -240,16 +246,25 @@ class Index:
         try:
             return await loop.run_in_executor(self._writer, task, *facts)
         except DamagedIndex as failure:
-            try:
-                await loop.run_in_executor(self._writer, self._store.begin_anew, str(failure))
-            except (OSError, sqlite3.Error) as error:
-                raise TemporaryFailure(f"the index cannot be made anew: {error}") from error
-            self._compare()
+            await self._begin_anew(str(failure))
             raise
 
     async def _read(self, question: Callable[..., T], *facts: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._store.ask, question, *facts)
+        try:
+            return await loop.run_in_executor(self._readers, self._store.ask, question, *facts)
+        except DamagedIndex as failure:
+            async with self._lock:
+                await self._begin_anew(str(failure))
+            raise
+
+    async def _begin_anew(self, reason: str) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writer, self._store.begin_anew, reason)
+        except (OSError, sqlite3.Error) as error:
+            raise TemporaryFailure(f"the index cannot be made anew: {error}") from error
+        self._compare()
 
     async def _matches(self, found: Selection, query: Query, results: int) -> int | None:
         """How many match in all, None where there are too many to count."""

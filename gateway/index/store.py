@@ -90,17 +90,27 @@ class Store:
 
     def ask(self, question: Callable[..., T], *facts: Any) -> T:
         """``question(connection, *facts)`` with a reading connection. Raises TemporaryFailure."""
+        idle = self._idle
         try:
-            connection = self._idle.get_nowait()
-        except Empty:
-            connection = connect(self.file, "ro")
+            connection = self._reader(idle)
+        except sqlite3.Error as error:
+            raise self._failed(error, "read") from error
         try:
             answer = question(connection, *facts)
         except sqlite3.Error as error:
             connection.close()
-            raise TemporaryFailure(f"the index {self.file} cannot be read: {error}") from error
-        self._idle.put(connection)
+            raise self._failed(error, "read") from error
+        if idle is self._idle:
+            idle.put(connection)
+        else:  # the database was made anew meanwhile
+            connection.close()
         return answer
+
+    def _reader(self, idle: SimpleQueue[sqlite3.Connection]) -> sqlite3.Connection:
+        try:
+            return idle.get_nowait()
+        except Empty:
+            return connect(self.file, "ro")
 
     def close(self) -> None:
         """Close all connections; nothing may be under way."""
@@ -131,10 +141,10 @@ class Store:
             raise
         return result
 
-    def _failed(self, error: Exception) -> TemporaryFailure:
+    def _failed(self, error: Exception, done: str = "written") -> TemporaryFailure:
         if isinstance(error, sqlite3.Error) and is_damage(error):
             return DamagedIndex(f"the index {self.file} is damaged: {error}")
-        return TemporaryFailure(f"the index {self.file} cannot be written: {error}")
+        return TemporaryFailure(f"the index {self.file} cannot be {done}: {error}")
 
     @contextmanager
     def _beside_the_ledger(self) -> Iterator[sqlite3.Connection]:
@@ -162,9 +172,11 @@ class Store:
             return None
 
     def _let_readers_go(self) -> None:
+        """Close those that are idle; those in use are closed when they are done."""
+        idle, self._idle = self._idle, SimpleQueue()
         with suppress(Empty):
             while True:
-                self._idle.get_nowait().close()
+                idle.get_nowait().close()
 
 
 class DamagedIndex(TemporaryFailure):

@@ -186,6 +186,20 @@ async def test_an_index_that_is_damaged_while_it_serves_is_made_anew(tmp_path: P
         assert await archive.held("1.1") == ["1.1.1.1", "1.1.1.2"]
 
 
+async def test_an_index_that_turns_out_damaged_when_it_is_read_is_made_anew(
+    tmp_path: Path,
+) -> None:
+    async with opened_archive(tmp_path) as archive:
+        await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
+        await archive.index.caught_up()
+        _let_go(archive)
+        size = (tmp_path / INDEX).stat().st_size
+        (tmp_path / INDEX).write_bytes(b"\xff" * size)
+        with pytest.raises(TemporaryFailure, match="damaged"):
+            await archive.held("1.1")
+        assert await archive.held("1.1") == ["1.1.1.1"]
+
+
 def _let_go(archive: Archive) -> None:
     """Have nothing cached: close the connections, so that the file is read again."""
     store = archive.index._store

@@ -16,6 +16,7 @@ from gateway import telemetry
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header, texts
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
+from gateway.dataset.wanted import Wanted
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Arriving, Instance, Origin, Owed
 from gateway.route.rules import Rules
@@ -75,8 +76,8 @@ class Intake:
         self._spool = spool
         self._kept = kept
         self._clock = clock
-        self._rules = rules
-        self._tags = {**LEDGER_TAGS, **rules.tags, **_NAMES}
+        self.rules = rules
+        """May be replaced: an instance is routed by those in force when its last byte is there."""
 
     def check_taking(self) -> None:
         """Raise TemporaryFailure when nothing can be taken in now."""
@@ -125,10 +126,11 @@ class Intake:
         ``TemporaryFailure`` where it could not be kept; the part is gone in all cases.
         """
         began = asyncio.get_running_loop().time()
+        rules, now = self.rules, self._clock()
         try:
-            header = await self._header(part, announced.transfer_syntax)
+            header = await self._header(part, announced.transfer_syntax, rules)
             _check_study(header, study)
-            owed = self._owed(header, announced, part.size) if routed else ()
+            owed = _owed(rules, header, announced, part.size, now) if routed else ()
         except BaseException:
             part.abort()
             raise
@@ -140,7 +142,7 @@ class Intake:
             series_uid=header.get("SeriesInstanceUID", ""),
             origin=announced.origin,
             size=part.size,
-            received_at=self._clock(),
+            received_at=now,
             header=header,
         )
         instance = await self._spool.commit(part, arriving, owed)
@@ -148,25 +150,15 @@ class Intake:
         loop = asyncio.get_running_loop()
         destinations = [each.destination for each in owed]
         took = (loop.time() - began) * 1000
-        unrouted = routed and bool(self._rules.routes) and not destinations
+        unrouted = routed and bool(rules.routes) and not destinations
         loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
 
-    def _owed(self, header: Mapping[str, str], announced: Announced, size: int) -> Sequence[Owed]:
-        known = {
-            **header,
-            "TransferSyntaxUID": announced.transfer_syntax,
-            "SOPClassUID": announced.sop_class_uid,
-            "SOPInstanceUID": announced.sop_instance_uid,
-        }
-        now = self._clock()
-        return self._rules.route(known, announced.origin, size=size, now=now).owed
-
-    async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
-        syntax = BY_UID[transfer_syntax]
-        header = None if syntax.deflated else self._from_head(part, syntax)
+    async def _header(self, part: Part, transfer_syntax: UID, rules: Rules) -> dict[str, str]:
+        syntax, tags = BY_UID[transfer_syntax], {**LEDGER_TAGS, **rules.tags, **_NAMES}
+        header = None if syntax.deflated else _from_head(part, syntax, tags)
         if header is None:  # who knows how long it is: not on the event loop
-            header = await asyncio.to_thread(read_header, part.path, self._tags)
+            header = await asyncio.to_thread(read_header, part.path, tags)
         if {header.pop(name, "") for name in _NAMES.values()} == {""}:
             raise PermanentFailure(
                 "the data set names neither SOP class nor instance: it is none, or not in"
@@ -174,15 +166,30 @@ class Intake:
             )
         return header
 
-    def _from_head(self, part: Part, syntax: TransferSyntax) -> dict[str, str] | None:
-        """The header from the first bytes, None where it does not end in them."""
-        head = bytes(part.head)
-        try:
-            start = read_file_meta(head).dataset_offset
-            found, passed = texts(head, start, len(head), syntax, self._tags)
-        except MalformedDataSet:
-            return None
-        return found if passed or part.size == len(head) else None
+
+def _owed(
+    rules: Rules, header: Mapping[str, str], announced: Announced, size: int, now: datetime
+) -> Sequence[Owed]:
+    known = {
+        **header,
+        "TransferSyntaxUID": announced.transfer_syntax,
+        "SOPClassUID": announced.sop_class_uid,
+        "SOPInstanceUID": announced.sop_instance_uid,
+    }
+    return rules.route(known, announced.origin, size=size, now=now).owed
+
+
+def _from_head(
+    part: Part, syntax: TransferSyntax, tags: Mapping[int, Wanted]
+) -> dict[str, str] | None:
+    """The header from the first bytes, None where it does not end in them."""
+    head = bytes(part.head)
+    try:
+        start = read_file_meta(head).dataset_offset
+        found, passed = texts(head, start, len(head), syntax, tags)
+    except MalformedDataSet:
+        return None
+    return found if passed or part.size == len(head) else None
 
 
 def _check_study(header: Mapping[str, str], study: UID) -> None:

@@ -6,7 +6,7 @@ The only module that knows the order of the stages. Nothing here decides about a
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from gateway.failures import Failure, TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
 from gateway.model import Instance, Owed
-from gateway.operate.upkeep import Upkeep
+from gateway.operate.api import add_reload
+from gateway.operate.reload import Reloader
+from gateway.operate.upkeep import LOOK_EVERY, Upkeep, repeat
 from gateway.operate.web import application
 from gateway.receive.store_scp import StoreScp
 from gateway.route.rules import compile_rules
@@ -46,9 +48,18 @@ def utc_now() -> datetime:
 
 
 class Service:
-    """A running gateway; ``dicom_port`` and ``web_port`` are what it listens on once started."""
+    """A running gateway; ``dicom_port`` and ``web_port`` are what it listens on once started.
 
-    def __init__(self, config: Config, *, clock: Callable[[], datetime] = utc_now) -> None:
+    ``file`` is where the configuration came from, for it to be reloaded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        file: Path | None = None,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self.config = config
         self.dicom_port = self.web_port = 0
         self._clock = clock
@@ -82,8 +93,9 @@ class Service:
         self._scp = StoreScp(self._intake, wiring.scp_settings(config))
         self._web: web.AppRunner | None = None
         self._upkeep = Upkeep(self.spool, anew=self._scheduler.changed_by_hand, clock=clock)
+        self._reloader = Reloader(file, config, self._prepare, clock)
         self._delivering: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def __aenter__(self) -> "Service":
@@ -128,10 +140,35 @@ class Service:
         await self._close()
         telemetry.note("gateway stopped")
 
+    def reload(self) -> None:
+        """Read the configuration's file anew, in a moment; what comes of it is in the log."""
+        self._start(self._reload(), "reload")
+
+    async def _reload(self) -> None:
+        with contextlib.suppress(Failure):
+            await self._reloader.reload()
+
+    def _prepare(self, config: Config) -> Callable[[], None]:
+        """All that can be done before another configuration comes into force."""
+        rules, policies = compile_rules(config), wiring.policies(config)
+        destinations, settings = wiring.destinations(config), wiring.scp_settings(config)
+        longest = wiring.longest_retry(config)
+
+        def swap() -> None:
+            self.config = config
+            self.spool.longest_retry = max(self.spool.longest_retry, longest)
+            self._scheduler.redirect(destinations, policies)
+            self._intake.rules = rules
+            self._scp.associations.settings = settings
+            self._start(self._tell_what_nobody_delivers(), "tell what nobody delivers")
+
+        return swap
+
     async def _tell_what_nobody_delivers(self) -> None:
-        routes = {route.name for route in self.config.routes}
+        config = self.config
+        routes = {route.name for route in config.routes}
         try:
-            await self._upkeep.tell_what_nobody_delivers(self.config.nodes, routes)
+            await self._upkeep.tell_what_nobody_delivers(config.nodes, routes)
         except Failure as failure:
             telemetry.alarm("cannot see what is owed to whom", reason=str(failure))
 
@@ -162,6 +199,7 @@ class Service:
         origins = self.config.gateway.web.cors.origins
         guards = (sharing(origins), problems, gatekeeping(wiring.auth_settings(self.config)))
         root = application(self.spool, self._not_ready, self._clock, guards)
+        add_reload(root, self._reloader)
         serve = self.config.serve
         local = LocalHoldings(self._index, self.spool)
         deletion = deletion_routes(local, self.spool) if serve.allow_delete else ()
@@ -180,12 +218,25 @@ class Service:
         )
 
     def _start_stages(self) -> None:
-        self._delivering = asyncio.create_task(self._scheduler.run(), name="scheduler")
-        warming = asyncio.create_task(self._prove_and_warm(), name="warm workers")
-        indexing = asyncio.create_task(self._index.run(), name="index")
-        self._tasks = [self._delivering, warming, indexing, *self._upkeep.start()]
-        for task in self._tasks:
-            task.add_done_callback(_tell_of_an_error)
+        self._delivering = self._start(self._scheduler.run(), "scheduler")
+        self._start(self._prove_and_warm(), "warm workers")
+        self._start(self._index.run(), "index")
+        for task in self._upkeep.start():
+            self._mind(task)
+        if self.config.gateway.reload == "on-change":
+            what = "watch the configuration"
+            self._start(repeat(what, LOOK_EVERY, self._reloader.look), what)
+
+    def _start(self, doing: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Have something done until the gateway stops."""
+        task = asyncio.create_task(doing, name=name)
+        self._mind(task)
+        return task
+
+    def _mind(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_tell_of_an_error)
 
     async def _prove_and_warm(self) -> None:
         """The decoders' self-test, once ports are open: only what is transcoded waits for it."""
@@ -197,9 +248,10 @@ class Service:
     async def _close(self) -> None:
         if self._web is not None:
             await self._web.cleanup()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._derivations.aclose()
         await self._index.aclose()
         await self._pool.aclose()

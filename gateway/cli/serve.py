@@ -1,4 +1,4 @@
-"""``dicom-gateway serve``: the service, until SIGTERM or SIGINT."""
+"""``dicom-gateway serve``: the service, until SIGTERM or SIGINT; SIGHUP reloads its file."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ def serve(
         raise typer.BadParameter(str(error)) from None
     settings = configuration(config)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, config))
     except Failure as failure:
         _stop(str(failure))
     except OSError as error:
@@ -55,11 +55,14 @@ def _stop(text: str) -> None:
     raise typer.Exit(1)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, file: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)
-    async with Service(config):
+    service = Service(config, file)
+    with contextlib.suppress(NotImplementedError, AttributeError):
+        loop.add_signal_handler(signal.SIGHUP, service.reload)
+    async with service:
         await stop.wait()

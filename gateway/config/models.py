@@ -33,6 +33,7 @@ from gateway.config.readers import (
     Planar,
     Port,
     Predicates,
+    Reload,
     RouteName,
     Schedule,
     Seconds,
@@ -103,7 +104,9 @@ class TranscodeSettings(Section):
 class GatewaySettings(Section):
     """The gateway itself: its AE title, listeners, spool and workers.
 
-    ``time_zone`` is what time windows and ``today`` mean, None the machine's.
+    ``time_zone`` is what time windows and ``today`` mean, None the machine's. ``reload``
+    "on-change" puts a changed file in force by itself, "on-request" only by SIGHUP or
+    POST /api/reload.
     """
 
     LATER = frozenset({"log", "audit"})
@@ -115,6 +118,7 @@ class GatewaySettings(Section):
     spool: SpoolSettings = SpoolSettings()
     transcode: TranscodeSettings = TranscodeSettings()
     drain_timeout: Seconds = 30.0
+    reload: Reload = "on-request"
 
 
 class Dimse(Section):

@@ -245,4 +245,7 @@ IfUndecodable: TypeAlias = Annotated[
     _choice("quarantine", "forward-as-stored", "reject"),
 ]
 Verify: TypeAlias = Annotated[str, PlainValidator(_verify)]
+Reload: TypeAlias = Annotated[
+    Literal["on-request", "on-change"], _choice("on-request", "on-change")
+]
 Version: TypeAlias = Annotated[Literal[1], PlainValidator(parse_version)]

@@ -67,7 +67,7 @@ class Outbox:
         self.couriers: set[object] = set()
         self.listeners: list[Callable[[], None]] = []
         self._ledger = ledger
-        self._policies = policies
+        self.policies = policies
         self._waiting: deque[Delivery] = deque()
         self._running: set[int] = set()
         self._settling: dict[int, asyncio.Task[None]] = {}
@@ -81,7 +81,7 @@ class Outbox:
 
     def policy(self, delivery: Delivery) -> RoutePolicy:
         """How the delivery's route wants it made; the defaults where that route is gone."""
-        return self._policies.get(delivery.route) or RoutePolicy()
+        return self.policies.get(delivery.route) or RoutePolicy()
 
     @property
     def waiting(self) -> int:

@@ -51,7 +51,11 @@ class Session(Protocol):
 
 
 class Sender(Protocol):
-    """Opens sessions with one destination."""
+    """Opens sessions with one destination.
+
+    Senders that are equal reach the same peer in the same way: where a new configuration has an
+    equal one, its lane goes on as if nothing had happened.
+    """
 
     def connect(self, wanted: Collection[tuple[UID, UID]]) -> AbstractAsyncContextManager[Session]:
         """Open a session for instances of these (SOP class, stored transfer syntax) pairs.

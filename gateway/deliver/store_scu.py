@@ -65,11 +65,11 @@ class Target:
         return f"{self.called_ae}@{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
 class StoreScu:
     """Opens associations with one DICOM node."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    target: Target
 
     @contextlib.asynccontextmanager
     async def connect(self, wanted: Collection[tuple[UID, UID]]) -> AsyncIterator[Session]:

@@ -45,7 +45,8 @@ class Associations:
     """The associations that are open, counted by the peer's address."""
 
     def __init__(self, settings: ScpSettings) -> None:
-        self._settings = settings
+        self.settings = settings
+        """May be replaced: the next association is measured by the new ones."""
         self._per_address: Counter[str] = Counter()
         self.draining = False
 
@@ -55,7 +56,7 @@ class Associations:
 
     def rejection(self, request: AssociateRequest, address: str) -> AssociateReject | None:
         """Why an association is not accepted, None where it is."""
-        settings = self._settings
+        settings = self.settings
         if request.application_context != APPLICATION_CONTEXT:
             return REJECT_APPLICATION_CONTEXT
         if settings.check_called_ae and request.called != settings.ae_title:

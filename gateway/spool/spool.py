@@ -63,7 +63,8 @@ class Spool:
         self._view = view
         self._clock = clock
         self._keep = keep
-        self._longest_retry = longest_retry
+        self.longest_retry = longest_retry
+        """No delivery is put off for longer; grows where a new configuration waits longer."""
         self._suspects = suspects
         self.tell_removed: Callable[[Sequence[int]], None] = _nobody
         """Is told the spool ids of instances that retention has removed."""
@@ -198,7 +199,7 @@ class Spool:
 
         Returns how many deliveries.
         """
-        after = now + self._longest_retry
+        after = now + self.longest_retry
         if not await self._view.ask(queries.is_owed_after, after):
             return 0
         return await self._committer.change(bringing_forward(now, after))

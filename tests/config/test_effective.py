@@ -36,6 +36,7 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "    timeout: 2m\n"
         "    memory: 4GiB\n"
         "  drain_timeout: 30s\n"
+        "  reload: on-request\n"
         "nodes: {}\n"
         "routes: []\n"
         "serve:\n"

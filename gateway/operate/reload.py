@@ -1,0 +1,185 @@
+"""A new configuration in a running gateway: read, checked, and in force between two instances.
+
+A file with a problem changes nothing. What only a restart can change (listeners, spool, workers,
+what is served and fetched) stays as it was and is named.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import Gauge
+from pydantic import BaseModel
+
+from gateway import telemetry
+from gateway.config import Config, load
+from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+
+SUCCESS = Gauge("gateway_config_reload_success", "1 unless the last attempt to reload failed")
+LOADED = Gauge("gateway_config_loaded_timestamp_seconds", "When what is in force was loaded")
+HASH = Gauge("gateway_config_info", "The configuration in force, by its file's SHA-256", ["hash"])
+
+APPLIED: Final = frozenset({"version", "nodes", "routes"})
+"""Keys of the file that a reload puts in force."""
+APPLIED_TO_DICOM: Final = frozenset(
+    {"check_called_ae", "accept_from", "max_associations", "max_associations_per_peer"}
+)
+"""The same of ``gateway.dicom``: associations that are requested afterwards are measured by it."""
+
+Prepare = Callable[[Config], Callable[[], None]]
+"""Does what takes time, off the event loop; what it returns puts the configuration in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The configuration in force, and what came of the last attempt to replace it.
+
+    ``file`` "" is the embedded default. ``digest`` is the file's SHA-256 in hexadecimal digits.
+    ``needs_restart`` are the settings in the file that are not in force. ``error`` is why the
+    last attempt, at ``tried_at`` with a file of ``tried_digest``, has changed nothing; "" where
+    all is well.
+    """
+
+    file: str
+    digest: str
+    loaded_at: datetime
+    needs_restart: tuple[str, ...] = ()
+    error: str = ""
+    tried_at: datetime | None = None
+    tried_digest: str = ""
+
+
+class Reloader:
+    """Keeps the configuration of a running gateway; one attempt at a time."""
+
+    def __init__(
+        self, file: Path | None, config: Config, prepare: Prepare, clock: Callable[[], datetime]
+    ) -> None:
+        self._file = file
+        self._prepare = prepare
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self.config = config
+        """What is in force."""
+        digest = "" if file is None else _digest(file)
+        self.standing = Standing("" if file is None else str(file), digest, clock())
+        self._seen = self._done = digest
+        self._show()
+
+    async def reload(self) -> Standing:
+        """Put the file as it is now in force, as far as it can be.
+
+        Raises Failure where nothing has changed, and says why.
+        """
+        async with self._lock:
+            digest = ""
+            try:
+                if self._file is None:
+                    raise PermanentFailure(
+                        "the gateway runs without a configuration file: there is none to reload"
+                    )
+                digest = await asyncio.to_thread(_digest, self._file)
+                await self._replace(self._file, digest)
+            except Failure as failure:
+                self._failed(digest, failure)
+                raise
+            finally:
+                self._done = self._seen = digest
+                self._show()
+            return self.standing
+
+    async def look(self) -> None:
+        """Reload where the file has changed, and was left alone since the last look."""
+        if self._file is None:
+            return
+        digest = await asyncio.to_thread(_digest, self._file)
+        if digest == self._seen and digest not in ("", self._done):
+            try:
+                await self.reload()
+            except Failure:
+                return  # has been told
+        self._seen = digest
+
+    async def _replace(self, file: Path, digest: str) -> None:
+        try:
+            new, config, swap = await asyncio.to_thread(self._read, file)
+        except Failure:
+            raise
+        except Exception as error:
+            telemetry.bug("the configuration cannot be prepared", error)
+            raise TemporaryFailure(f"unexpected {type(error).__name__}, see the log") from error
+        if await asyncio.to_thread(_digest, file) != digest:
+            raise TemporaryFailure(f"{file} was written while it was read: reload once more")
+        swap()
+        self.config = config
+        needs = tuple(differences(new, config))
+        self.standing = Standing(str(file), digest, self._clock(), needs)
+        telemetry.note(
+            "configuration reloaded",
+            file=str(file),
+            hash=digest,
+            nodes=len(config.nodes),
+            routes=len(config.routes),
+        )
+        if needs:
+            telemetry.alarm(
+                "settings wait for a restart of the gateway",
+                settings=" ".join(needs),
+            )
+
+    def _read(self, file: Path) -> tuple[Config, Config, Callable[[], None]]:
+        new = load(file)
+        config = merged(self.config, new)
+        return new, config, self._prepare(config)
+
+    def _failed(self, digest: str, failure: Failure) -> None:
+        self.standing = replace(
+            self.standing, error=str(failure), tried_at=self._clock(), tried_digest=digest
+        )
+        telemetry.alarm(
+            "configuration not reloaded: the old one stays in force",
+            file=self.standing.file,
+            hash=digest,
+            in_force=self.standing.digest,
+            reason=str(failure),
+        )
+
+    def _show(self) -> None:
+        SUCCESS.set(not self.standing.error)
+        LOADED.set(self.standing.loaded_at.timestamp())
+        HASH.clear()
+        HASH.labels(self.standing.digest).set(1)
+
+
+def merged(old: Config, new: Config) -> Config:
+    """The new configuration as far as a running gateway can take it; the rest is the old one's."""
+    dicom = {name: getattr(new.gateway.dicom, name) for name in APPLIED_TO_DICOM}
+    gateway = {"dicom": old.gateway.dicom.model_copy(update=dicom)}
+    update = {name: getattr(new, name) for name in APPLIED}
+    return old.model_copy(update=update | {"gateway": old.gateway.model_copy(update=gateway)})
+
+
+def differences(one: BaseModel, other: BaseModel, prefix: str = "") -> Iterator[str]:
+    """The settings in which two sections differ, such as ``gateway.web.listen``."""
+    for name, field in type(one).model_fields.items():
+        mine: Any = getattr(one, name)
+        others: Any = getattr(other, name)
+        if mine == others:
+            continue
+        key = prefix + (field.alias or name)
+        if isinstance(mine, BaseModel) and isinstance(others, BaseModel):
+            yield from differences(mine, others, f"{key}.")
+        else:
+            yield key
+
+
+def _digest(file: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits, "" where it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""

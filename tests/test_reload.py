@@ -138,7 +138,7 @@ async def test_reloading_under_load_loses_nothing_and_doubles_nothing(file: Path
         async with Service(load(file), file) as service:
             uids = [[f"1.2.{sender}.{number}" for number in range(200)] for sender in range(4)]
             sending = asyncio.gather(*(send(service, *each) for each in uids))
-            reloads = await reload_until(sending, service, file, pacs.port, archive.port)
+            reloads = await reload_until(sending, service, file, pacs, archive)
             await sending
             write(file, PACS=pacs.port, ARCHIVE=archive.port)
             assert (await ask(service, "POST", "/api/reload"))[0] == 200
@@ -154,17 +154,19 @@ async def test_reloading_under_load_loses_nothing_and_doubles_nothing(file: Path
 
 
 async def reload_until(
-    sending: "asyncio.Future[list[None]]", service: Service, file: Path, pacs: int, archive: int
+    sending: "asyncio.Future[list[None]]", service: Service, file: Path, pacs: Node, archive: Node
 ) -> int:
     """Put one file after the other in force, among them bad ones; how often it succeeded."""
     times = 0
     while not sending.done():
-        write(file, PACS=pacs, ARCHIVE=archive)
+        seen = pacs.confirmed.total()
+        write(file, PACS=pacs.port, ARCHIVE=archive.port)
         times += (await ask(service, "POST", "/api/reload"))[0] == 200
-        write(file, PACS=pacs, more=f", response_timeout: {60 + times}s")
+        write(file, PACS=pacs.port, more=f", response_timeout: {60 + times}s")
         times += (await ask(service, "POST", "/api/reload"))[0] == 200
-        write(file, PACS=pacs, more=", colour: RGB")
+        write(file, PACS=pacs.port, more=", colour: RGB")
         assert (await ask(service, "POST", "/api/reload"))[0] == 422
+        await soon(lambda seen=seen: sending.done() or pacs.confirmed.total() > seen + 50)
     return times
 
 

@@ -15,7 +15,7 @@ from gateway import telemetry
 from gateway.deliver.outbox import Outbox
 from gateway.deliver.outcome import Unexpected, outcome
 from gateway.deliver.prepare import prepare
-from gateway.deliver.session import ConnectionLost, Session
+from gateway.deliver.session import BatchSession, ConnectionLost, Item, Session
 from gateway.derivation import Derivations, Derived
 from gateway.failures import AlreadyThere, Failure, PermanentFailure, TemporaryFailure
 from gateway.model import Delivered, Delivery
@@ -194,13 +194,47 @@ class Courier:
             self._drop_first()
             await self._unprepared(delivery, ready)
             return
-        self._tried += 1
-        storing = session.store(delivery.instance, ready.file, ready.transfer_syntax)
-        answer = await outcome(storing, "store")
-        self._drop_first()
-        await self._conclude(delivery, ready, answer)
-        if isinstance(answer, Unexpected):
-            raise answer
+        batch = self._together(session, ready)
+        self._tried += len(batch)
+        answers = await self._stored(session, batch)
+        shut: TemporaryFailure | None = None
+        for sent, answer in zip(batch, answers, strict=True):
+            await self._conclude(self._drop_first(), sent, answer, shut_before=shut is not None)
+            shut = answer if isinstance(answer, TemporaryFailure) else shut
+        if isinstance(shut, Unexpected):
+            raise shut
+
+    def _together(self, session: Session, first: Derived) -> list[Derived]:
+        """What goes now: the first in line, and where the session takes more, what is ready."""
+        batch = [first]
+        if not isinstance(session, BatchSession):
+            return batch
+        line = list(self._line)
+        items = [_item(line[0], first)]
+        for delivery in line[1:]:
+            making = self._making[delivery.delivery_id]
+            ready = making.result() if making.done() else None
+            uid = delivery.instance.sop_instance_uid
+            if not isinstance(ready, Derived) or uid in {
+                item.instance.sop_instance_uid for item in items
+            }:
+                break
+            items.append(_item(delivery, ready))
+            if not session.fits(items):
+                break
+            batch.append(ready)
+        return batch
+
+    async def _stored(self, session: Session, batch: list[Derived]) -> list[str | Failure]:
+        """An answer for each of the first in line; a failure of the session is that of all."""
+        items = [_item(*each) for each in zip(self._line, batch, strict=False)]
+        if len(items) > 1 and isinstance(session, BatchSession):
+            answers = await outcome(session.store_batch(items), "store")
+            return [answers] * len(items) if isinstance(answers, Failure) else answers
+        item = items[0]
+        return [
+            await outcome(session.store(item.instance, item.file, item.transfer_syntax), "store")
+        ]
 
     async def _unprepared(self, delivery: Delivery, failure: Failure) -> None:
         """The instance could not be made ready; a full disk of ours concerns all of them."""
@@ -219,7 +253,9 @@ class Courier:
                 draining.cancel()
         return making.result() if making.done() else None
 
-    async def _conclude(self, delivery: Delivery, ready: Derived, answer: str | Failure) -> None:
+    async def _conclude(
+        self, delivery: Delivery, ready: Derived, answer: str | Failure, *, shut_before: bool
+    ) -> None:
         outbox = self._outbox
         if isinstance(answer, ConnectionLost):
             outbox.unanswered.add(delivery.delivery_id)
@@ -232,13 +268,14 @@ class Courier:
             return
         if isinstance(answer, PermanentFailure):
             outbox.answered()
-        else:
+        elif not shut_before:
             outbox.shut(delivery, answer)
         await outbox.failed(delivery, answer)
 
-    def _drop_first(self) -> None:
+    def _drop_first(self) -> Delivery:
         delivery = self._line.popleft()
         del self._making[delivery.delivery_id]
+        return delivery
 
     async def _put_away(self) -> None:
         """Leave the lane as if what was not tried had never been taken up."""
@@ -262,3 +299,7 @@ class Courier:
             seconds=(self._pace.clock() - began).total_seconds(),
             outcome=ended,
         )
+
+
+def _item(delivery: Delivery, ready: Derived) -> Item:
+    return Item(delivery.instance, ready.file, ready.transfer_syntax)

@@ -5,12 +5,13 @@ does may be taken for delivery but a return from ``Session.store``: an answer th
 is a failure.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from gateway.failures import TemporaryFailure
+from gateway.failures import Failure, TemporaryFailure
 from gateway.model import UID, Instance
 
 
@@ -46,6 +47,36 @@ class Session(Protocol):
         Raises ConnectionLost when the association is gone or silent beyond its time limit (the
         session is then no longer ``alive``), TemporaryFailure for a status 0xA7xx, and
         PermanentFailure for a status that says the instance itself is unwelcome.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An instance ready to be stored: the Part 10 ``file`` holds it in ``transfer_syntax``."""
+
+    instance: Instance
+    file: Path
+    transfer_syntax: UID
+
+    @property
+    def size(self) -> int:
+        """The stored file's bytes, which say about how long a request becomes."""
+        return self.instance.size
+
+
+@runtime_checkable
+class BatchSession(Session, Protocol):
+    """A session that stores several instances at once."""
+
+    def fits(self, items: Sequence[Item]) -> bool:
+        """Whether these may go together; one alone always may."""
+        ...
+
+    async def store_batch(self, items: Sequence[Item]) -> list[str | Failure]:
+        """Store instances, none of them twice; for each what ``store`` returns or raises.
+
+        Raises ConnectionLost or TemporaryFailure where nothing is known of any of them.
         """
         ...
 

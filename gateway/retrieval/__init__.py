@@ -4,6 +4,6 @@ Used by who fetches (``receive``) and by who serves what is elsewhere (``serve``
 """
 
 from gateway.retrieval.plan import Scope
-from gateway.retrieval.retrieval import Held, Retrieval, Retrieved
+from gateway.retrieval.retrieval import Held, NothingThere, Retrieval, Retrieved
 
-__all__ = ["Held", "Retrieval", "Retrieved", "Scope"]
+__all__ = ["Held", "NothingThere", "Retrieval", "Retrieved", "Scope"]

@@ -29,6 +29,10 @@ Held: TypeAlias = Callable[[UID], Awaitable[Collection[UID]]]
 """The SOP Instance UIDs of a study that need not be fetched."""
 
 
+class NothingThere(PermanentFailure):
+    """The server has nothing of the study, series or instance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieved:
     """What came of a retrieval.
@@ -88,7 +92,7 @@ class Retrieval:
         )
         self._intake, self._routed = intake, routed
         self.listed: dict[UID, UID] | None = None
-        self._is_listed = False
+        self.is_listed = False
         self._held: frozenset[UID] = frozenset()
         self._received: set[UID] = set()
         self._bytes = 0
@@ -116,19 +120,45 @@ class Retrieval:
         except NoSearch:
             self.listed = None
         self._held = frozenset(await self._held_by(scope.study))
-        self._is_listed = True
+        self.is_listed = True
 
-    async def run(self) -> Retrieved:
-        """Retrieve what is missing. All failures are in the result."""
+    def pass_over(self, instances: Collection[UID]) -> None:
+        """These come from elsewhere."""
+        self._held |= frozenset(instances)
+
+    async def run(self, *, eager: bool = False) -> Retrieved:
+        """Retrieve what is missing. All failures are in the result.
+
+        ``eager`` asks for the whole scope at once, while the list is still on its way: where
+        nothing is held, the first instance comes sooner.
+        """
         try:
-            if not self._is_listed:
+            if eager and not self.is_listed:
+                await self._eagerly()
+            elif not self.is_listed:
                 await self.look_up()
             await self._rounds()
         except Failure as failure:
             return self._result(failure)
         if self.listed == {} or (self.listed is None and not self._got_anything()):
-            return self._result(PermanentFailure(f"{self._server.settings.name} has none of it"))
+            return self._result(NothingThere(f"{self._server.settings.name} has none of it"))
         return self._result(None)
+
+    async def _eagerly(self) -> None:
+        """List and ask at the same time; what goes wrong in asking is left to the rounds."""
+        listing = asyncio.create_task(self.look_up())
+        try:
+            await self._ask(self.scope)
+        except Unanswered:
+            self._level = Level.SERIES
+        except (Refused, Unwelcome):
+            pass
+        except BaseException:
+            listing.cancel()
+            raise
+        finally:
+            await asyncio.wait({listing})
+        listing.result()
 
     def _got_anything(self) -> bool:
         return bool(self._received or self._refused or self._held)

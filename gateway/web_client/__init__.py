@@ -4,7 +4,8 @@ An ``OriginServer`` stands for one configured node. What it sends and receives i
 goes wrong comes out as one of the failures in ``failures``, without secrets and without data.
 """
 
-from gateway.web_client.failures import Refused, Unanswered, Unwelcome
+from gateway.web_client.configured import server_settings
+from gateway.web_client.failures import Refused, TimedOut, Unanswered, Unwelcome
 from gateway.web_client.origin_server import OriginServer
 from gateway.web_client.settings import (
     Basic,
@@ -28,8 +29,10 @@ __all__ = [
     "Refused",
     "Secret",
     "ServerSettings",
+    "TimedOut",
     "Tls",
     "Unanswered",
     "Unwelcome",
     "Upload",
+    "server_settings",
 ]

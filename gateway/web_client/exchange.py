@@ -17,7 +17,13 @@ import aiohttp
 from gateway import __version__
 from gateway.failures import PermanentFailure
 from gateway.web_client.auth import Authorization, authorization
-from gateway.web_client.failures import Refused, Unanswered, Unwelcome, failure_of
+from gateway.web_client.failures import (
+    Refused,
+    TimedOut,
+    Unanswered,
+    Unwelcome,
+    failure_of,
+)
 from gateway.web_client.rate import Rate
 from gateway.web_client.settings import ServerSettings
 from gateway.web_client.tls import context
@@ -153,7 +159,7 @@ class Exchange:
         try:
             yield
         except TimeoutError:
-            raise Unanswered(f"{name}: {what} stands still or did not come in time") from None
+            raise TimedOut(f"{name}: {what} stands still or did not come in time") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             reason = _tls_reason(error)
             raise Unanswered(

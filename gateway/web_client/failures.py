@@ -19,6 +19,10 @@ class Unanswered(TemporaryFailure):
     again = True
 
 
+class TimedOut(Unanswered):
+    """No answer, or no more of it, in the time that is waited."""
+
+
 class Refused(TemporaryFailure):
     """The server answered that it cannot, at present or to us.
 

@@ -100,12 +100,13 @@ class UpstreamHoldings:
         Where none can be asked, what was whole before still is as far as anybody can tell.
         """
         try:
-            return await bringing.look_up()
+            more = await bringing.look_up()
         except Failure as failure:
             if self._age(bringing.scope) is None:
                 raise truthful(failure) from failure
             telemetry.alarm("served without asking upstream", reason=str(failure))
             return False
+        return more or (bringing.blind and self._age(bringing.scope) is None)
 
     async def _held(self, study: UID) -> set[UID]:
         return {each.sop_instance_uid async for each in self._local.instances(study)}
@@ -158,6 +159,11 @@ class _Bringing:
             return False
         return all(_is_whole(each) for each in self.task.result())
 
+    @property
+    def blind(self) -> bool:
+        """An upstream cannot say what it has."""
+        return any(each.is_listed and each.listed is None for each in self._retrievals)
+
     async def look_up(self) -> bool:
         """Ask all upstreams what they have; whether that is more than is here."""
         await _all(each.look_up() for each in self._retrievals)
@@ -165,7 +171,7 @@ class _Bringing:
         for retrieval in self._retrievals:
             retrieval.pass_over(claimed)
             claimed |= retrieval.missing
-        return bool(claimed) or any(each.listed is None for each in self._retrievals)
+        return bool(claimed)
 
     def start(self, *, eager: bool) -> None:
         """Begin to retrieve."""

@@ -27,7 +27,7 @@ from gateway.dicomweb.matching import (
 _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
-_SILENT: Final = frozenset(("accept", "charset", "_"))
+SILENT: Final = frozenset(("accept", "charset", "_"))
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _NEVER_MATCHED: Final = frozenset(((_SPECIFIC_CHARACTER_SET,), (0x00080056,), (0x00081190,)))
 _NOT_MATCHED: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
@@ -102,7 +102,7 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
             include += [field.strip() for field in value.split(",") if field.strip()]
         elif name in (*_FLAGS, "limit", "offset"):
             options[name] = value
-        elif name in _SILENT:
+        elif name in SILENT:
             pass
         elif (found := _attribute(name)) is None:
             remarks.append(f"the parameter {_shown(name)} is not supported")

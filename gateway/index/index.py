@@ -56,13 +56,14 @@ class Answer:
     """The results of a search: ``pages`` yields DICOM JSON objects, some at a time.
 
     ``matches`` is how many match in all, None where nobody has counted them; ``more`` whether
-    some follow behind the last of the results.
+    some follow behind the last of the results; ``remarks`` what could not be looked at.
     """
 
     pages: AsyncGenerator[list[bytes], None]
     results: int
     matches: int | None
     more: bool
+    remarks: tuple[str, ...] = ()
 
 
 class Index:

@@ -24,6 +24,7 @@ from gateway.serve.metadata import representation
 from gateway.serve.problems import BadRequest, NotAcceptable, TooLarge
 from gateway.serve.serving import ServeSettings
 from gateway.serve.streaming import write
+from gateway.serve.upstream_search import UpstreamSearch
 
 _PATHS: Final = (
     ("/studies", Level.STUDY),
@@ -37,12 +38,14 @@ _WORTH_COMPRESSING: Final = 8
 _MOST_REMARKS: Final = 5
 
 
-def routes(index: Index, settings: ServeSettings) -> list[web.RouteDef]:
-    """Search at every level."""
+def routes(
+    index: Index, settings: ServeSettings, upstream: UpstreamSearch | None = None
+) -> list[web.RouteDef]:
+    """Search at every level, in what is here and, where there is one, in what ``upstream`` has."""
 
     def at(level: Level) -> Handler:
         async def search(request: web.Request) -> web.StreamResponse:
-            return await _search(index, settings, request, level)
+            return await _search(index, upstream, settings, request, level)
 
         return search
 
@@ -50,12 +53,21 @@ def routes(index: Index, settings: ServeSettings) -> list[web.RouteDef]:
 
 
 async def _search(
-    index: Index, settings: ServeSettings, request: web.Request, level: Level
+    index: Index,
+    upstream: UpstreamSearch | None,
+    settings: ServeSettings,
+    request: web.Request,
+    level: Level,
 ) -> web.StreamResponse:
     media_type = _representation(request)
     asked = _asked(settings, request, level)
     try:
-        answer = await index.search(asked)
+        if upstream is None:
+            answer = await index.search(asked)
+        else:
+            study, series, _ = uids_of(request)
+            given = list(request.query.items())
+            answer = await upstream.search(asked, given, study, series)
     except TooBroad as failure:
         raise TooLarge(str(failure)) from failure
     boundary = new_boundary()
@@ -121,7 +133,7 @@ def _remarks(asked: Asked, answer: Answer) -> Iterator[str]:
         if answer.matches is not None:
             following = f"{answer.matches - asked.query.offset - answer.results} "
         yield f"There are {following}additional results that can be requested"
-    for remark in asked.query.remarks[:_MOST_REMARKS]:
+    for remark in (*answer.remarks, *asked.query.remarks)[:_MOST_REMARKS]:
         yield remark.encode("ascii", "backslashreplace").decode().replace('"', "'")
 
 

@@ -19,6 +19,7 @@ from gateway.serve import (
     wado_uri,
 )
 from gateway.serve.serving import Serving
+from gateway.serve.upstream_search import UpstreamSearch
 
 
 def mount(
@@ -26,10 +27,14 @@ def mount(
     serving: Serving,
     index: Index,
     more: Iterable[web.RouteDef] = (),
+    upstream: UpstreamSearch | None = None,
 ) -> None:
-    """Add DICOMweb to the gateway's web application; ``more`` are resources beside."""
+    """Add DICOMweb to the gateway's web application; ``more`` are resources beside.
+
+    What is searched is also looked for ``upstream``, where that is given.
+    """
     resources = [
-        *qido_rs.routes(index, serving.settings),
+        *qido_rs.routes(index, serving.settings, upstream),
         *stow_rs.routes(serving),
         *wado_rs.routes(serving),
         *metadata.routes(serving),

@@ -25,10 +25,11 @@ _TOGETHER = 16
 _SMALL = 4 << 20
 
 Pair = tuple[Path, Path]
+Tell = Callable[[Path, Transcoded | Failure | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class Order:
     """What is wanted of every file."""
 
     target: UID
@@ -36,7 +37,7 @@ class _Order:
 
 
 @dataclass(slots=True)
-class _Summary:
+class Summary:
     """What became of the files."""
 
     decoders: Counter[str] = field(default_factory=Counter)
@@ -64,9 +65,9 @@ def decompress(
     With --verify a file whose decoders disagree fails, and nothing is written for it.
     """
     target = _target(to)
-    pairs = list(_pairs(sources, out))
+    pairs = list(pairs_of(sources, out))
     console = Console(stderr=True)
-    order = _Order(target, Checks(verify="all" if verify else "", digests=verify or as_json))
+    order = Order(target, Checks(verify="all" if verify else "", digests=verify or as_json))
     tell = _tell if as_json else None
     summary = asyncio.run(_decompress(pairs, order, jobs, console, tell))
     for file, failure in summary.failures:
@@ -117,7 +118,7 @@ def _target(text: str) -> UID:
     return uid
 
 
-def _pairs(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
+def pairs_of(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
     """(source, destination) of every file; what a folder holds keeps its place below it."""
     taken: dict[Path, Path] = {}
     for source in sources:
@@ -143,34 +144,37 @@ def _files_below(folder: Path, out: Path) -> Iterator[Path]:
 
 
 async def _decompress(
-    pairs: list[Pair],
-    order: _Order,
-    jobs: int | None,
-    console: Console,
-    tell: Callable[[Path, Transcoded | Failure | None], None] | None,
-) -> _Summary:
-    summary = _Summary()
+    pairs: list[Pair], order: Order, jobs: int | None, console: Console, tell: Tell | None
+) -> Summary:
     pool = TranscodePool(jobs)
+    try:
+        return await decompress_in(pool, pairs, order, console, tell)
+    finally:
+        await pool.aclose()
+
+
+async def decompress_in(
+    pool: TranscodePool, pairs: list[Pair], order: Order, console: Console, tell: Tell | None
+) -> Summary:
+    """Decompress all files in the workers of ``pool``, and show how far it has come."""
+    summary = Summary()
     columns = (
         TextColumn("decompressing"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    try:
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("", total=len(pairs))
-            async for file, result in _results(pool, pairs, order):
-                _count(summary, file, result)
-                if tell is not None:
-                    tell(file, result)
-                progress.advance(task)
-    finally:
-        await pool.aclose()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(pairs))
+        async for file, result in _results(pool, pairs, order):
+            _count(summary, file, result)
+            if tell is not None:
+                tell(file, result)
+            progress.advance(task)
     return summary
 
 
-def _count(summary: _Summary, file: Path, result: Transcoded | Failure | None) -> None:
+def _count(summary: Summary, file: Path, result: Transcoded | Failure | None) -> None:
     if result is None:
         summary.skipped += 1
     elif isinstance(result, Failure):
@@ -181,7 +185,7 @@ def _count(summary: _Summary, file: Path, result: Transcoded | Failure | None) -
 
 
 async def _results(
-    pool: TranscodePool, pairs: list[Pair], order: _Order
+    pool: TranscodePool, pairs: list[Pair], order: Order
 ) -> AsyncIterator[tuple[Path, Transcoded | Failure | None]]:
     """Each source with its result as it is done, None for files that are not DICOM."""
     batches = _batches(pairs, pool.workers)
@@ -213,7 +217,7 @@ def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
 
 
 async def _batch(
-    pool: TranscodePool, batch: list[Pair], order: _Order
+    pool: TranscodePool, batch: list[Pair], order: Order
 ) -> list[tuple[Path, Transcoded | Failure | None]]:
     wanted = [pair for pair in batch if _looks_like_dicom(pair[0])]
     for folder in {place.parent for _, place in wanted}:
@@ -227,7 +231,7 @@ async def _batch(
 
 
 async def _one(
-    pool: TranscodePool, source: Path, place: Path, order: _Order
+    pool: TranscodePool, source: Path, place: Path, order: Order
 ) -> Transcoded | Failure:
     try:
         return await pool.transcode(source, order.target, place, checks=order.checks)

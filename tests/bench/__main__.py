@@ -5,13 +5,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decompress, dicomweb, forward, qido, receive, rules, sizes
-from tests.bench.measure import Measurement, show, write
+from tests.bench import decompress, dicomweb, forward, qido, receive, rules, sizes, syntaxes
+from tests.bench.measure import Measurement, Summary, show, write
 
 _PARTS = {
     "receive": receive.measure,
     "forward": forward.measure,
     "decompress": decompress.measure,
+    "syntaxes": syntaxes.measure,
     "sizes": sizes.measure,
     "dicomweb": dicomweb.measure,
     "qido": qido.measure,
@@ -29,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     rounds = options.rounds or (1 if options.quick else 3)
     options.results.mkdir(exist_ok=True)
-    measurements: list[Measurement] = []
+    measurements: list[Measurement | Summary] = []
     with tempfile.TemporaryDirectory(dir=options.results, prefix="work-") as work:
         for name in [options.only] if options.only else list(_PARTS):
             part = Path(work).resolve() / name

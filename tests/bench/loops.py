@@ -12,6 +12,7 @@ from pathlib import Path
 import imagecodecs
 from pydicom import dcmread
 from pydicom.encaps import get_frame
+from pydicom.uid import ExplicitVRLittleEndian
 
 _CODECS: dict[str, Callable[[bytes], object]] = {
     "1.2.840.10008.1.2.4.70": imagecodecs.jpeg_decode,
@@ -64,7 +65,10 @@ def pydicom_decompress(files: Sequence[Path], out: Path) -> float:
     start = time.perf_counter()
     for file in files:
         dataset = dcmread(file)
-        dataset.decompress()
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            dataset.decompress()
+        else:
+            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.save_as(out / file.name)
     return time.perf_counter() - start
 

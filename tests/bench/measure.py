@@ -26,6 +26,11 @@ class Row:
         """The median over the rounds, in seconds."""
         return median(self.seconds) if self.seconds else 0.0
 
+    @property
+    def least(self) -> float:
+        """The fastest round, in seconds: what others do on the machine only adds to it."""
+        return min(self.seconds, default=0.0)
+
 
 @dataclass
 class Measurement:
@@ -41,12 +46,8 @@ class Measurement:
         ours = next((row.median for row in self.rows if row.system == reference), 0.0)
         cells = [["system", "median s", "rounds", "objects/s", "ms/object", "x gateway"]]
         cells += [self._cells(row, ours) for row in self.rows]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-        lines = [_line(row, widths) for row in cells]
-        lines.insert(1, _line(["-" * width for width in widths], widths))
         failed = [f"{row.system}: {row.missing}" for row in self.rows if row.missing]
-        notes = [f"- {note}" for note in (*failed, *self.notes)]
-        return "\n".join([f"### {self.title}", "", *lines, "", *notes, ""])
+        return page(self.title, cells, (*failed, *self.notes))
 
     def _cells(self, row: Row, ours: float) -> list[str]:
         if not row.seconds:
@@ -62,6 +63,54 @@ class Measurement:
             f"{1000 * each:.2f}",
             ratio,
         ]
+
+
+@dataclass
+class Frames(Measurement):
+    """A table of frames: ``objects`` of them with ``native`` bytes in all."""
+
+    native: int = 0
+
+    def markdown(self, reference: str = "gateway") -> str:
+        """By the fastest rounds; the last column as in any measurement."""
+        ours = next((row.least for row in self.rows if row.system == reference), 0.0)
+        cells = [["system", "us/frame", "median", "MB/s", "x gateway"]]
+        cells += [self._of_frames(row, ours) for row in self.rows]
+        failed = [f"{row.system}: {row.missing}" for row in self.rows if row.missing]
+        return page(self.title, cells, (*failed, *self.notes))
+
+    def _of_frames(self, row: Row, ours: float) -> list[str]:
+        if not row.seconds:
+            return [row.system, "none", "see below", "", ""]
+        micro = 1e6 / self.objects
+        return [
+            row.system,
+            f"{row.least * micro:.0f}",
+            f"{row.median * micro:.0f}",
+            f"{self.native / row.least / 1e6:.0f}",
+            f"{row.least / ours:.2f}" if ours else "",
+        ]
+
+
+@dataclass
+class Summary:
+    """A table of ratios: ``cells`` with their heads first."""
+
+    title: str
+    cells: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """The table."""
+        return page(self.title, self.cells, self.notes)
+
+
+def page(title: str, cells: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """A title, a table whose first row are its heads, and notes."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = [_line(row, widths) for row in cells]
+    lines.insert(1, _line(["-" * width for width in widths], widths))
+    return "\n".join([f"### {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -118,13 +167,13 @@ def _first_line(program: str, *arguments: str) -> str:
     return next((line.strip() for line in ended.stdout.splitlines() if line.strip()), "?")
 
 
-def show(measurement: Measurement) -> None:
+def show(measurement: Measurement | Summary) -> None:
     """Print one table to the terminal."""
     sys.stdout.write(measurement.markdown() + "\n")
     sys.stdout.flush()
 
 
-def write(measurements: Sequence[Measurement], folder: Path) -> Path:
+def write(measurements: Sequence[Measurement | Summary], folder: Path) -> Path:
     """Keep the run as JSON and markdown; the markdown file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = machine()

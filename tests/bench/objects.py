@@ -69,11 +69,27 @@ def _real_file(syntax: str) -> Path:
 
 
 def _encoded(image: Dataset) -> bytes:
+    out = BytesIO()
+    name(image).save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def name(image: Dataset) -> Dataset:
+    """The image under the UIDs that ``copies`` knows."""
     image.StudyInstanceUID, image.SeriesInstanceUID = _STUDY, _SERIES
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = _TEMPLATE_UID
-    out = BytesIO()
-    image.save_as(out, enforce_file_format=True)
-    return out.getvalue()
+    return image
+
+
+def header() -> Dataset:
+    """The uncompressed CT: for its header, pixels are set by whoever asks."""
+    real = _real_file(EXPLICIT_LE)
+    return dcmread(real) if real.is_file() else _synthetic(EXPLICIT_LE, 512)
+
+
+def pixels() -> NDArray[np.int16]:
+    """The samples of the uncompressed CT, 512 x 512 Hounsfield units or nearly so."""
+    return np.frombuffer(header().PixelData, "<i2").reshape(512, 512)
 
 
 def _pixels(side: int) -> NDArray[np.int16]:

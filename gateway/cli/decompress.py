@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -120,27 +121,42 @@ def _target(text: str) -> UID:
 
 def pairs_of(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
     """(source, destination) of every file; what a folder holds keeps its place below it."""
-    taken: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
     for source in sources:
         if not source.exists():
             raise typer.BadParameter(f"{source} does not exist")
         if source.resolve() == out.resolve():
             raise typer.BadParameter(f"{source} would be overwritten: name another --out")
-        files = [source] if source.is_file() else sorted(_files_below(source, out))
-        for file in files:
-            place = out / (file.name if source.is_file() else file.relative_to(source))
-            if place.resolve() == file.resolve():
+        alone = source.is_file()
+        for below in [source.name] if alone else _files_below(source, out):
+            file, place = source if alone else source / below, out / below
+            if _same(file, place):
                 raise typer.BadParameter(f"{file} would be overwritten: name another --out")
-            if place in taken:
-                raise typer.BadParameter(f"{file} and {taken[place]} would both become {place}")
-            taken[place] = file
+            if below in taken:
+                raise typer.BadParameter(f"{file} and {taken[below]} would both become {place}")
+            taken[below] = file
             yield file, place
 
 
-def _files_below(folder: Path, out: Path) -> Iterator[Path]:
-    for file in folder.rglob("*"):
-        if file.is_file() and not file.is_relative_to(out):
-            yield file
+def _files_below(folder: Path, out: Path) -> Iterator[str]:
+    """Their names from ``folder`` on; what lies in ``out`` is no source."""
+    if folder.is_relative_to(out):
+        return
+    for at, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if Path(at, name) != out)
+        before = "" if Path(at) == folder else f"{Path(at).relative_to(folder)}/"
+        for name in sorted(files):
+            if os.path.isfile(f"{at}/{name}"):  # noqa: PTH113 - for every file of a folder
+                yield before + name
+
+
+def _same(file: Path, place: Path) -> bool:
+    """Whether writing to ``place`` would replace ``file``."""
+    try:
+        there = os.stat(place)  # noqa: PTH116 - for every file
+    except OSError:
+        return False
+    return os.path.samestat(there, file.stat()) and place.resolve() == file.resolve()
 
 
 async def _decompress(
@@ -242,8 +258,11 @@ async def _one(
 def _looks_like_dicom(file: Path) -> bool:
     """A Part 10 file, or a data set that begins with an element of a low group (PS3.10 §7)."""
     try:
-        with file.open("rb") as opened:
-            first = opened.read(132)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            first = os.read(descriptor, 132)
+        finally:
+            os.close(descriptor)
     except OSError:
         return True
     return first[128:] == b"DICM" or first[:2] in (b"\x02\0", b"\x08\0", b"\0\x08")

@@ -23,7 +23,7 @@ from gateway.transcode.form import Backend, FrameFormat
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body, stored_value
-from gateway.transcode.output import beside_of, size_of, write_all, written
+from gateway.transcode.output import beside_of, reserve, size_of, write_all, written
 from gateway.transcode.plan import (
     Pixels,
     data_set_part,
@@ -236,14 +236,15 @@ def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rend
 def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
     """Write the result with the first decoder that gets through."""
     if plan.pixels is None:
-        with written(out) as descriptor:
+        with written(out, _size(plan)) as descriptor:
             write_all(descriptor, [*plan.head, *plan.tail])
         found.digests = _undecoded(plan) if checks.digests else None
         return
     reasons: list[str] = []
+    size = _size(plan)
     for backend in backends_for(plan.pixels, attempt, checks.skip):
         try:
-            with written(out) as descriptor:
+            with written(out, size) as descriptor:
                 _write_checked(descriptor, plan, plan.pixels, backend, checks, found)
         except DecoderFailed as failure:
             reasons.append(str(failure))
@@ -318,6 +319,7 @@ def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
     try:
         descriptor = os.open(beside_of(out), flags, 0o600)
         try:
+            reserve(descriptor, _size(plan))
             write_all(descriptor, plan.head)
             offset = os.lseek(descriptor, pixels.length, os.SEEK_CUR) - pixels.length
             write_all(descriptor, plan.tail)

@@ -2,8 +2,9 @@
 
 A worker that crashed, hung or outgrew its memory is replaced and the instance is begun again
 with the next decoder, once. An object of many frames is split into ranges, each of them a task
-that writes its frames at their places in the result: for several workers to share, and so that
-the time for one task is not the time for the whole object.
+that writes its frames at their places in the result, for several workers to share. A task that
+takes long stops between two frames and leaves the rest to another one, so that the time for one
+task is not the time for the whole object.
 """
 
 import asyncio
@@ -45,8 +46,12 @@ _Result = TypeVar("_Result")
 TASKS_PER_WORKER: Final = 2_000
 """A worker is replaced after so many tasks: native libraries leak."""
 _RANGES_PER_WORKER: Final = 4
-_RANGES: Final = 16
-"""At least: what takes sixteen times as long as a task may is decoded all the same."""
+_PATIENCE: Final = 4
+"""The part of its time after which a range of frames is continued by another task: what is left
+is enough for a frame that takes three times as long.
+"""
+_LONGEST: Final = 10.0
+"""Seconds that a range goes on at most: half of what a worker may compute for the smallest."""
 _AS_STORED: Final = Rendition()
 _NONE: Final = Checks()
 
@@ -232,11 +237,11 @@ class TranscodePool:
                 group.create_task(self._range(split, first, min(first + step, count)))
                 for first in range(0, count, step)
             ]
-        heard = []
+        heard: list[Heard] = []
         for task in running:
-            if not isinstance(answer := task.result(), Heard):
+            if isinstance(answer := task.result(), Exception):
                 raise answer
-            heard.append(answer)
+            heard += answer
         return concluded(split, heard, await self._digests(split))
 
     async def _digests(self, split: Split) -> tuple[str, str]:
@@ -248,12 +253,18 @@ class TranscodePool:
         except _WorkerLost:
             return "", ""
 
-    async def _range(self, split: Split, first: int, stop: int) -> Heard | Exception:
+    async def _range(self, split: Split, first: int, stop: int) -> list[Heard] | Exception:
         """One range; its failure as a value, so that the others end before the file goes."""
+        heard: list[Heard] = []
+        patience = min(self._seconds / _PATIENCE, _LONGEST)
         try:
-            return await self._run(decode_range, split.part(first, stop), first)
+            while first < stop:
+                part = split.part(first, stop)
+                heard.append(await self._run(decode_range, part, first, patience))
+                first += heard[-1].frames
         except (Failure, DecoderFailed, _WorkerLost) as failure:
             return failure
+        return heard
 
     async def _names(
         self, source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks
@@ -305,7 +316,7 @@ class TranscodePool:
 
 def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:
     """How many frames go into a task: all workers have some, and none has too many bytes."""
-    ranges = max(workers * _RANGES_PER_WORKER, _RANGES)
+    ranges = workers * _RANGES_PER_WORKER
     return max(1, min(-(-frames // ranges), MOST_AT_ONCE // frame_bytes))
 
 

@@ -9,7 +9,7 @@ import ctypes
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -94,8 +94,9 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a range of frames gave rise to beside its pixels."""
+    """What a range of frames gave rise to beside its pixels, and how many of them are done."""
 
+    frames: int
     tally: Tally | None
     stderr: str
 
@@ -213,30 +214,41 @@ def _prepared(
     )
 
 
-def decode_range(split: Split, first: int) -> Heard:
+def decode_range(split: Split, first: int, patience: float) -> Heard:
     """Decode the frames of ``split`` into their places; ``first`` numbers them in messages.
 
-    Raises DecoderFailed where the decoder gave up: the instance begins again with the next.
+    After ``patience`` seconds the rest is left for another task. Raises DecoderFailed where the
+    decoder gave up: the instance begins again with the next.
     """
+    until = perf_counter() + patience
     _printed()
     allow(len(split.frames) * split.frame_bytes)
     backend = _backend(split)
     beside = watched(backend, split.form, split.checks.verify, first)
     decoding = Decoding(split.form, split.finish, split.frames, first)
-    data = open_bytes(split.source)
+    frames = decoded_frames(decoding, open_bytes(split.source), beside or backend)
+    done, length = _put(frames, split, until)
+    if not done or length != done * split.frame_bytes:
+        raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
+    return Heard(done, beside.tally if beside else None, _printed())
+
+
+def _put(frames: Iterator[Any], split: Split, until: float) -> tuple[int, int]:
+    """Write frames into their places until that time; how many came, and their bytes."""
+    done, position = 0, split.offset
     try:
         descriptor = os.open(beside_of(split.out), os.O_WRONLY | os.O_CLOEXEC)
         try:
-            position = split.offset
-            for frame in decoded_frames(decoding, data, beside or backend):
+            for frame in frames:
                 position = write_at(descriptor, frame, position)
+                done += 1
+                if perf_counter() > until:
+                    break
         finally:
             os.close(descriptor)
     except OSError as error:
         raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error
-    if position != split.offset + len(split.frames) * split.frame_bytes:
-        raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
-    return Heard(beside.tally if beside else None, _printed())
+    return done, position - split.offset
 
 
 def _backend(split: Split) -> Backend:

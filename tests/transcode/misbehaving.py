@@ -21,7 +21,7 @@ from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.matrix import proven
 
 CRASH, EXIT, HANG, MEMORY, RAISE, ALL_CRASH, LIE, BURN, SLOW = range(60001, 60010)
-SECONDS_PER_SLOW_FRAME = 0.1
+SECONDS_PER_SLOW_FRAME = 0.15
 
 
 class Misbehaving:

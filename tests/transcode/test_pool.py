@@ -209,12 +209,28 @@ def test_a_large_object_is_split_and_a_small_one_is_not(tmp_path: Path) -> None:
     assert isinstance(worker.transcode_or_split(small, *arguments), Transcoded)
 
 
-async def test_a_lone_worker_has_its_time_for_a_range_and_not_for_the_whole(
+def test_a_range_out_of_patience_stops_after_a_frame_and_says_how_far_it_came(
+    tmp_path: Path,
+) -> None:
+    source, images = many_frames(tmp_path)
+    split = worker.transcode_or_split(
+        source, EXPLICIT_LE, tmp_path / "out.dcm", Rendition(), 0, Checks()
+    )
+    assert isinstance(split, worker.Split)
+    first = worker.decode_range(split.part(3, 30), 3, 0.0)
+    rest = worker.decode_range(split.part(4, 30), 4, 60.0)
+    assert (first.frames, rest.frames) == (1, 26)
+    written = (tmp_path / "out.dcm.tmp").read_bytes()[split.offset :]
+    assert written[3 * images[0].nbytes : images.nbytes] == images[3:].tobytes()
+
+
+async def test_a_lone_worker_has_its_time_for_a_frame_and_not_for_a_range(
     tmp_path: Path,
 ) -> None:
     source, images = many_frames(tmp_path, misbehaving.SLOW, slice(None))
-    assert len(images) * misbehaving.SECONDS_PER_SLOW_FRAME > 2
-    pool = TranscodePool(1, seconds=2, prepare=misbehaving.prepare)
+    step = frames_per_range(1, len(images), images[0].nbytes)
+    assert step * misbehaving.SECONDS_PER_SLOW_FRAME > 1
+    pool = TranscodePool(1, seconds=1, prepare=misbehaving.prepare)
     try:
         done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
     finally:
@@ -226,8 +242,8 @@ async def test_a_lone_worker_has_its_time_for_a_range_and_not_for_the_whole(
 @pytest.mark.parametrize(
     ("workers", "frames", "frame_bytes", "ranges"),
     [
-        (1, 16, 1 << 20, 16),
-        (1, 160, 1 << 20, 16),
+        (1, 16, 1 << 20, 4),
+        (1, 160, 1 << 20, 4),
         (8, 160, 1 << 20, 32),
         (1, 8000, 512 << 10, 32),
         (2, 9, 400 << 20, 9),

@@ -91,8 +91,8 @@ def plan_frames(
     found = _codestream(source, first, header)
     mended, notes = mend(header, one_of(found, header) if spanning else found)
     colour = decide_colour(header.photometric, found, rendition.color)
-    form = frame_format(source.meta.transfer_syntax, mended, found, colour, len(first))
-    form = replace(form, spanning=bool(spanning))
+    syntax = source.meta.transfer_syntax
+    form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
     out, finish, changes = _rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
@@ -214,11 +214,16 @@ def _native_size(header: ImagePixel, length: int) -> bool:
 
 
 def frame_format(
-    syntax: str, header: ImagePixel, found: Codestream | None, colour: Colour, length: int = 0
+    syntax: str,
+    header: ImagePixel,
+    found: Codestream | None,
+    colour: Colour,
+    *,
+    spanning: bool = False,
 ) -> FrameFormat:
     """The form of frames coded as ``found`` (None: by the label, or not at all).
 
-    ``length`` is that of the first frame. Raises PermanentFailure when frames are too big.
+    Raises PermanentFailure when frames are too big.
     """
     coding = _WITHOUT_MARKERS.get(syntax, Coding.NATIVE) if found is None else _decodable(found)
     form = FrameFormat(
@@ -238,6 +243,7 @@ def frame_format(
         convert=colour.convert and coding in DCT,
         high_bits=header.high_bits or _beyond_is_meant(syntax, header, found),
         restarts=found.restarts if found else False,
+        spanning=spanning,
     )
     if form.bits // 8 > MAX_FRAME:
         raise PermanentFailure(
@@ -310,12 +316,13 @@ def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
         )
     vr = "OB" if target.explicit and out.allocated <= 8 else "OW"
     swap = 0 if target.little_endian else out.allocated // 8
+    finish = replace(pixels.finish, swap=swap) if swap else pixels.finish
     return replace(
         pixels,
         length=length,
         frame_bytes=bits // 8 if bits % 8 == 0 and not pixels.form.spanning else 0,
         vr=vr,
-        finish=replace(pixels.finish, swap=swap),
+        finish=finish,
     )
 
 
@@ -372,17 +379,8 @@ def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
 
 
 def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
-    form = FrameFormat(
-        transfer_syntax=syntax,
-        rows=header.rows,
-        columns=header.columns,
-        samples_per_pixel=header.samples,
-        bits_allocated=header.allocated,
-        bits_stored=header.allocated,
-        signed=bool(header.representation),
-        photometric=header.photometric,
-        planar=header.planar,
-    )
+    whole = replace(header, stored=header.allocated)
+    form = frame_format(syntax, whole, None, Colour(header.photometric, "", False, ""))
     if header.photometric == "YBR_PARTIAL_420":
         raise PermanentFailure(
             "native YBR_PARTIAL_420: the standard has it for MPEG-2 only and gives its samples no "

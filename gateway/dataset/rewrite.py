@@ -19,6 +19,7 @@ from gateway.dataset.heads import (
     IMPLICIT,
     ITEM,
     ITEM_DELIMITER,
+    PIXEL_DATA,
     SEQUENCE_DELIMITER,
     SHORT_CODES,
     SHORT_VRS,
@@ -40,8 +41,9 @@ from gateway.transfer_syntax import TransferSyntax
 _LONG_VALUE: Final = 4096
 _HELD: Final = 1 << 20
 """Bytes of a data set that are copied at once, to be read the faster."""
-_LENGTHS: Final = tuple(length.to_bytes(4, "little") for length in range(_LONG_VALUE + 1))
-_TAG_VR_LENGTH: Final = Struct("<HH2sH").unpack_from
+_TAG_VR_LENGTH: Final = Struct("<HHHH").unpack_from
+_SHORT: Final = frozenset(int.from_bytes(code, "little") for code in SHORT_CODES)
+_PUT_LENGTH: Final = Struct("<I").pack_into
 _LONGEST_SHORT: Final = 0xFFFE
 _BEYOND: Final = 0xFFFFFFFF
 _PADDED_BY_ZERO: Final = frozenset(("UI", "OB", "UN"))
@@ -103,7 +105,7 @@ def _odd_ones(
     """Write the plain elements of an Explicit VR Little Endian data set without their VRs; the
     others, and those that ``pending`` has a say in, are yielded in between.
     """
-    data = bytes(view[start:end])
+    data = bytearray(view[start:end])
     position, count = start, 0
     while count <= limits.elements:
         position, plain = writer.shortened(data, position - start, pending)
@@ -151,7 +153,16 @@ class _Pending:
         new = [(tag, value) for tag, value in changes.items() if value is not None]
         self._new = sorted(new, reverse=True)
         self.first = self._new[-1][0] if new else _BEYOND + 1
-        self.touched = TELLING.union(changes)
+        self._touched = TELLING.union(changes)
+        self._groups = frozenset(tag >> 16 for tag in self._touched)
+
+    def concerns(self, group: int) -> bool:
+        """Whether ``has`` may be true of an element of this group."""
+        return group in self._groups or group >= self.first >> 16
+
+    def has(self, tag: int) -> bool:
+        """Whether this element is changed or tells of others, or a change is due before it."""
+        return tag >= self.first or tag in self._touched
 
     def write_up_to(self, tag: int, writer: "_Writer") -> None:
         """Write the changes of all tags up to this one."""
@@ -189,31 +200,26 @@ class _Writer:
             self._done.append(memoryview(self._gathered))
             self._gathered = bytearray()
 
-    def shortened(self, data: bytes, position: int, pending: "_Pending") -> tuple[int, int]:
-        """Write elements of short VRs from ``position`` on as Implicit VR has them.
+    def shortened(self, data: bytearray, start: int, pending: "_Pending") -> tuple[int, int]:
+        """Write elements of short VRs from ``start`` on as Implicit VR has them.
 
-        The position of the first that is not plain, and how many were.
+        Both kinds of head have eight bytes, so the lengths are put into ``data``, over the VRs.
+        The position of the first element that is not plain, and how many were.
         """
-        head, codes, lengths, out = _TAG_VR_LENGTH, SHORT_CODES, _LENGTHS, self._gathered
-        touched, before, last, count = pending.touched, pending.first, len(data), 0
+        head, codes, put, position = _TAG_VR_LENGTH, _SHORT, _PUT_LENGTH, start
+        last, count, passed, lowest, watched = len(data), 0, -1, 0, False
         while position + 8 <= last:
             group, number, code, length = head(data, position)
-            tag, stop = group << 16 | number, position + 8 + length
-            if (
-                code not in codes
-                or length > _LONG_VALUE
-                or stop > last
-                or not number
-                or not 8 <= group < 0x7FE0
-                or tag >= before
-                or tag in touched
-                or (group & 1 and number < 0x100)
-            ):
+            if group != passed:
+                passed, lowest, watched = group, _lowest_plain(group), pending.concerns(group)
+            stop = position + 8 + length
+            if number < lowest or code not in codes or stop > last:
                 break
-            out += data[position : position + 4]
-            out += lengths[length]
-            out += data[position + 8 : stop]
+            if watched and pending.has(group << 16 | number):
+                break
+            put(data, position + 4, length)
             position, count = stop, count + 1
+        self._gathered += memoryview(data)[start:position]
         return position, count
 
     def element(
@@ -315,6 +321,13 @@ class _Writer:
             )
         self._head(tag, "OB", UNDEFINED)
         self.add(value)
+
+
+def _lowest_plain(group: int) -> int:
+    """The first element number of a group that is no group length and no private creator."""
+    if not 8 <= group < PIXEL_DATA >> 16:
+        return 0x10000
+    return 0x100 if group & 1 else 1
 
 
 def _is_implicit(data: memoryview, element: Element, form: Form) -> bool:

@@ -54,7 +54,7 @@ def written(out: Path, size: int) -> Iterator[int]:
             yield descriptor
         finally:
             os.close(descriptor)
-        beside.rename(out)
+        os.rename(beside, out)  # noqa: PTH104 - Path.rename makes another Path
     except OSError as error:
         _remove(beside)
         raise TemporaryFailure(f"cannot write the transcoded file: {error}") from error

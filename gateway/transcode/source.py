@@ -5,6 +5,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from struct import Struct
 from typing import Any, Final
 
 from gateway.dataset.elements import Element, elements
@@ -24,6 +25,9 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, IMPLICIT_LE, TransferSy
 
 _GROUPS: Final = frozenset((0x0028, 0x0088, *range(0x6000, 0x6100, 2), 0x7FE0, 0xFFFE))
 """The groups of elements that describe pixels, icons and overlays."""
+_HEAD: Final = Struct("<HxxHH").unpack_from
+_SHORT: Final = frozenset(int.from_bytes(code, "little") for code in SHORT_CODES)
+_LONG: Final = frozenset(int.from_bytes(code, "little") for code in LONG_CODES)
 _READ_WHOLE: Final = 4 << 20
 """Files up to this size are read into memory: cheaper than the page faults of a map."""
 
@@ -140,14 +144,15 @@ def _pass_over(data: Any, position: int, end: int) -> int:
 
     A scan of its own, since most elements of most headers are none of a transcoder's business.
     """
-    head, long = EXPLICIT.short, EXPLICIT.long
-    short_codes, long_codes, groups = SHORT_CODES, LONG_CODES, _GROUPS
-    last, before = end - 12, position
+    head, long, short_codes, long_codes = _HEAD, EXPLICIT.long, _SHORT, _LONG
+    last, before, passed = end - 12, position, 0
     while position <= last:
-        group, _, code, length = head(data, position)
+        group, code, length = head(data, position)
         before = position
-        if group in groups or group < 8:
-            return position
+        if group != passed:
+            if group in _GROUPS or group < 8:
+                return position
+            passed = group
         if code in short_codes:
             position += 8 + length
         elif code in long_codes:

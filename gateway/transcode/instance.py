@@ -11,15 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Passport, Rendition, Verification
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
-from gateway.transcode.decoders import candidates
-from gateway.transcode.form import Backend, FrameFormat
+from gateway.transcode.form import Backend
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body, stored_value
@@ -33,6 +32,7 @@ from gateway.transcode.plan import (
 )
 from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
+from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import verdict, watched
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
@@ -286,31 +286,6 @@ def _undecoded(plan: Plan) -> Digests:
             digests.native(memoryview(piece)[:left])
             left = max(0, left - len(piece))
     return digests
-
-
-class _OfForm(Protocol):
-    @property
-    def form(self) -> FrameFormat: ...
-
-
-def backends_for(pixels: _OfForm, attempt: int, skip: int = 0) -> Sequence[Backend]:
-    """The decoders from the ``attempt``-th on, the first ``skip`` of them put last.
-
-    Raises PermanentFailure where none is left.
-    """
-    found = in_turn(candidates(pixels.form), skip)[attempt:]
-    if not found:
-        raise PermanentFailure(
-            f"no {'other ' if attempt else ''}decoder for {pixels.form.coding.value} of "
-            f"{pixels.form.precision} bits, {pixels.form.samples_per_pixel} samples per pixel"
-        )
-    return found
-
-
-def in_turn(found: list[Backend], skip: int) -> list[Backend]:
-    """The decoders with the first ``skip`` of them put last; a lone one is first again."""
-    first = skip % len(found) if found else 0
-    return found[first:] + found[:first]
 
 
 def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:

@@ -1,8 +1,10 @@
 """A Part 10 file opened for transcoding: its bytes, where Pixel Data stands, what describes it."""
 
+import itertools
 import mmap
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -17,7 +19,7 @@ from gateway.dataset.heads import (
     UNDEFINED,
     Limits,
 )
-from gateway.dataset.inflate import inflate
+from gateway.dataset.inflate import inflated
 from gateway.dataset.part10 import FileMeta, read_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.transcode.image_pixel import PIXEL_DATA, Values
@@ -29,7 +31,9 @@ _HEAD: Final = Struct("<HxxHH").unpack_from
 _SHORT: Final = frozenset(int.from_bytes(code, "little") for code in SHORT_CODES)
 _LONG: Final = frozenset(int.from_bytes(code, "little") for code in LONG_CODES)
 _READ_WHOLE: Final = 4 << 20
-"""Files up to this size are read into memory: cheaper than the page faults of a map."""
+"""Files up to this size are read into memory: cheaper than the page faults of a map. Inflated
+data sets too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,8 @@ def _read_all(descriptor: int, size: int) -> bytes:
 def open_source(path: Path, scratch: Path, limits: Limits = DEFAULT_LIMITS) -> Source:
     """The file, scanned up to Pixel Data; a deflated data set is inflated within ``limits``.
 
-    What is inflated is kept in an unnamed file in ``scratch``. Raises PermanentFailure for a
-    data set that cannot be read and for an unknown transfer syntax.
+    A large one, inflated, is kept in an unnamed file in ``scratch``. Raises PermanentFailure for
+    a data set that cannot be read and for an unknown transfer syntax.
     """
     data = open_bytes(path)
     meta = read_file_meta(data)
@@ -166,11 +170,23 @@ def _pass_over(data: Any, position: int, end: int) -> int:
 
 
 def _inflated(data: Any, start: int, scratch: Path, limits: Limits) -> Any:
-    """PS3.5 A.5: the data set is one deflate stream."""
+    """PS3.5 A.5: the data set is one deflate stream. A small one is held, a large one mapped."""
+    pieces, held, size = inflated(data, start, limits), [], 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > _READ_WHOLE:
+            return _mapped(itertools.chain(held, pieces), scratch)
+    return b"".join(held)
+
+
+def _mapped(pieces: Iterable[bytes], scratch: Path) -> Any:
+    """What the pieces come to, in an unnamed file in ``scratch``."""
     try:
         with tempfile.TemporaryFile(dir=scratch) as out:
-            size = inflate(data, start, out, limits)
+            for piece in pieces:
+                out.write(piece)
             out.flush()
-            return mmap.mmap(out.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            return mmap.mmap(out.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise TemporaryFailure(f"cannot write beside the result: {error}") from error

@@ -28,7 +28,6 @@ from gateway.transcode.instance import (
     Findings,
     Plan,
     Transcoded,
-    backends_for,
     described,
     finish_plan,
     make_plan,
@@ -44,6 +43,7 @@ from gateway.transcode.plan import Pixels
 from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
+from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import Tally, verdict, watched
 
 _Result = TypeVar("_Result")

@@ -180,7 +180,8 @@ async def decompress_in(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("", total=len(pairs))
         async for file, result in _results(pool, pairs, order):
             _count(summary, file, result)
@@ -235,15 +236,19 @@ def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
 async def _batch(
     pool: TranscodePool, batch: list[Pair], order: Order
 ) -> list[tuple[Path, Transcoded | Failure | None]]:
-    wanted = [pair for pair in batch if _looks_like_dicom(pair[0])]
+    dicom = [_looks_like_dicom(source) for source, _ in batch]
+    wanted = [pair for pair, is_one in zip(batch, dicom, strict=True) if is_one]
     for folder in {place.parent for _, place in wanted}:
         folder.mkdir(parents=True, exist_ok=True)
     if len(wanted) == 1:
         outcomes = [await _one(pool, *wanted[0], order)]
     else:
         outcomes = await pool.transcode_many(wanted, order.target, checks=order.checks)
-    found = dict(zip((source for source, _ in wanted), outcomes, strict=True))
-    return [(source, found.get(source)) for source, _ in batch]
+    told = iter(outcomes)
+    return [
+        (source, next(told) if is_one else None)
+        for (source, _), is_one in zip(batch, dicom, strict=True)
+    ]
 
 
 async def _one(

@@ -316,7 +316,7 @@ class TranscodePool:
 
 def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:
     """How many frames go into a task: all workers have some, and none has too many bytes."""
-    ranges = workers * _RANGES_PER_WORKER
+    ranges = workers * _RANGES_PER_WORKER if workers > 1 else 1
     return max(1, min(-(-frames // ranges), MOST_AT_ONCE // frame_bytes))
 
 

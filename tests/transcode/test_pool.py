@@ -242,8 +242,9 @@ async def test_a_lone_worker_has_its_time_for_a_frame_and_not_for_a_range(
 @pytest.mark.parametrize(
     ("workers", "frames", "frame_bytes", "ranges"),
     [
-        (1, 16, 1 << 20, 4),
-        (1, 160, 1 << 20, 4),
+        (1, 16, 1 << 20, 1),
+        (2, 16, 1 << 20, 8),
+        (1, 160, 1 << 20, 2),
         (8, 160, 1 << 20, 32),
         (1, 8000, 512 << 10, 32),
         (2, 9, 400 << 20, 9),

@@ -16,10 +16,10 @@ from gateway.model import Rendition
 from gateway.rendering.refusals import NoSuchFrame, NothingToShow
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.image_pixel import ImagePixel, read_image_pixel
-from gateway.transcode.instance import backends_for
 from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.samples import spread_422
 from gateway.transcode.source import Source, open_source
+from gateway.transcode.turns import backends_for
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 if TYPE_CHECKING:

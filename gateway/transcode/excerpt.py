@@ -6,11 +6,11 @@ from time import perf_counter
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Rendition
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
-from gateway.transcode.instance import backends_for
 from gateway.transcode.limits import allow
 from gateway.transcode.output import write_all, written
 from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import open_source
+from gateway.transcode.turns import backends_for
 from gateway.transfer_syntax import BY_UID
 
 
@@ -34,6 +34,6 @@ def decode_frame(source: Path, target: UID, number: int, out: Path) -> tuple[str
     done = sum(memoryview(part).nbytes for part in parts)
     if done != pixels.length:
         raise PermanentFailure(f"{backend.name}: {done} bytes came out, {pixels.length} were due")
-    with written(out) as descriptor:
+    with written(out, done) as descriptor:
         write_all(descriptor, parts)
     return backend.name, perf_counter() - began

@@ -41,8 +41,8 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 @contextmanager
-def written(out: Path, size: int) -> Iterator[int]:
-    """A descriptor to write ``size`` bytes to ``out`` through.
+def written(out: Path, size: int = 0) -> Iterator[int]:
+    """A descriptor to write ``size`` bytes (0: nobody knows) to ``out`` through.
 
     The file is renamed into place, or removed after a failure.
     """

@@ -21,9 +21,31 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
     serve = data.get("serve")
     if isinstance(serve, dict):
         yield from _no_origins(serve.get("upstream"), ("serve", "upstream"), nodes)
+    yield from _unknown_in_examples(data, nodes)
     for key, what in (("routes", "route"), ("fetch", "fetch rule")):
         yield from _repeated_names(data.get(key), key, what)
     yield from _shared_port(data.get("gateway"))
+
+
+def _unknown_in_examples(data: dict[str, Any], nodes: dict[str, Any]) -> Iterator[Complaint]:
+    routes = {route["name"] for _, route in _mappings(data.get("routes")) if _named(route)}
+    for index, example in _mappings(data.get("examples")):
+        given, expect = example.get("given"), example.get("expect")
+        if isinstance(given, dict) and isinstance(given.get("from"), str):
+            yield from _unknown_nodes(given["from"], ("examples", index, "given", "from"), nodes)
+        for route, sent in expect.items() if isinstance(expect, dict) else ():
+            path: Path = ("examples", index, "expect", route)
+            if route not in routes:
+                text = f"{shown(route)} is no route{allowed(sorted(routes), route)}"
+                yield Complaint(path, text, at_key=True)
+            for name in sent if isinstance(sent, dict) else ():
+                if name not in nodes:
+                    yield Complaint((*path, name), _no_node(name, nodes, ""), at_key=True)
+            yield from _unknown_nodes(sent, path, nodes)
+
+
+def _named(route: dict[str, Any]) -> bool:
+    return isinstance(route.get("name"), str)
 
 
 def _mappings(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import ValidationError
 
 from gateway.config.checks import check
+from gateway.config.includes import merge_includes, read_text
 from gateway.config.models import Config
 from gateway.config.problems import (
     Complaint,
@@ -33,27 +34,22 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
     ``environment`` holds the variables for ``${NAME}``, the process's own where it is None.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError([Problem(str(path), 0, 0, f"cannot be read: {reason}")]) from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        column = error.start - error.object.rfind(b"\n", 0, error.start)
-        what = f"byte 0x{error.object[error.start]:02X} is not UTF-8; save the file as UTF-8"
-        raise ConfigError([Problem(str(path), line, column, what)]) from error
-    return load_text(text, str(path), environment)
+    return load_text(read_text(path), str(path), environment)
 
 
 def load_text(
     text: str, name: str = "<text>", environment: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration in a text; ``name`` stands for the file in the problems."""
-    tree = read_tree(text, name, os.environ if environment is None else environment)
+    """The configuration in a text; ``name`` stands for the file in the problems.
+
+    What it includes is looked for where the file ``name`` is, or would be.
+    """
+    variables = os.environ if environment is None else environment
+    tree = read_tree(text, name, variables)
+    merge_includes(tree, Path(name).parent, variables)
     if not isinstance(tree.data, dict):
         what = f"expected keys and values such as 'version: 1', found {shown(tree.data)}"
-        raise ConfigError([Problem(name, *tree.place((), at_key=False), what)])
+        raise ConfigError([tree.problem_at((), what)])
     config: Config | None = None
     complaints = list(check(tree.data))
     try:
@@ -63,16 +59,17 @@ def load_text(
     problems = [*tree.problems, *_placed(tree, complaints)]
     if problems or config is None:
         raise ConfigError(problems)
+    config.remember(tree.place)
     return config
 
 
 def _placed(tree: Tree, complaints: list[Complaint]) -> Iterator[Problem]:
     """The complaints with their places; one is enough where the tree has found another."""
-    taken = {(problem.line, problem.column) for problem in tree.problems}
+    taken = {(problem.file, problem.line, problem.column) for problem in tree.problems}
     for path, text, at_key in complaints:
         place = tree.place(path, at_key=at_key)
         if place not in taken:
-            yield Problem(tree.file, *place, text)
+            yield Problem(*place, text)
 
 
 def _complaints(error: ValidationError) -> Iterator[Complaint]:
@@ -129,7 +126,8 @@ def _unknown_key(path: ValuePath) -> str:
 
 
 def _keys(section: type[Section]) -> list[str]:
-    return [field.alias or name for name, field in section.model_fields.items()]
+    names = [field.alias or name for name, field in section.model_fields.items()]
+    return [*names, *section.BESIDE]
 
 
 def _section(path: ValuePath) -> type[Section]:

@@ -3,15 +3,19 @@
 Durations are seconds and sizes bytes, whatever units the file uses.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.config.dicomweb import DicomWeb
+from gateway.config.examples import Example
 from gateway.config.fetching import Fetch
-from gateway.config.problems import Complaint, WrongValue
+from gateway.config.problems import Complaint, Problem, WrongValue
+from gateway.config.problems import Path as ValuePath
 from gateway.config.readers import (
     AETitle,
     Boolean,
@@ -240,10 +244,22 @@ class Route(Section):
     delivery: DeliverySettings = DeliverySettings()
 
 
+def _nowhere(_: ValuePath, *, at_key: bool) -> tuple[str, int, int]:
+    return "", 0, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where values stand in their files; no part of what they say, so all places are equal."""
+
+    place: Callable[..., tuple[str, int, int]] = field(default=_nowhere, compare=False)
+
+
 class Config(Section):
     """The whole configuration, checked: every node that a route names exists."""
 
-    LATER = frozenset({"query_retrieve", "examples", "include"})
+    LATER = frozenset({"query_retrieve"})
+    BESIDE = ("include",)
 
     version: Version
     gateway: GatewaySettings = GatewaySettings()
@@ -251,6 +267,16 @@ class Config(Section):
     routes: tuple[Route, ...] = ()
     serve: Serve = Serve()
     fetch: tuple[Fetch, ...] = ()
+    examples: tuple[Example, ...] = ()
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    def remember(self, place: Callable[..., tuple[str, int, int]]) -> None:
+        """Note where the values stand that the configuration was read from."""
+        self._places = Places(place)
+
+    def problem(self, path: ValuePath, text: str) -> Problem:
+        """A problem with, or a remark on, the value at a path such as ``("routes", 0)``."""
+        return Problem(*self._places.place(path, at_key=False), text)
 
 
 def default_config() -> Config:

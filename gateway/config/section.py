@@ -9,8 +9,9 @@ class Section(BaseModel):
     """What all sections have in common.
 
     The names in ``LATER`` belong to the language but not yet to this version; they are refused,
-    never passed over.
+    never passed over. Those ``BESIDE`` are keys that are read before the models see the file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     LATER: ClassVar[frozenset[str]] = frozenset()
+    BESIDE: ClassVar[tuple[str, ...]] = ()

@@ -47,18 +47,37 @@ class Tree:
     data: Any = None
     marks: dict[Path, Marks] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    files: dict[Path, str] = field(default_factory=dict)
 
     def problem(self, place: Place, text: str) -> None:
         """Notes a problem at a place."""
         self.problems.append(Problem(self.file, place[0], place[1], text))
 
-    def place(self, path: Path, *, at_key: bool) -> Place:
-        """The place of a value, or of the nearest one around it that the file has."""
+    def problem_at(self, path: Path, text: str, *, at_key: bool = False) -> Problem:
+        """A problem with the value at a path."""
+        return Problem(*self.place(path, at_key=at_key), text)
+
+    def complain(self, path: Path, text: str, *, at_key: bool = False) -> None:
+        """Notes a problem with the value at a path."""
+        self.problems.append(self.problem_at(path, text, at_key=at_key))
+
+    def place(self, path: Path, *, at_key: bool) -> tuple[str, int, int]:
+        """File, line and column of a value, or of the nearest one around it that there is."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.marks:
                 marks = self.marks[path[:end]]
-                return marks.key if at_key or end < len(path) else marks.value
-        return (1, 1)
+                return self._file(path), *(marks.key if at_key or end < len(path) else marks.value)
+        return self.file, 1, 1
+
+    def _file(self, path: Path) -> str:
+        return self.files.get(path[:2], self.file)
+
+    def adopt(self, other: "Tree", path: Path, here: Path) -> None:
+        """Take over where the values of ``other`` at and below ``path`` stand, as ``here``."""
+        self.files[here] = other.file
+        for place, marks in other.marks.items():
+            if place[: len(path)] == path:
+                self.marks[here + place[len(path) :]] = marks
 
 
 def read_tree(text: str, file: str, environment: Mapping[str, str]) -> Tree:

@@ -1,0 +1,111 @@
+"""The configuration's own examples, tried: what each of them says that the routes do not do."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, tzinfo
+from typing import Final, TypeAlias
+
+from gateway.config.days import parse_day
+from gateway.config.examples import AT, FROM, Example, Sent
+from gateway.config.models import Config, Node, Route
+from gateway.config.problems import Problem
+from gateway.config.subjects import (
+    ADDRESS,
+    CALLED_AE,
+    CALLING_AE,
+    DAY,
+    SIZE,
+    find_subject,
+)
+from gateway.model import UID, Arrival, Origin
+from gateway.route.rules import Rules
+from gateway.route.values import Met
+from gateway.transfer_syntax import name_of
+
+Outcome: TypeAlias = Callable[[UID, Node, Route], UID | None]
+"""Stored transfer syntax, destination and route -> the syntax that is sent, None for none."""
+
+_FACTS: Final = frozenset({FROM, AT, CALLING_AE, CALLED_AE, ADDRESS, SIZE})
+_SYNTAX: Final = "TransferSyntaxUID"
+
+
+def failures(config: Config, rules: Rules, outcome: Outcome) -> list[Problem]:
+    """One problem for each example that does not come out as it expects."""
+    found = []
+    for index, example in enumerate(config.examples):
+        text = "; ".join(_differences(example, config, rules, outcome))
+        if text:
+            name = example.name or f"example {index + 1}"
+            found.append(config.problem(("examples", index), f"{name}: {text}"))
+    return found
+
+
+def met_by(example: Example, config: Config, rules: Rules) -> Met:
+    """What the example's instance shows to the rules."""
+    given = example.given
+    at = given.get(AT)
+    now = None if at is None else _aware(datetime.fromisoformat(at), rules.zone)
+    header = {}
+    for key, text in given.items():
+        if key not in _FACTS:
+            subject = find_subject(key)
+            header[subject.source] = _dated(text, now) if subject.kind == DAY else text
+    return rules.meet(header, _origin(example, config), size=int(given.get(SIZE, "0")), now=now)
+
+
+def _aware(moment: datetime, zone: tzinfo | None) -> datetime:
+    if moment.tzinfo is not None:
+        return moment
+    return moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+
+
+def _dated(text: str, now: datetime | None) -> str:
+    """Days as YYYYMMDD; those counted from today are empty where the time is not given."""
+    today: date | None = None if now is None else now.date()
+    days = map(parse_day, text.split("\\"))
+    return "\\".join(day.text or ("" if today is None else day.on(today)) for day in days)
+
+
+def _origin(example: Example, config: Config) -> Origin:
+    given = example.given
+    node = config.nodes.get(given.get(FROM, ""))
+    called, address = given.get(CALLED_AE, config.gateway.ae_title), given.get(ADDRESS, "")
+    if node is not None and node.dimse is None:
+        return Origin(Arrival.WADO_RS, given[FROM], called, address)
+    title = "" if node is None or node.dimse is None else node.dimse.ae_title
+    return Origin(Arrival.C_STORE, given.get(CALLING_AE, title), called, address)
+
+
+def _differences(
+    example: Example, config: Config, rules: Rules, outcome: Outcome
+) -> Iterator[str]:
+    met = met_by(example, config, rules)
+    taken = [rule.route for rule in rules.routes if rule.takes(met)]
+    does = {(route.name, node): route for route in taken for node in route.send_to}
+    expected = {(each.route, each.destination): each for each in example.expect}
+    for pair in expected.keys() - does.keys():
+        yield _missing(*pair, taken)
+    for route, node in sorted(does.keys() - expected.keys()):
+        yield f"route {route} sends it to {node}, which is not expected"
+    stored = met.header.get(_SYNTAX, "")
+    for pair in sorted(does.keys() & expected.keys()):
+        yield from _other_syntax(expected[pair], stored, config, does[pair], outcome)
+
+
+def _missing(route: str, node: str, taken: Iterable[Route]) -> str:
+    if any(each.name == route for each in taken):
+        return f"route {route} takes it and does not send it to {node}"
+    return f"route {route} does not take it"
+
+
+def _other_syntax(
+    expected: Sent, stored: UID, config: Config, route: Route, outcome: Outcome
+) -> Iterator[str]:
+    if not expected.syntax:
+        return
+    sent = outcome(stored, config.nodes[expected.destination], route) if stored else None
+    if sent == expected.syntax:
+        return
+    what = "cannot be sent" if sent is None else f"is sent as {name_of(sent)}"
+    if not stored:
+        what = f"has no {_SYNTAX} in given"
+    yield f"to {expected.destination} it {what}, not as {name_of(expected.syntax)}"

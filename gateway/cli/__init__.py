@@ -1,4 +1,4 @@
-"""The command line: ``dicom-gateway serve | check | codecs | decompress | queue | fetch | demo``.
+"""The command line: ``dicom-gateway serve``, ``check``, ``explain`` and the others.
 
 Exit status 0: done; 1: something failed, and the output says what; 2: the call was wrong.
 """
@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import queue
+from gateway.cli import config, queue
 from gateway.cli.check import check
 from gateway.cli.codecs import codecs
 from gateway.cli.decompress import decompress
 from gateway.cli.demo import demo
+from gateway.cli.diff import diff
+from gateway.cli.explain import explain
 from gateway.cli.fetch import fetch
 from gateway.cli.serve import serve
 
@@ -24,11 +26,14 @@ app = typer.Typer(
 )
 app.command("serve")(serve)
 app.command("check")(check)
+app.command("explain")(explain)
+app.command("diff")(diff)
 app.command("codecs")(codecs)
 app.command("decompress")(decompress)
 app.command("demo")(demo)
 app.command("fetch")(fetch)
 app.add_typer(queue.app, name="queue")
+app.add_typer(config.app, name="config")
 
 
 def _version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -58,7 +59,7 @@ _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?(%?)")
 
 def whole(lowest: int, highest: int) -> PlainValidator:
     """Reads a whole number between two bounds, both included."""
-    return PlainValidator(lambda value: parse_integer(value, lowest, highest))
+    return PlainValidator(partial(parse_integer, lowest=lowest, highest=highest))
 
 
 def _choice(*words: str) -> PlainValidator:

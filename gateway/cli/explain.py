@@ -1,0 +1,144 @@
+"""``dicom-gateway explain``: why an object goes where it goes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from gateway.cli.objects import Shown, find_objects, named_origin
+from gateway.cli.serve import ConfigFile, configuration
+from gateway.config import Config
+from gateway.config.dicom_names import uid_name
+from gateway.failures import Failure
+from gateway.rehearsal import sent_as
+from gateway.route.explain import ExplainedRoute, Explanation, Predicate
+from gateway.route.explain import explain as explained
+from gateway.route.rules import Rules, compile_rules
+from gateway.service import utc_now
+from gateway.transfer_syntax import name_of
+
+
+def explain(
+    objects: Annotated[
+        list[str],
+        typer.Argument(help="DICOM files, DICOM JSON headers (.json), or SOP Instance UIDs."),
+    ],
+    config: ConfigFile = None,
+    calling: Annotated[str, typer.Option("--calling", help="The sender's AE title.")] = "",
+    called: Annotated[str, typer.Option("--called", help="The AE title that it calls.")] = "",
+    address: Annotated[str, typer.Option("--address", help="The sender's IP address.")] = "",
+    spool: Annotated[Path | None, typer.Option("--spool", help="The spool folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show every route, each condition with the value met, and where the object would go."""
+    settings = configuration(config)
+    rules = compile_rules(settings)
+    origin = named_origin(calling, called or settings.gateway.ae_title, address)
+    folder = spool or Path(settings.gateway.spool.path)
+    facts = []
+    try:
+        for shown in find_objects(objects, rules, origin, utc_now(), folder):
+            explanation = _explained(rules, shown)
+            if as_json:
+                facts.append(_facts(shown, explanation, settings))
+            else:
+                typer.echo(_title(shown))
+                ends = _ends(shown, explanation, settings)
+                Console(highlight=False).print(_tree(explanation, ends))
+    except (Failure, OSError) as failure:
+        typer.echo(str(failure), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+
+
+def _explained(rules: Rules, shown: Shown) -> Explanation:
+    return explained(rules, shown.header, shown.origin, size=shown.size, now=shown.now)
+
+
+def _tree(explanation: Explanation, lines: Sequence[str]) -> Tree:
+    tree = Tree("", hide_root=True)
+    for route in explanation.routes:
+        tree.add(_route(route))
+    ends = tree.add(Text("goes to" if explanation.decision.owed else "goes nowhere"))
+    for line in lines:
+        ends.add(Text(line))
+    for reason in explanation.decision.reasons:
+        ends.add(Text(reason, style="dim"))
+    return tree
+
+
+def _title(shown: Shown) -> str:
+    origin = shown.origin
+    sender = f"from {origin.calling or 'no AE title'} to {origin.called or 'no AE title'}"
+    stored = name_of(shown.header.get("TransferSyntaxUID", "")) or "unknown transfer syntax"
+    sop_class = uid_name("SOPClassUID", shown.header.get("SOPClassUID", ""))
+    return f"{shown.name}: {sop_class or 'no SOP class'}, {stored}, {sender}"
+
+
+def _route(route: ExplainedRoute) -> Tree:
+    branch = Tree(_marked(route.takes, f"route {route.name}"))
+    for heading, predicates, hint in (
+        ("from", route.senders, "one of these"),
+        ("match", route.match, "all of these"),
+        ("and", route.rest, "all of these"),
+        ("unless", route.unless, "not all of these"),
+    ):
+        if predicates:
+            group = branch.add(Text(f"{heading} ({hint})", style="dim"))
+            for each in predicates:
+                group.add(_predicate(each))
+    return branch
+
+
+def _predicate(predicate: Predicate) -> Text:
+    met = "it has none" if predicate.met is None else f"it is {predicate.met}"
+    return _marked(predicate.holds, f"{predicate.written}: {met}")
+
+
+def _marked(holds: bool, text: str) -> Text:
+    sign, style = ("✓", "green") if holds else ("✗", "red")
+    return Text.assemble((f"{sign} ", style), text)
+
+
+def _ends(shown: Shown, explanation: Explanation, config: Config) -> Sequence[str]:
+    return [
+        f"{destination} by route {route}, {_syntax(shown, destination, route, config)}"
+        for destination, route in _owed(explanation)
+    ]
+
+
+def _owed(explanation: Explanation) -> list[tuple[str, str]]:
+    return [(each.destination, each.route) for each in explanation.decision.owed]
+
+
+def _syntax(shown: Shown, destination: str, name: str, config: Config) -> str:
+    """In which transfer syntax an object would be sent, and in what colours."""
+    stored = shown.header.get("TransferSyntaxUID", "")
+    route = next(each for each in config.routes if each.name == name)
+    node = config.nodes[destination]
+    sent = sent_as(stored, node, route) if stored else None
+    if sent is None:
+        return "held: no transfer syntax fits" if stored else "its transfer syntax is not known"
+    if sent == stored:
+        return f"as stored ({name_of(sent)})"
+    colour = " in RGB" if node.can_read.color else ""
+    return f"as {name_of(sent)}{colour}"
+
+
+def _facts(shown: Shown, explanation: Explanation, config: Config) -> dict[str, object]:
+    return {
+        "object": shown.name,
+        "routes": [asdict(route) for route in explanation.routes],
+        "destinations": [
+            {"node": node, "route": route, "syntax": _syntax(shown, node, route, config)}
+            for node, route in _owed(explanation)
+        ],
+        "reasons": list(explanation.decision.reasons),
+    }

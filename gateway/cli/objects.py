@@ -1,0 +1,110 @@
+"""What a person names to be explained: a DICOM file, a DICOM JSON header, or a kept instance."""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.dataset.elements import MalformedDataSet
+from gateway.dataset.encode_model import encode_model
+from gateway.dataset.header import read_header, texts
+from gateway.dataset.parse_model import parse_json
+from gateway.dataset.part10 import read_file_meta
+from gateway.failures import PermanentFailure
+from gateway.intake import is_uid
+from gateway.model import Arrival, Instance, Origin
+from gateway.route.replay import known_of
+from gateway.route.rules import Rules
+from gateway.spool.history import History
+from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One object as rules see it; ``name`` is what the person called it."""
+
+    name: str
+    header: dict[str, str]
+    origin: Origin
+    size: int = 0
+    now: datetime | None = None
+
+
+def find_objects(
+    names: list[str], rules: Rules, origin: Origin, now: datetime, spool: Path
+) -> Iterator[Shown]:
+    """The objects; raises PermanentFailure for one that cannot be found or read."""
+    for name in names:
+        path = Path(name)
+        if path.suffix.lower() == ".json" and path.is_file():
+            yield from _of_json(path, rules, origin, now)
+        elif path.is_file():
+            yield _of_file(path, rules, origin, now)
+        elif is_uid(name):
+            yield _of_ledger(name, rules, spool)
+        else:
+            raise PermanentFailure(f"{name} is no file, and no SOP Instance UID of the ledger")
+
+
+def _of_file(path: Path, rules: Rules, origin: Origin, now: datetime) -> Shown:
+    header = read_header(path, rules.tags)
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        meta = read_file_meta(data)
+    header |= {
+        "TransferSyntaxUID": meta.transfer_syntax,
+        "SOPClassUID": meta.sop_class_uid,
+        "SOPInstanceUID": meta.sop_instance_uid,
+    }
+    return Shown(str(path), header, origin, path.stat().st_size, now)
+
+
+def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterator[Shown]:
+    """Data sets of the DICOM JSON Model (PS3.18 Annex F); bulk data is not looked at."""
+    for model in parse_json(path.read_bytes()):
+        small = {tag: each for tag, each in model.items() if not _is_bulk(each)}
+        data = b"".join(
+            piece for piece in encode_model(small, lambda _: None) if isinstance(piece, bytes)
+        )
+        header, _ = texts(data, 0, len(data), BY_UID[EXPLICIT_LE], rules.tags)
+        for tag, name in (("00080016", "SOPClassUID"), ("00080018", "SOPInstanceUID")):
+            header[name] = _first(model, tag)
+        stored = _first(model, "00020010") or _first(model, "00083002")
+        header["TransferSyntaxUID"] = stored
+        yield Shown(str(path), header, origin, len(data), now)
+
+
+def _is_bulk(attribute: object) -> bool:
+    return isinstance(attribute, dict) and "BulkDataURI" in attribute
+
+
+def _first(model: Any, tag: str) -> str:
+    attribute = model.get(tag)
+    values = attribute.get("Value") if isinstance(attribute, dict) else None
+    return str(values[0]) if isinstance(values, list) and values else ""
+
+
+def _of_ledger(uid: str, rules: Rules, spool: Path) -> Shown:
+    with History(spool) as history:
+        found = history.of(uid)
+    if not found:
+        raise PermanentFailure(f"{uid} is no instance that the spool in {spool} keeps")
+    instance = found[0]
+    header = header_of_kept(instance, rules)
+    known = known_of(instance, header)
+    return Shown(uid, known, instance.origin, instance.size, instance.received_at)
+
+
+def header_of_kept(instance: Instance, *rules: Rules) -> dict[str, str]:
+    """What rules read of a kept instance: of its file, or else what the ledger noted."""
+    plan = {tag: wanted for each in rules for tag, wanted in each.tags.items()}
+    try:
+        return {**instance.header, **read_header(instance.file, plan)}
+    except (OSError, MalformedDataSet):
+        return dict(instance.header)
+
+
+def named_origin(calling: str, called: str, address: str) -> Origin:
+    """The origin that a person gives for a file."""
+    return Origin(Arrival.C_STORE, calling, called, address)

@@ -1,0 +1,207 @@
+"""What a right configuration may still have got wrong: remarks that do not keep it from use."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.conditions import Condition
+from gateway.config.models import Config, Node, Route
+from gateway.config.problems import Path, Problem
+from gateway.config.senders import NODE
+from gateway.config.subjects import CALLING_AE, find_subject
+from gateway.config.values import Listen
+from gateway.transfer_syntax import BY_UID, NATIVE, name_of
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def warnings(config: Config) -> list[Problem]:
+    """All remarks, in the order of the file."""
+    remarks = (
+        *_never_match(config),
+        *_overlaps(config),
+        *_nobody_sends(config),
+        *_unmeetable(config),
+        *_plain_credentials(config),
+        *_open_doors(config),
+    )
+    return sorted(config.problem(path, text) for path, text in remarks)
+
+
+def _never_match(config: Config) -> Iterator[tuple[Path, str]]:
+    for index, route in enumerate(config.routes):
+        path = ("routes", index)
+        unless = route.unless
+        if unless and all(_implied(key, each, route) for key, each in unless.items()):
+            text = "unless keeps out all that match takes"
+            yield (*path, "unless"), f"route {route.name} can never take anything: {text}"
+        callers = config.gateway.dicom.accept_from
+        titles = _titles(route, config)
+        if callers is not None and titles and not titles & set(callers):
+            text = "gateway.dicom.accept_from turns its senders away"
+            yield (*path, "from"), f"route {route.name} can never take anything: {text}"
+        wanted = route.match.get(CALLING_AE)
+        if titles and wanted is not None and wanted.plain and not _meets(titles, wanted):
+            text = "from and match ask for different calling AE titles"
+            yield (*path, "match"), f"route {route.name} can never take anything: {text}"
+        if not route.enabled:
+            yield path, f"route {route.name} is switched off"
+
+
+def _implied(key: str, unless: Condition, route: Route) -> bool:
+    """Whatever meets ``match`` meets this condition of ``unless`` as well."""
+    match = route.match.get(key)
+    if match is None:
+        return False
+    if match == unless:
+        return True
+    values = bool(match.has) and set(match.has) <= set(unless.has)
+    return match.plain and unless.plain and values
+
+
+def _meets(titles: set[str], wanted: Condition) -> bool:
+    return any({"*", "?"} & set(value) or value in titles for value in wanted.has)
+
+
+def _titles(route: Route, config: Config) -> set[str]:
+    """The calling AE titles that ``from`` lists; empty where it may be others as well."""
+    titles: set[str] = set()
+    for kind, value in route.from_:
+        if kind == NODE:
+            dimse = config.nodes[value].dimse
+            value = "" if dimse is None else dimse.ae_title  # noqa: PLW2901
+        elif kind != CALLING_AE or {"*", "?"} & set(value):
+            return set()
+        titles.add(value)
+    return set() if "" in titles else titles
+
+
+def _overlaps(config: Config) -> Iterator[tuple[Path, str]]:
+    active = [(index, route) for index, route in enumerate(config.routes) if route.enabled]
+    for (_, first), (index, second) in combinations(active, 2):
+        shared = [node for node in second.send_to if node in first.send_to]
+        if shared and not _apart(first, second, config):
+            text = (
+                f"routes {first.name} and {second.name} may both take an instance to {shared[0]}"
+            )
+            yield ("routes", index), f"{text}: then it is sent once, by {first.name}"
+
+
+def _apart(first: Route, second: Route, config: Config) -> bool:
+    """No instance can meet both, as far as values and senders show."""
+    titles = _titles(first, config), _titles(second, config)
+    if all(titles) and not titles[0] & titles[1]:
+        return True
+    for one, other in ((first, second), (second, first)):
+        if other.unless and all(_implied(key, each, one) for key, each in other.unless.items()):
+            return True
+    return any(
+        _exclusive(key, condition, second.match[key])
+        for key, condition in first.match.items()
+        if key in second.match
+    )
+
+
+def _exclusive(key: str, one: Condition, other: Condition) -> bool:
+    """No value of an attribute that has one value only meets both."""
+    if True in (one.missing, other.missing) and one.missing != other.missing:
+        return True
+    single = _single_valued(key)
+    return single and one.plain and other.plain and not set(one.has) & set(other.has)
+
+
+def _single_valued(key: str) -> bool:
+    from pydicom.datadict import dictionary_VM
+
+    subject = find_subject(key)
+    if len(subject.steps) == 1 and isinstance(subject.steps[0], int):
+        return dictionary_VM(subject.steps[0]) == "1"
+    return key == "TransferSyntaxUID"
+
+
+def _nobody_sends(config: Config) -> Iterator[tuple[Path, str]]:
+    used = {node for route in config.routes for node in route.send_to}
+    used |= {value for route in config.routes for kind, value in route.from_ if kind == NODE}
+    used |= {*config.serve.upstream, *(rule.from_ for rule in config.fetch)}
+    for name in config.nodes:
+        if name not in used:
+            yield ("nodes", name), f"node {name}: no route sends to it, and nothing comes from it"
+
+
+def _unmeetable(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, node in config.nodes.items():
+        yield from _impossible(("nodes", name, "can_read"), name, node)
+    for index, route in enumerate(config.routes):
+        for name in route.send_to:
+            syntaxes = config.nodes[name].can_read.syntaxes
+            if route.pixels.change == "always" and not _native(config.nodes[name]):
+                text = f"pixels.change: always, and {name} reads no uncompressed transfer syntax"
+                yield ("routes", index, "pixels"), f"route {route.name}: {text}"
+            if route.pixels.change == "never" and syntaxes is not None:
+                listed = ", ".join(name_of(uid) for uid in syntaxes)
+                text = f"pixels.change: never, so {name} gets what arrives as {listed} alone"
+                yield ("routes", index, "pixels"), f"route {route.name}: {text}"
+
+
+def _native(node: Node) -> bool:
+    syntaxes = node.can_read.syntaxes
+    return syntaxes is None or bool(set(syntaxes) & set(NATIVE))
+
+
+def _impossible(path: Path, name: str, node: Node) -> Iterator[tuple[Path, str]]:
+    syntaxes = node.can_read.syntaxes
+    if not _native(node) and syntaxes is not None:
+        listed = ", ".join(name_of(uid) for uid in syntaxes)
+        text = f"nothing is ever compressed here, so {name} gets what arrives as {listed} alone"
+        yield (*path, "syntaxes"), text
+        if node.can_read.color or node.can_read.planar:
+            yield (
+                path,
+                f"{name} reads no uncompressed transfer syntax: color and planar have no use",
+            )
+    for uid in syntaxes or ():
+        if uid not in BY_UID:
+            yield (*path, "syntaxes"), f"transfer syntax {uid} is not known here"
+
+
+def _plain_credentials(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, node in config.nodes.items():
+        dicomweb = node.dicomweb
+        if dicomweb is None:
+            continue
+        path = ("nodes", name, "dicomweb")
+        auth = dicomweb.auth
+        if auth is not None and _in_plain_text(dicomweb.url):
+            yield (*path, "url"), f"credentials for {name} travel in plain text: the URL is http"
+        if auth is not None and auth.oauth2 is not None and _in_plain_text(auth.oauth2.token_url):
+            text = f"the secret for {name} travels in plain text: token_url is http"
+            yield (*path, "auth", "oauth2", "token_url"), text
+        if not dicomweb.tls.verify:
+            yield (
+                (*path, "tls", "verify"),
+                f"{name} is believed whoever it is: tls.verify is false",
+            )
+
+
+def _in_plain_text(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in _THIS_MACHINE
+
+
+def _open_doors(config: Config) -> Iterator[tuple[Path, str]]:
+    web = config.gateway.web
+    if _local(web.listen):
+        return
+    path = ("gateway", "web")
+    asks = web.auth is not None and not all(
+        web.access(group).open for group in ("read", "store", "admin")
+    )
+    if not asks:
+        yield (*path, "listen"), f"whoever reaches {web.listen} may read, store and administer"
+    elif web.tls is None:
+        yield path, f"credentials reach {web.listen} in plain text: gateway.web.tls is not set"
+
+
+def _local(listen: Listen) -> bool:
+    return listen.host in _THIS_MACHINE

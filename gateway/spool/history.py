@@ -1,0 +1,65 @@
+"""What a spool has received and still keeps, read while a gateway may be running."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.model import UID, Instance
+from gateway.spool.disk import Disk
+from gateway.spool.files import Files
+from gateway.spool.rows import INSTANCE_COLUMNS, instance_of, micros
+from gateway.spool.schema import LEDGER, check_version, connect
+
+_PAGE: Final = 1000
+_SELECT: Final = f"SELECT {INSTANCE_COLUMNS} FROM instance i WHERE "  # noqa: S608
+_SINCE: Final = _SELECT + "i.spool_id > ? AND i.received_at >= ? ORDER BY i.spool_id LIMIT ?"
+_OF_UID: Final = _SELECT + "i.sop_instance_uid = ? ORDER BY i.spool_id DESC LIMIT ?"
+
+
+class History:
+    """The instances of a spool. Use it in one thread, as a context manager."""
+
+    def __init__(self, spool: Path) -> None:
+        """Open the ledger of a spool. Raises PermanentFailure when there is none."""
+        path = spool / LEDGER
+        if not path.is_file():
+            raise PermanentFailure(f"there is no spool at {spool}: {path} does not exist")
+        self._files = Files(spool, Disk(spool, 0))
+        try:
+            self._connection = connect(path)
+            check_version(self._connection, path)
+        except sqlite3.Error as error:
+            raise PermanentFailure(f"cannot open {path}: {error}") from error
+
+    def since(self, moment: datetime) -> Iterator[Instance]:
+        """What was received at ``moment`` or later, in the order of arrival."""
+        last = 0
+        while page := self._ask(_SINCE, last, micros(moment), _PAGE):
+            yield from page
+            last = page[-1].spool_id
+
+    def of(self, sop_instance_uid: UID) -> list[Instance]:
+        """The arrivals of one SOP Instance, the latest first."""
+        return self._ask(_OF_UID, sop_instance_uid, _PAGE)
+
+    def _ask(self, query: str, *values: object) -> list[Instance]:
+        try:
+            rows = self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise TemporaryFailure(f"cannot read the ledger: {error}") from error
+        return [instance_of(row, self._files.file_of(row[-1])) for row in rows]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()

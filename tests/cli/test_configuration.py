@@ -1,0 +1,164 @@
+"""``check``, ``explain``, ``diff`` and ``config`` as a person calls them."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.config import load_text
+from gateway.service import utc_now
+from gateway.spool import Spool
+from tests.spool.arrivals import keep
+
+CONFIG = (
+    "version: 1\nnodes:\n"
+    "  pacs: { dimse: { ae_title: PACS, host: h } }\n"
+    "  old: { dimse: { ae_title: OLD, host: h }, can_read: { syntaxes: [implicit-le] } }\n"
+    "routes:\n"
+    "  - { name: all, send_to: pacs }\n"
+    "  - { name: ct, match: { Modality: CT, Rows: { min: 64 } }, send_to: old }\n"
+)
+
+
+def said(*arguments: object):
+    """What the command does with these arguments."""
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The configuration above."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def _with(file: Path, text: str) -> Path:
+    other = file.with_name("other.yaml")
+    other.write_text(text, encoding="utf-8")
+    return other
+
+
+def test_check_prints_the_effective_form_and_tries_the_examples(file: Path) -> None:
+    result = said("check", file)
+    assert result.exit_code == 0
+    assert load_text(result.stdout) == load_text(CONFIG)
+    wrong = _with(file, CONFIG + "examples: [{ given: { Modality: MR }, expect: nothing }]\n")
+    result = said("check", "-q", wrong)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(
+        f"{wrong}:8:12: example 1: route all sends it to pacs, which is not expected\n"
+    )
+
+
+def test_check_for_machines_holds_problems_and_warnings(file: Path) -> None:
+    facts = json.loads(said("check", "--json", file).stdout)
+    assert facts == {"ok": True, "problems": [], "warnings": []}
+    wrong = _with(file, CONFIG.replace("send_to: pacs", "send_to: pcas"))
+    result = said("check", "--json", wrong)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["problems"] == [
+        {
+            "file": str(wrong),
+            "line": 6,
+            "column": 27,
+            "text": "'pcas' is no node; nodes: pacs, old; did you mean pacs?",
+        }
+    ]
+    unused = _with(file, CONFIG.replace("send_to: old", "send_to: pacs"))
+    assert [
+        each["line"] for each in json.loads(said("check", "--json", unused).stdout)["warnings"]
+    ]
+
+
+def test_explain_shows_every_condition_with_the_value_met(file: Path) -> None:
+    result = said("explain", "-c", file, get_testdata_file("CT_small.dcm"), "--calling", "CT9")
+    assert result.exit_code == 0
+    assert "from CT9 to GATEWAY" in result.stdout
+    assert "✓ route all" in result.stdout
+    assert "✓ Modality: CT: it is CT" in result.stdout
+    assert "✓ Rows: min 64: it is 128" in result.stdout
+    assert "old by route ct, as implicit-le" in result.stdout
+
+
+def test_explain_reads_a_dicom_json_header(file: Path, tmp_path: Path) -> None:
+    header = {
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+        "00080060": {"vr": "CS", "Value": ["CT"]},
+        "00083002": {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.70"]},
+        "00280010": {"vr": "US", "Value": [32]},
+        "7FE00010": {"vr": "OW", "BulkDataURI": "http://x.example/1"},
+    }
+    path = tmp_path / "header.json"
+    path.write_text(json.dumps([header]))
+    result = said("explain", "--json", "-c", file, path)
+    (facts,) = json.loads(result.stdout)
+    assert [route["takes"] for route in facts["routes"]] == [True, False]
+    assert facts["routes"][1]["match"][1]["met"] == "32"
+    assert facts["destinations"] == [
+        {"node": "pacs", "route": "all", "syntax": "as stored (jpeg-lossless-sv1)"}
+    ]
+
+
+def test_explain_says_what_it_cannot_find(file: Path) -> None:
+    result = said("explain", "-c", file, "nowhere.dcm")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "nowhere.dcm is no file, and no SOP Instance UID of the ledger\n",
+    )
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """Three instances that were received just now."""
+
+    async def fill() -> None:
+        spool = Spool.open(tmp_path / "spool", clock=utc_now, refuse_below_free=0)
+        for number in range(3):
+            await keep(spool, f"1.2.{number}", "pacs")
+        await spool.aclose()
+
+    asyncio.run(fill())
+    return tmp_path / "spool"
+
+
+def test_an_instance_of_the_ledger_is_explained_by_its_uid(file: Path, spool: Path) -> None:
+    result = said("explain", "-c", file, "--spool", spool, "1.2.1")
+    assert result.exit_code == 0
+    assert "pacs by route all" in result.stdout
+    result = said("explain", "-c", file, "--spool", spool, "1.2.7")
+    assert "1.2.7 is no instance that the spool" in result.stderr
+
+
+def test_diff_shows_what_changes_and_for_whom(file: Path, spool: Path) -> None:
+    new = _with(file, CONFIG.replace("name: all, ", "name: all, match: { Modality: US }, "))
+    result = said("diff", file, new, "--replay", "9999d", "--spool", spool)
+    assert result.exit_code == 0
+    assert "+      Modality: [US]" in result.stdout
+    assert "3 of 3 instances of the last 9999d would go elsewhere" in result.stdout
+    assert "would no longer go to pacs by route all" in result.stdout
+    facts = json.loads(
+        said("diff", file, new, "--replay", "9999d", "--spool", spool, "--json").stdout
+    )
+    assert (facts["looked_at"], facts["changed"]) == (3, 3)
+
+
+def test_diff_of_the_same_is_empty(file: Path, spool: Path) -> None:
+    result = said("diff", file, file)
+    assert (result.exit_code, result.stdout.strip()) == (0, "")
+    result = said("diff", file, file, "--replay", "9999d", "--spool", spool)
+    assert result.stdout == "0 of 3 instances of the last 9999d would go elsewhere\n"
+
+
+def test_diff_refuses_a_span_that_is_none(file: Path, spool: Path) -> None:
+    assert said("diff", file, file, "--replay", "soon", "--spool", spool).exit_code == 2
+
+
+def test_config_shows_the_file_or_what_is_in_force(file: Path) -> None:
+    assert said("config", "show", "-c", file).stdout == CONFIG
+    assert load_text(said("config", "show", "--effective", "-c", file).stdout) == load_text(CONFIG)
+    assert json.loads(said("config", "schema").stdout)["title"] == "dicom-gateway"

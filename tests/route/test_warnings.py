@@ -1,0 +1,128 @@
+"""Remarks on what a right configuration may have got wrong, and silence where all is well."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load, load_text
+from gateway.route.warnings import warnings
+
+FOLDER = Path(__file__).parents[2] / "config"
+NODES = (
+    "version: 1\nnodes:\n"
+    "  a: { dimse: { ae_title: A, host: a } }\n  b: { dimse: { ae_title: B, host: b } }\n"
+)
+
+
+def _warned(text: str) -> list[str]:
+    return [f"{each.line}: {each.text}" for each in warnings(load_text(text, "FILE", {}))]
+
+
+def _routes(*routes: str, top: str = "") -> list[str]:
+    return _warned(NODES + "routes:\n" + "".join(f"  - {{ {each} }}\n" for each in routes) + top)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_give_no_cause(path: Path) -> None:
+    assert warnings(load(path, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("route", "why"),
+    [
+        ("match: { Modality: CT }, unless: { Modality: [CT, MR] }",
+         "unless keeps out all that match takes"),
+        ("match: { StationName: { contains: x } }, unless: { StationName: { contains: x } }",
+         "unless keeps out all that match takes"),
+        ("match: { calling_ae: [X, Y] }, from: b",
+         "from and match ask for different calling AE titles"),
+    ],
+)  # fmt: skip
+def test_a_route_that_can_never_match_is_named(route: str, why: str) -> None:
+    found = _routes(f"name: r, send_to: a, {route}", "name: s, from: b, send_to: b")
+    assert found == [f"6: route r can never take anything: {why}"]
+
+
+def test_a_route_whose_senders_are_turned_away_is_named() -> None:
+    top = "gateway: { dicom: { accept_from: [X] } }\n"
+    assert _routes("name: r, send_to: a, from: b", top=top) == [
+        "6: route r can never take anything: gateway.dicom.accept_from turns its senders away"
+    ]
+
+
+def test_a_condition_that_some_instances_meet_is_no_cause() -> None:
+    routes = (
+        "name: r, from: b, send_to: a, match: { Modality: [CT, MR] }, unless: { Modality: CT }"
+    )
+    assert _routes(routes) == []
+
+
+def test_a_node_that_has_no_part_is_named() -> None:
+    assert _routes("name: r, send_to: a") == [
+        "4: node b: no route sends to it, and nothing comes from it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ("match: { Modality: CT }", "match: { Modality: MR }"),
+        ("from: a", "from: 'calling_ae:X'"),
+        ("match: { Modality: CT }", "unless: { Modality: [CT, MR] }"),
+        ("match: { PatientID: { missing: true } }", "match: { PatientID: 5 }"),
+    ],
+)
+def test_routes_that_no_instance_can_meet_together_do_not_overlap(routes: tuple[str, str]) -> None:
+    first, second = (f"name: r{index}, send_to: b, {each}" for index, each in enumerate(routes))
+    assert _routes(first, second, "name: x, send_to: a, from: b") == []
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        ("match: { Modality: CT }", "match: { BodyPartExamined: HEAD }"),
+        ("match: { ImageType: A }", "match: { ImageType: B }"),
+        ("from: a", ""),
+        ("from: a", "from: ['calling_ae:A*']"),
+    ],
+)
+def test_two_routes_to_one_destination_are_named(routes: tuple[str, str]) -> None:
+    found = _routes(*(f"name: r{i}, send_to: [a, b], {each}" for i, each in enumerate(routes)))
+    text = "routes r0 and r1 may both take an instance to a: then it is sent once, by r0"
+    assert found == [f"7: {text}"]
+
+
+def test_what_a_node_reads_and_nobody_can_make_is_named() -> None:
+    found = _warned(
+        "version: 1\nnodes:\n"
+        "  a: { dimse: { ae_title: A, host: a }, can_read: { syntaxes: [j2k], color: RGB } }\n"
+        "routes:\n  - { name: r, send_to: a, pixels: { change: always } }\n"
+    )
+    assert found == [
+        "3: a reads no uncompressed transfer syntax: color and planar have no use",
+        "3: nothing is ever compressed here, so a gets what arrives as j2k alone",
+        "5: route r: pixels.change: always, and a reads no uncompressed transfer syntax",
+    ]
+
+
+def test_credentials_in_plain_text_and_peers_that_are_not_checked_are_named() -> None:
+    found = _warned(
+        "version: 1\n"
+        "gateway: { web: { listen: '0.0.0.0:80', auth: { default: { users_file: u } } } }\n"
+        "nodes:\n  c:\n    dicomweb:\n      url: http://c.example\n"
+        "      auth: { oauth2: { token_url: http://t.example, client_id: c,"
+        " client_secret_file: s } }\n      tls: { verify: false }\n"
+        "serve: { upstream: c }\n"
+    )
+    assert found == [
+        "2: credentials reach 0.0.0.0:80 in plain text: gateway.web.tls is not set",
+        "6: credentials for c travel in plain text: the URL is http",
+        "7: the secret for c travels in plain text: token_url is http",
+        "8: c is believed whoever it is: tls.verify is false",
+    ]
+
+
+def test_a_listener_that_anybody_may_use_is_named_unless_it_is_this_machines_own() -> None:
+    text = "whoever reaches 0.0.0.0:80 may read, store and administer"
+    assert _warned("version: 1\ngateway: { web: { listen: '0.0.0.0:80' } }\n") == [f"2: {text}"]
+    assert _warned("version: 1\ngateway: { web: { listen: '127.0.0.1:80' } }\n") == []

@@ -63,7 +63,7 @@ def whole(lowest: int, highest: int) -> PlainValidator:
 
 
 def _choice(*words: str) -> PlainValidator:
-    return PlainValidator(lambda value: parse_choice(value, words))
+    return PlainValidator(partial(parse_choice, choices=words))
 
 
 def each(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:

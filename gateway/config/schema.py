@@ -16,7 +16,6 @@ from gateway.config.conditions import OPERATORS
 from gateway.config.models import Config
 from gateway.config.section import Section
 from gateway.config.subjects import COMPONENTS
-from gateway.config.values import parse_integer
 from gateway.transfer_syntax import KNOWN
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -94,11 +93,6 @@ _EXPECTED: Final[dict[str, Any]] = {
 }
 
 
-def _words(alias: Any) -> dict[str, Any]:
-    """The words of a choice."""
-    return {"enum": list(get_args(get_args(alias)[0]))}
-
-
 def _table() -> dict[int, dict[str, Any]]:
     """The schema of each kind of field, by the identity of its reader."""
     kinds: list[tuple[Any, dict[str, Any]]] = [
@@ -113,10 +107,6 @@ def _table() -> dict[int, dict[str, Any]]:
         (readers.Syntaxes, _some(_SYNTAX, readers.AS_RECEIVED)),
         (readers.Color, {"enum": ["RGB", readers.AS_RECEIVED]}),
         (readers.Planar, {"enum": ["interleaved", "separate", readers.AS_RECEIVED]}),
-        (readers.Change, _words(readers.Change)),
-        (readers.IfUndecodable, _words(readers.IfUndecodable)),
-        (readers.LevelName, _words(readers.LevelName)),
-        (readers.SendBy, _words(readers.SendBy)),
         (readers.Version, {"const": 1}),
         (readers.SecretText, _SECRET),
         (readers.Predicates, {"$ref": "#/$defs/match"}),
@@ -184,9 +174,11 @@ def _told(metadata: Iterable[Any]) -> dict[str, Any] | None:
 
 def _read(validator: PlainValidator) -> dict[str, Any]:
     function = validator.func
-    if isinstance(function, partial) and function.func is parse_integer:
-        bounds: dict[str, Any] = function.keywords
-        return {"type": "integer", "minimum": bounds["lowest"], "maximum": bounds["highest"]}
+    if isinstance(function, partial):
+        told: dict[str, Any] = function.keywords
+        if "choices" in told:
+            return {"enum": list(told["choices"])}
+        return {"type": "integer", "minimum": told["lowest"], "maximum": told["highest"]}
     return _SCHEMAS.get(id(validator), _TEXT)
 
 

@@ -87,22 +87,32 @@ class StowSession:
 
     async def store_batch(self, items: Sequence[Item]) -> list[str | Failure]:
         """As ``BatchSession.store_batch``."""
-        uploads = [
-            Upload(item.instance.sop_instance_uid, item.transfer_syntax, item.file)
-            for item in items
-        ]
+        uploads = [Upload(item.instance.sop_instance_uid, item.file) for item in items]
         try:
             receipt = await self._client.server.store(uploads)
         except Unanswered as failure:
             self.alive = False
             raise ConnectionLost(str(failure)) from None
-        if receipt.items:
-            return [_verdict(item, receipt) for item in items]
+        if receipt.itemized:
+            return await self._itemized(items, receipt)
         if receipt.status == 200:
             return [""] * len(items)
-        return await self._unnamed(items, receipt)
+        return await self._of_all(items, receipt)
 
-    async def _unnamed(self, items: Sequence[Item], receipt: Receipt) -> list[str | Failure]:
+    async def _itemized(self, items: Sequence[Item], receipt: Receipt) -> list[str | Failure]:
+        """What the answer says of each; those it does not name are asked about one by one."""
+        said = receipt.outcomes
+        unnamed = [item for item in items if item.instance.sop_instance_uid not in said]
+        if len(items) == 1 and unnamed:
+            return [receipt.nameless or _unnamed(receipt.status)]
+        answers = await self._in_pieces(unnamed, len(unnamed)) if unnamed else []
+        found = iter(answers)
+        return [
+            said[uid] if (uid := item.instance.sop_instance_uid) in said else next(found)
+            for item in items
+        ]
+
+    async def _of_all(self, items: Sequence[Item], receipt: Receipt) -> list[str | Failure]:
         """The answer names no instance, and is no plain success."""
         failure = receipt.failure or _undecided(self._client.server.settings.name)
         if isinstance(failure, Refused) and failure.retry_after:
@@ -128,12 +138,10 @@ class StowSession:
         return answers
 
 
-def _verdict(item: Item, receipt: Receipt) -> str | Failure:
-    answer = receipt.outcomes.get(item.instance.sop_instance_uid)
-    if answer is not None:
-        return answer
-    return TemporaryFailure(
-        f"the destination answered {receipt.status} and does not name this instance"
+def _unnamed(status: int) -> PermanentFailure:
+    return PermanentFailure(
+        f"the destination answered {status} and does not list the instance as stored: look there,"
+        " then retry or drop it"
     )
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-MOST: Final = 8 << 20
+MOST: Final = 2 << 20
 """Characters of one object."""
 _BLANK: Final = " \t\r\n"
 

@@ -38,7 +38,6 @@ class Upload:
     """A Part 10 file to be stored."""
 
     sop_instance_uid: UID
-    transfer_syntax: UID
     file: Path
 
 
@@ -46,14 +45,16 @@ class Upload:
 class Receipt:
     """What a server said of a request: its status, and of each instance a text or a failure.
 
-    ``failure`` is what the status stands for where it is not one of success; ``items`` says
-    whether the answer named instances at all.
+    ``failure`` is what the status stands for where it is not one of success. ``itemized`` says
+    that the answer goes into instances: then what it does not name is not stored. ``nameless`` is
+    the reason it gives for one that it could not name.
     """
 
     status: int
     outcomes: dict[UID, str | Failure] = field(default_factory=dict)
     failure: Failure | None = None
-    items: bool = False
+    itemized: bool = False
+    nameless: Failure | None = None
 
 
 async def store(exchange: Exchange, uploads: Sequence[Upload]) -> Receipt:
@@ -84,7 +85,12 @@ class _Body:
     def __init__(self, uploads: Sequence[Upload]) -> None:
         self.boundary = new_boundary()
         self.sent = False
-        self._parts = [(self._head(index, each), each.file) for index, each in enumerate(uploads)]
+        # Without parameters: Orthanc 1.10 passes over parts that have any, and answers 200.
+        kind = {"Content-Type": DICOM}
+        self._parts = [
+            (part_head(self.boundary, kind, first=index == 0), each.file)
+            for index, each in enumerate(uploads)
+        ]
 
     def length(self) -> int:
         """In bytes. Raises PermanentFailure where a file is missing; blocks."""
@@ -105,10 +111,6 @@ class _Body:
         yield closing(self.boundary)
         self.sent = True
 
-    def _head(self, index: int, upload: Upload) -> bytes:
-        kind = MediaType(DICOM, {"transfer-syntax": upload.transfer_syntax})
-        return part_head(self.boundary, {"Content-Type": str(kind)}, first=index == 0)
-
 
 def _size(file: Path) -> int:
     try:
@@ -122,10 +124,9 @@ async def _receipt(answer: Answer, uploads: Sequence[Upload]) -> Receipt:
     receipt = Receipt(answer.status)
     if answer.status not in (200, 202):
         receipt.failure = answer.failure()
-    if said is None or answer.status not in (200, 202, 409, 503):
-        return receipt
-    _read(said, receipt)
-    receipt.items = bool(receipt.outcomes) or any(True for _ in values(said, _OTHER_FAILURES))
+    if said and answer.status in (200, 202, 409, 503):
+        _read(said, receipt)
+        receipt.itemized = bool(receipt.outcomes) or answer.status in (200, 202)
     return receipt
 
 
@@ -153,9 +154,14 @@ def _read(said: Mapping[str, Any], receipt: Receipt) -> None:
     for item in values(said, _REFERENCED):
         if isinstance(item, dict) and (uid := text(item, _SOP_INSTANCE)):
             receipt.outcomes[uid] = _warning(number(item, _WARNING_REASON))
-    for item in values(said, _FAILED):
-        if isinstance(item, dict) and (uid := text(item, _SOP_INSTANCE)):
-            receipt.outcomes[uid] = failure_of_reason(number(item, _FAILURE_REASON))
+    for item in (*values(said, _FAILED), *values(said, _OTHER_FAILURES)):
+        if not isinstance(item, dict):
+            continue
+        failure = failure_of_reason(number(item, _FAILURE_REASON))
+        if uid := text(item, _SOP_INSTANCE):
+            receipt.outcomes[uid] = failure
+        else:
+            receipt.nameless = failure
 
 
 def _warning(reason: int | None) -> str:

@@ -97,14 +97,19 @@ async def test_a_batch_goes_in_one_request_as_it_lies_in_the_files(origin, clien
 async def test_each_instance_has_the_verdict_that_its_item_says(origin, client, tmp_path):
     some = items(tmp_path, 6)
     uids = [item.instance.sop_instance_uid for item in some]
-    origin.store = answering(
-        202,
-        stored=[referenced(uids[0]), referenced(uids[1], warning=0xB000)],
-        failed=[
-            referenced(uids[2], reason=0xA700),
-            referenced(uids[3], reason=0xC000),
-            referenced(uids[4], reason=0x0111),
-        ],
+    origin.script["store"] = deque(
+        [
+            answering(
+                202,
+                stored=[referenced(uids[0]), referenced(uids[1], warning=0xB000)],
+                failed=[
+                    referenced(uids[2], reason=0xA700),
+                    referenced(uids[3], reason=0xC000),
+                    referenced(uids[4], reason=0x0111),
+                ],
+            ),
+            answering(200, others=0xA900),
+        ]
     )
     answers = await stored(client, some)
     assert kinds(answers) == [
@@ -113,9 +118,10 @@ async def test_each_instance_has_the_verdict_that_its_item_says(origin, client, 
         TemporaryFailure,
         PermanentFailure,
         AlreadyThere,
-        TemporaryFailure,
+        PermanentFailure,
     ]
-    assert "does not name this instance" in str(answers[5])
+    assert "0xA900" in str(answers[5])
+    assert len(origin.requests) == 2, "what was not named is asked about by itself"
 
 
 async def test_an_answer_in_xml_is_read(origin, client, tmp_path):
@@ -145,6 +151,18 @@ async def test_a_duplicate_as_azure_names_it_is_already_there(origin, client, tm
     uid = some[0].instance.sop_instance_uid
     origin.store = answering(409, failed=[referenced(uid, reason=45070)])
     assert kinds(await stored(client, some)) == [AlreadyThere]
+
+
+async def test_200_that_lists_nothing_as_stored_is_no_success(origin, client, tmp_path):
+    async def nothing(request):
+        await request.read()
+        empty = {"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ"}}
+        return web.json_response(empty, content_type="application/dicom+json")
+
+    origin.store = nothing
+    answers = await stored(client, items(tmp_path, 2))
+    assert kinds(answers) == [PermanentFailure, PermanentFailure]
+    assert "does not list the instance as stored" in str(answers[0])
 
 
 async def test_200_without_a_body_is_success(origin, client, tmp_path):

@@ -20,12 +20,17 @@ from gateway.derivation import Derivations
 from gateway.failures import Failure, TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
-from gateway.model import Instance, Owed
+from gateway.model import UID, Instance, Owed
 from gateway.operate.api import add_reload
 from gateway.operate.reload import Reloader
 from gateway.operate.upkeep import LOOK_EVERY, Upkeep, repeat
 from gateway.operate.web import application
+from gateway.receive.fetch_jobs import FetchJobs
+from gateway.receive.fetch_jobs import routes as fetch_routes
+from gateway.receive.fetch_memory import Memory
+from gateway.receive.fetch_rules import FetchRules
 from gateway.receive.store_scp import StoreScp
+from gateway.receive.wado_fetch import Fetcher
 from gateway.route.rules import compile_rules
 from gateway.serve.auth import gatekeeping
 from gateway.serve.cors import sharing
@@ -35,8 +40,11 @@ from gateway.serve.problems import problems
 from gateway.serve.resources import mount
 from gateway.serve.serving import Serving
 from gateway.serve.tls import listener_context
+from gateway.serve.upstream import UpstreamHoldings
+from gateway.serve.upstream_search import UpstreamSearch
 from gateway.spool import Spool
 from gateway.transcode.pool import TranscodePool
+from gateway.web_client import OriginServers
 
 _LAST_ANSWERS = timedelta(seconds=2)
 """How long the web server goes on with what was asked when it closes."""
@@ -77,10 +85,11 @@ class Service:
             memory=settings.transcode.memory,
         )
         self._derivations = Derivations(self.spool, self._pool)
+        self._servers = OriginServers(wiring.origin_servers(config))
         self._scheduler = Scheduler(
             self.spool,
             self._derivations,
-            wiring.destinations(config),
+            wiring.destinations(config, self._servers),
             wiring.policies(config),
             Pace(clock=clock, ahead=self._pool.workers + 2, glance=None),
         )
@@ -90,6 +99,13 @@ class Service:
         )
         self.spool.tell_removed = self._index.removed
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
+        local = LocalHoldings(self._index, self.spool)
+        upstream = [self._servers[name] for name in config.serve.upstream]
+        self._holdings = UpstreamHoldings(local, upstream, self._intake) if upstream else local
+        self._search = UpstreamSearch(self._index, upstream) if upstream else None
+        self._local = local
+        self._fetcher = Fetcher(self._servers, self._intake, self._held)
+        self._fetches = FetchJobs(self._fetcher, clock)
         self._scp = StoreScp(self._intake, wiring.scp_settings(config))
         self._web: web.AppRunner | None = None
         self._upkeep = Upkeep(self.spool, anew=self._scheduler.changed_by_hand, clock=clock)
@@ -151,11 +167,13 @@ class Service:
     def _prepare(self, config: Config) -> Callable[[], None]:
         """All that can be done before another configuration comes into force."""
         rules, policies = compile_rules(config), wiring.policies(config)
-        destinations, settings = wiring.destinations(config), wiring.scp_settings(config)
+        servers, settings = wiring.origin_servers(config), wiring.scp_settings(config)
         longest = wiring.longest_retry(config)
 
         def swap() -> None:
             self.config = config
+            self._servers.replace(servers)
+            destinations = wiring.destinations(config, self._servers)
             self.spool.longest_retry = max(self.spool.longest_retry, longest)
             self._scheduler.redirect(destinations, policies)
             self._intake.rules = rules
@@ -201,15 +219,18 @@ class Service:
         root = application(self.spool, self._not_ready, self._clock, guards)
         add_reload(root, self._reloader)
         serve = self.config.serve
-        local = LocalHoldings(self._index, self.spool)
-        deletion = deletion_routes(local, self.spool) if serve.allow_delete else ()
+        deletion = deletion_routes(self._local, self.spool) if serve.allow_delete else ()
+        root.add_routes(fetch_routes(self._fetches))
         if serve.enabled:
-            mount(root, self._serving(), self._index, deletion)
+            mount(root, self._serving(), self._index, deletion, self._search)
         return root
+
+    async def _held(self, study: UID) -> set[UID]:
+        return {each.sop_instance_uid async for each in self._local.instances(study)}
 
     def _serving(self) -> Serving:
         return Serving(
-            holdings=LocalHoldings(self._index, self.spool),
+            holdings=self._holdings,
             derivations=self._derivations,
             pool=self._pool,
             intake=self._intake,
@@ -221,11 +242,29 @@ class Service:
         self._delivering = self._start(self._scheduler.run(), "scheduler")
         self._start(self._prove_and_warm(), "warm workers")
         self._start(self._index.run(), "index")
+        if self.config.fetch:
+            self._start(self._fetch_by_rules(), "fetch rules")
         for task in self._upkeep.start():
             self._mind(task)
         if self.config.gateway.reload == "on-change":
             what = "watch the configuration"
             self._start(repeat(what, LOOK_EVERY, self._reloader.look), what)
+
+    async def _fetch_by_rules(self) -> None:
+        """Follow the rules until cancelled; what was fetched is remembered beside the spool."""
+        settings = self.config.gateway
+        memory = Memory.open(Path(settings.spool.path))
+        rules = FetchRules(
+            wiring.fetch_rules(self.config),
+            self._fetcher,
+            memory,
+            clock=self._clock,
+            zone=wiring.zone(self.config),
+        )
+        try:
+            await rules.run()
+        finally:
+            await memory.aclose()
 
     def _start(self, doing: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         """Have something done until the gateway stops."""
@@ -248,6 +287,9 @@ class Service:
     async def _close(self) -> None:
         if self._web is not None:
             await self._web.cleanup()
+        await self._fetches.aclose()
+        if isinstance(self._holdings, UpstreamHoldings):
+            await self._holdings.aclose()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -255,6 +297,7 @@ class Service:
         await self._derivations.aclose()
         await self._index.aclose()
         await self._pool.aclose()
+        await self._servers.aclose()
         await self.spool.aclose()
 
     def _kept(self, instance: Instance, owed: Sequence[Owed]) -> None:

@@ -1,25 +1,63 @@
 """The configuration as the settings of each stage. Nothing here does I/O or decides."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from gateway.config import Access, Config, Dimse, Node, Route
 from gateway.deliver.backoff import SPREAD
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
+from gateway.deliver.stow_client import StowClient
 from gateway.model import UID, Rendition
+from gateway.receive.fetch_rules import FetchRule
 from gateway.receive.store_scp import ScpSettings
 from gateway.serve.auth import AuthSettings, Gate
 from gateway.serve.identity_provider import OidcSettings
 from gateway.serve.serving import ServeSettings
 from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
+from gateway.web_client import OriginServer, ServerSettings, server_settings
 
 
-def destinations(config: Config) -> list[Destination]:
-    """The nodes that instances can be sent to."""
+def destinations(config: Config, servers: Mapping[str, OriginServer]) -> list[Destination]:
+    """The nodes that instances can be sent to, by DIMSE or to one of ``servers`` by STOW-RS."""
     return [
-        _destination(name, node, node.dimse, config)
-        for name, node in config.nodes.items()
+        _dimse_destination(name, node, node.dimse, config)
         if node.dimse is not None and node.send_by == "dimse"
+        else _web_destination(name, node, servers[name])
+        for name, node in config.nodes.items()
+    ]
+
+
+def origin_servers(config: Config) -> dict[str, ServerSettings]:
+    """The nodes that speak DICOMweb."""
+    most = config.gateway.dicom.max_instance
+    return {
+        name: server_settings(name, node.dicomweb, max_instance=most)
+        for name, node in config.nodes.items()
+        if node.dicomweb is not None
+    }
+
+
+def zone(config: Config) -> tzinfo | None:
+    """What "today" and time windows mean, None the machine's own time."""
+    name = config.gateway.time_zone
+    return None if name is None else ZoneInfo(name)
+
+
+def fetch_rules(config: Config) -> list[FetchRule]:
+    """What is fetched on a schedule."""
+    return [
+        FetchRule(
+            name=rule.name,
+            node=rule.from_,
+            every=timedelta(seconds=rule.every),
+            filter=rule.filter,
+            by_series=rule.level == "series",
+            during=rule.during,
+        )
+        for rule in config.fetch
     ]
 
 
@@ -72,9 +110,8 @@ def longest_retry(config: Config) -> timedelta:
     return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
 
 
-def _destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
-    can_read = node.can_read
-    readable = None if can_read.syntaxes is None else frozenset(can_read.syntaxes)
+def _dimse_destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
+    readable = _readable(node)
     natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
     if readable is not None and EXPLICIT_BE in readable:
         natives += (EXPLICIT_BE,)
@@ -89,14 +126,28 @@ def _destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destina
         response_seconds=dimse.response_timeout,
         max_pdu_length=config.gateway.dicom.max_pdu,
     )
+    return _destination(name, node, StoreScu(target), dimse.max_associations)
+
+
+def _web_destination(name: str, node: Node, server: OriginServer) -> Destination:
+    return _destination(name, node, StowClient(server), server.settings.limits.parallel)
+
+
+def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destination:
+    can_read = node.can_read
     return Destination(
         name=name,
-        sender=StoreScu(target),
-        can_read=readable,
+        sender=sender,
+        can_read=_readable(node),
         rendition=Rendition(color=can_read.color, planar=can_read.planar),
         max_instance=can_read.max_instance,
-        max_associations=dimse.max_associations,
+        max_associations=at_once,
     )
+
+
+def _readable(node: Node) -> frozenset[UID] | None:
+    syntaxes = node.can_read.syntaxes
+    return None if syntaxes is None else frozenset(syntaxes)
 
 
 def _policy(route: Route) -> RoutePolicy:

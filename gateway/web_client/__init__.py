@@ -7,6 +7,7 @@ goes wrong comes out as one of the failures in ``failures``, without secrets and
 from gateway.web_client.configured import server_settings
 from gateway.web_client.failures import Refused, TimedOut, Unanswered, Unwelcome
 from gateway.web_client.origin_server import OriginServer
+from gateway.web_client.servers import OriginServers
 from gateway.web_client.settings import (
     Basic,
     Bearer,
@@ -25,6 +26,7 @@ __all__ = [
     "ClientCredentials",
     "Limits",
     "OriginServer",
+    "OriginServers",
     "Patience",
     "Refused",
     "Secret",

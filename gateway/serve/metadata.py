@@ -31,6 +31,7 @@ from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.descriptions import Descriptions
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
+from gateway.serve.text_stream import TextStream
 
 _FIRST: Final = 16
 _BATCH: Final = 64
@@ -79,7 +80,7 @@ async def _retrieve(
         content_type = MediaType(media_type)
         if media_type == MULTIPART:
             content_type = MediaType(MULTIPART, {"type": DICOM_XML, "boundary": boundary})
-        response = web.StreamResponse(headers=headers | {"Content-Type": str(content_type)})
+        response = TextStream(request, headers | {"Content-Type": str(content_type)})
         await response.prepare(request)
         if request.method != "HEAD":
             await response.write(first)

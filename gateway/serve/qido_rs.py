@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from gateway.dataset.xml_model import to_xml
 from gateway.dicomweb.accept import parse_accept
 from gateway.dicomweb.matching import BadQuery
-from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART, MediaType
+from gateway.dicomweb.media_types import DICOM_XML, MULTIPART, MediaType
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.dicomweb.query import Level, parse_query
 from gateway.index import Answer, Asked, Index, TooBroad
@@ -24,6 +24,7 @@ from gateway.serve.metadata import representation
 from gateway.serve.problems import BadRequest, NotAcceptable, TooLarge
 from gateway.serve.serving import ServeSettings
 from gateway.serve.streaming import write
+from gateway.serve.text_stream import TextStream
 from gateway.serve.upstream_search import UpstreamSearch
 
 _PATHS: Final = (
@@ -34,7 +35,6 @@ _PATHS: Final = (
     (f"{STUDY}/instances", Level.INSTANCE),
     (f"{SERIES}/instances", Level.INSTANCE),
 )
-_WORTH_COMPRESSING: Final = 8
 _MOST_REMARKS: Final = 5
 
 
@@ -110,13 +110,11 @@ async def _respond(
     content_type = MediaType(media_type)
     if media_type == MULTIPART:
         content_type = MediaType(MULTIPART, {"type": DICOM_XML, "boundary": boundary})
-    response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+    response = TextStream(request, {"Content-Type": str(content_type)})
     if answer.matches is not None:
         response.headers["X-Total-Count"] = str(answer.matches)
     for remark in _remarks(asked, answer):
         response.headers.add("Warning", f'299 {asked.base} "{remark}"')
-    if media_type in (DICOM_JSON, JSON) and answer.results >= _WORTH_COMPRESSING:
-        response.enable_compression()
     first = await anext(body)  # what fails before the first byte is still answered by its status
     await response.prepare(request)
     if request.method != "HEAD":

@@ -82,6 +82,21 @@ def test_what_is_not_dicom_is_passed_over_and_counted(folder, tmp_path):
     assert "1 skipped: not DICOM" in result.output
 
 
+def test_results_within_the_folder_are_no_sources_the_next_time(folder):
+    for _ in range(2):
+        result = _decompress(folder, "-o", folder / "plain")
+        assert result.exit_code == 0, result.output
+        assert "3 of 3 files written" in result.output
+    assert not (folder / "plain" / "plain").exists()
+
+
+def test_a_link_back_to_the_source_is_not_written_through(folder, tmp_path):
+    (tmp_path / "out").symlink_to(folder)
+    result = _decompress(folder / "series 1" / "a.dcm", "-o", tmp_path / "out" / "series 1")
+    assert result.exit_code == 2
+    assert "would be overwritten" in " ".join(result.output.split())
+
+
 def test_sources_are_never_overwritten(folder):
     before = (folder / "series 1" / "a.dcm").read_bytes()
     result = _decompress(folder, "-o", folder)

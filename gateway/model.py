@@ -5,11 +5,11 @@ One word per thing. All values are frozen; nothing here does I/O or knows the ti
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.failures import Failure
 
@@ -70,12 +70,32 @@ class Instance(Arriving):
     file: Path = Path()
 
 
+PRIORITIES: Final = (1, 0, -1)
+"""High, normal and low."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When what a route owes is taken up.
+
+    Of what is due, the highest ``priority`` (one of ``PRIORITIES``) goes first. ``gather``
+    "series" or "study" holds each instance back until no other of its series or study has come
+    for ``quiet_for``, yet no longer than until ``deadline`` after the first one; "" holds nothing.
+    """
+
+    priority: int = 0
+    gather: str = ""
+    quiet_for: timedelta = timedelta(0)
+    deadline: timedelta = timedelta(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """That an instance is owed to a destination, and by which route."""
+    """That an instance is owed to a destination, by which route, and on what terms."""
 
     destination: str
     route: str
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,7 @@ class Delivery:
     route: str
     attempts: int
     due_at: datetime
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

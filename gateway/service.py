@@ -108,7 +108,10 @@ class Service:
         self._fetches = FetchJobs(self._fetcher, clock)
         self._scp = StoreScp(self._intake, wiring.scp_settings(config))
         self._web: web.AppRunner | None = None
-        self._upkeep = Upkeep(self.spool, anew=self._scheduler.changed_by_hand, clock=clock)
+        scheduler = self._scheduler
+        self._upkeep = Upkeep(
+            self.spool, anew=scheduler.changed_by_hand, due=scheduler.wake_all, clock=clock
+        )
         self._reloader = Reloader(file, config, self._prepare, clock)
         self._delivering: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,9 +181,15 @@ class Service:
             self._scheduler.redirect(destinations, policies)
             self._intake.rules = rules
             self._scp.associations.settings = settings
-            self._start(self._tell_what_nobody_delivers(), "tell what nobody delivers")
+            self._start(self._reconsider(), "reconsider what is owed")
 
         return swap
+
+    async def _reconsider(self) -> None:
+        """What is owed under another configuration: by whom, and when."""
+        await self._tell_what_nobody_delivers()
+        if await self.spool.reconsider(self._clock()):
+            self._scheduler.wake_all()
 
     async def _tell_what_nobody_delivers(self) -> None:
         config = self.config
@@ -303,7 +312,7 @@ class Service:
     def _kept(self, instance: Instance, owed: Sequence[Owed]) -> None:
         self._index.kept(instance)
         for each in owed:
-            self._scheduler.wake(each.destination)
+            self._scheduler.wake(each.destination, each.terms.priority)
 
     def _not_ready(self) -> str:
         """Why nothing can be taken in or passed on at present; "" when all is well."""

@@ -196,6 +196,8 @@ class Courier:
             return
         batch = self._together(session, ready)
         self._tried += len(batch)
+        for delivery, made in zip(self._line, batch, strict=False):
+            self._outbox.grew(delivery, made.file)
         answers = await self._stored(session, batch)
         shut: TemporaryFailure | None = None
         for sent, answer in zip(batch, answers, strict=True):

@@ -8,8 +8,9 @@ the next due time, when the lane's rest is over, and at a glance now and then (`
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from gateway import telemetry
@@ -17,6 +18,7 @@ from gateway.deliver.lane import Lane
 from gateway.deliver.outcome import outcome
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.deliver.rate import Meter
 from gateway.failures import Failure
 from gateway.model import UID, Deferred, Delivered, Delivery, Rejected, Verdict
 
@@ -44,6 +46,10 @@ class Ledger(Protocol):
 
     async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Make the verdict durable."""
+        ...
+
+    async def put_off(self, deliveries: Sequence[Delivery], until: datetime) -> None:
+        """Make these due later, though they were not tried."""
         ...
 
 
@@ -74,6 +80,8 @@ class Outbox:
         self._hungry = asyncio.Event()
         self._fresh = self._stale = True
         self._next: datetime | None = None
+        self._meter = Meter()
+        self._slowed_until: datetime | None = None
         self.unanswered: set[int] = set()
         """Deliveries of which a try ended without an answer: the destination may have them."""
         self.revision = 0
@@ -96,14 +104,37 @@ class Outbox:
         """The next delivery that may be taken up now, if any."""
         if self.draining.is_set() or not self._waiting:
             return None
-        room = self.lane.room(len(self._running), self.pace.clock())
-        return self._waiting[0] if room else None
+        now = self.pace.clock()
+        if not self.lane.room(len(self._running), now):
+            return None
+        return self._waiting[0] if self._may_go(self._waiting[0], now) else None
+
+    def _may_go(self, delivery: Delivery, now: datetime) -> bool:
+        """Whether the window of its route is open, and the destination's rate lets it go."""
+        policy = self.policy(delivery)
+        if policy.during and policy.opens_at(now) > now:
+            self._ask_anew()
+            return False
+        free_at = self._meter.free_at(now) if policy.limited else now
+        if free_at > now and free_at != self._slowed_until:
+            self._slowed_until = free_at
+            self._hungry.set()
+        return free_at <= now
 
     def take(self) -> Delivery:
         """Take up what ``peek`` showed."""
         delivery = self._waiting.popleft()
         self._running.add(delivery.delivery_id)
+        policy, size = self.policy(delivery), delivery.instance.size
+        self._meter = policy.metered(self._meter, size, self.pace.clock())
         return delivery
+
+    def grew(self, delivery: Delivery, file: Path) -> None:
+        """What was taken up is sent as another file: what that has more of is charged as well."""
+        policy, instance = self.policy(delivery), delivery.instance
+        if policy.limited and file != instance.file:
+            more = max(file.stat().st_size - instance.size, 0)
+            self._meter = policy.metered(self._meter, more, self.pace.clock(), count=0)
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:
         """Deliveries that were taken up and not tried: they are next again, in their order."""
@@ -210,8 +241,10 @@ class Outbox:
         self.draining.set()
         self.ring()
 
-    def wake(self) -> None:
-        """The ledger has something new for this destination."""
+    def wake(self, priority: int = 0) -> None:
+        """The ledger has something new for this destination; what is less urgent gives way."""
+        if any(each.priority < priority for each in self._waiting):
+            self._waiting.clear()
         self._fresh = True
         self._hungry.set()
 
@@ -227,7 +260,14 @@ class Outbox:
         while not self.draining.is_set():
             self._hungry.clear()
             until = await self._refill()
-            if not await self.pace.wait(self._hungry, until):
+            slowed = self._slowed_until
+            first = min((each for each in (until, slowed) if each is not None), default=None)
+            if await self.pace.wait(self._hungry, first):
+                continue
+            if slowed is not None and self.pace.clock() >= slowed:
+                self._slowed_until = None
+                self.ring()
+            else:
                 self._fresh = self._stale = True
 
     async def _refill(self) -> datetime | None:
@@ -244,16 +284,31 @@ class Outbox:
     async def _fetch(self, now: datetime) -> datetime | None:
         self._fresh = False
         name, limit = self.destination.name, self.pace.look_ahead - len(self._waiting)
-        rows = await outcome(
-            self._ledger.due(name, limit=limit, now=now, exclude=self._known()), "due"
-        )
+        rows = await outcome(self._due(name, limit, now), "due")
         if isinstance(rows, Failure):
             return self._ledger_failed(rows, now)
-        self._waiting.extend(rows)
-        self._fresh = self._fresh or len(rows) == limit
         if rows:
+            self._waiting = deque(sorted([*self._waiting, *rows], key=lambda row: -row.priority))
             self.ring()
         return None if self._waiting else await self._next_due(now)
+
+    async def _due(self, name: str, limit: int, now: datetime) -> list[Delivery]:
+        """What may be made now; the rest waits in the ledger until its window opens."""
+        rows = await self._ledger.due(name, limit=limit, now=now, exclude=self._known())
+        self._fresh = self._fresh or len(rows) == limit
+        late: dict[datetime, list[Delivery]] = {}
+        for row in rows:
+            opens = self.policy(row).opens_at(now)
+            if opens > now:
+                late.setdefault(opens, []).append(row)
+        for opens, each in late.items():
+            await self._ledger.put_off(each, opens)
+            self._stale = True
+        if late:
+            self._fresh = True
+            self._hungry.set()
+        put_off = {row.delivery_id for each in late.values() for row in each}
+        return [row for row in rows if row.delivery_id not in put_off]
 
     async def _next_due(self, now: datetime) -> datetime | None:
         """When to ask again: the next row that is not in memory falls due, or a glance is due."""

@@ -2,9 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
+from gateway.config.windows import Window
 from gateway.deliver import backoff
+from gateway.deliver.hours import opens_at
+from gateway.deliver.rate import Meter
 from gateway.deliver.session import Sender
 from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Deferred, Delivery, Rejected, Rendition
@@ -32,7 +35,9 @@ class RoutePolicy:
 
     ``change`` is never, if-needed or always; ``if_undecodable`` is quarantine or reject (held
     both, in other words), or forward-as-stored (in a transfer syntax that the node reads, else
-    held); ``verify`` is off, lossless or N%. ``give_up_after`` None means never.
+    held); ``verify`` is off, lossless or N%. ``give_up_after`` None means never. Deliveries are
+    made ``during`` these windows only, () always, in ``zone`` (None: the machine's) where they
+    name none; and to each destination at most at these rates, None as fast as it takes them.
     """
 
     change: str = "if-needed"
@@ -41,6 +46,10 @@ class RoutePolicy:
     retry_longest: timedelta = timedelta(minutes=15)
     give_up_after: timedelta | None = None
     verify: str = "off"
+    during: tuple[Window, ...] = ()
+    zone: tzinfo | None = None
+    objects_per_s: float | None = None
+    mbit_per_s: float | None = None
 
     def verified(self, sop_instance_uid: UID) -> str:
         """What is decoded twice of this instance: "", "lossless" (if it is reversible) or "all".
@@ -51,6 +60,25 @@ class RoutePolicy:
             return "" if self.verify == "off" else self.verify
         drawn = int.from_bytes(hashlib.sha256(sop_instance_uid.encode()).digest()[:8]) / 2**64
         return "all" if drawn * 100 < float(self.verify[:-1]) else ""
+
+    def opens_at(self, now: datetime) -> datetime:
+        """When the next delivery may be made: ``now`` where that is at once."""
+        return opens_at(self.during, now, self.zone)
+
+    def metered(self, meter: Meter, size: int, now: datetime, count: int = 1) -> Meter:
+        """The destination's meter after ``count`` instances of ``size`` bytes were taken."""
+        return meter.took(
+            size,
+            now,
+            count=count,
+            objects_per_s=self.objects_per_s,
+            mbit_per_s=self.mbit_per_s,
+        )
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a rate."""
+        return self.objects_per_s is not None or self.mbit_per_s is not None
 
     def rest(self, tries: int, chance: float) -> timedelta:
         """The wait after ``tries`` failures; see ``backoff.rest``."""

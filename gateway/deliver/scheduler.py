@@ -23,6 +23,7 @@ from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.derivation import Derivations
 from gateway.failures import Failure
+from gateway.model import PRIORITIES
 
 GRACE = timedelta(seconds=30)
 
@@ -97,11 +98,16 @@ class Scheduler:
         earlier = self._tending.get(name)
         self._tending[name] = lanes.create_task(self._tend(outbox, earlier), name=f"lane {name}")
 
-    def wake(self, destination: str) -> None:
+    def wake(self, destination: str, priority: int = 0) -> None:
         """Say that something new is owed to a destination; cheap, and never too often."""
         outbox = self._outboxes.get(destination)
         if outbox is not None:
-            outbox.wake()
+            outbox.wake(priority)
+
+    def wake_all(self) -> None:
+        """Say that something may have become due to any destination."""
+        for outbox in self._outboxes.values():
+            outbox.wake(max(PRIORITIES))
 
     def changed_by_hand(self) -> None:
         """A person changed deliveries in the ledger: lanes end their rest and read it anew."""

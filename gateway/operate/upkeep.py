@@ -16,13 +16,22 @@ LOOK_EVERY = timedelta(seconds=1)
 
 
 class Upkeep:
-    """The chores of a gateway; ``anew`` makes all lanes end their rest and read the ledger."""
+    """The chores of a gateway.
+
+    ``anew`` makes all lanes end their rest and read the ledger, ``due`` only has them look.
+    """
 
     def __init__(
-        self, spool: Spool, *, anew: Callable[[], None], clock: Callable[[], datetime]
+        self,
+        spool: Spool,
+        *,
+        anew: Callable[[], None],
+        due: Callable[[], None],
+        clock: Callable[[], datetime],
     ) -> None:
         self._spool = spool
         self._anew = anew
+        self._due = due
         self._clock = clock
         self._changes: int | None = None
 
@@ -30,6 +39,7 @@ class Upkeep:
         """One task for each chore, to be cancelled by the caller."""
         chores = (
             ("notice what was changed by hand", LOOK_EVERY, self.notice_changes_by_hand),
+            ("let go what is complete", LOOK_EVERY, self.let_go),
             ("look at the clock", MINUTE, self.mind_the_clock),
             ("probe the disk", MINUTE, self.mind_the_disk),
             ("remove what is over its time", MINUTE, self.tidy),
@@ -48,6 +58,11 @@ class Upkeep:
         if self._changes is not None and found != self._changes:
             self._anew()
         self._changes = found
+
+    async def let_go(self) -> None:
+        """Have series and studies delivered of which nothing came for long enough."""
+        if await self._spool.let_go(self._clock()):
+            self._due()
 
     async def mind_the_clock(self) -> None:
         """Where the clock was set back, nobody waits until it has caught up."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import Failure
-from gateway.model import Deferred, Delivered, Owed, Rejected, Verdict
+from gateway.model import PRIORITIES, Deferred, Delivered, Owed, Rejected, Verdict
 from gateway.spool import passports, queries
+from gateway.spool.gathering import gather
 from gateway.spool.queries import Chosen
 from gateway.spool.rows import Values, micros
 from gateway.spool.schema import LEDGER, check_version, connect
@@ -28,8 +29,8 @@ _INSERT_INSTANCE: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_DELIVERY: Final = (
-    "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "
-    "VALUES (?, ?, ?, ?, 'owed', ?)"
+    "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at, priority, "
+    "gathering) VALUES (?, ?, ?, ?, 'owed', ?, ?, ?)"
 )
 _DELIVERED: Final = (
     "UPDATE delivery SET state = 'delivered', settled_at = ?, transfer_syntax = ?, decoder = ?, "
@@ -61,6 +62,11 @@ _DROP: Final = (
 _BRING_FORWARD: Final = (
     "UPDATE delivery SET due_at = ? WHERE state = 'owed' AND destination = ? AND due_at > ?"
 )
+_PUT_OFF: Final = "UPDATE delivery SET due_at = ? WHERE delivery_id = ? AND state = 'owed'"
+_RECONSIDER: Final = (
+    "UPDATE delivery SET due_at = ? WHERE state = 'owed' AND destination = ? AND priority = ? "
+    "AND due_at > ? AND attempts = 0 AND gathering IS NULL"
+)
 _MISSING: Final = (
     "UPDATE delivery SET state = 'held', reason = ? WHERE spool_id = ? AND state = 'owed'"
 )
@@ -84,10 +90,11 @@ class Ledger:
     def __init__(self, root: Path) -> None:
         self._path = root / LEDGER
         self._connection: sqlite3.Connection | None = None
+        self._next_delivery_id = 0
         connection = self._connected()
         try:
             check_version(connection, self._path)
-            self.next_spool_id, self._next_delivery_id = queries.next_ids(connection)
+            self.next_spool_id, _ = queries.next_ids(connection)
         except BaseException:
             self.close()
             raise
@@ -98,14 +105,13 @@ class Ledger:
         After a failure the connection is given up, so that no descriptor is synced again after
         its sync has failed; the next call opens a new one.
         """
-        next_delivery_id = self._next_delivery_id
+        self._next_delivery_id = 0
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
             results = [step(connection) for step in steps]
             connection.execute("COMMIT")
         except BaseException:
-            self._next_delivery_id = next_delivery_id
             self.close()
             raise
         return results
@@ -113,10 +119,10 @@ class Ledger:
     def keep(self, connection: sqlite3.Connection, values: Values, owed: Sequence[Owed]) -> int:
         """Write an instance (``INSTANCE_COLUMNS``) and what it is owed; a step of ``run``."""
         connection.execute(_INSERT_INSTANCE, values)
-        received_at, spool_id = values[10], values[12]
+        if owed and not self._next_delivery_id:  # another process may have given numbers as well
+            _, self._next_delivery_id = queries.next_ids(connection)
         for one in owed:
-            row = (self._next_delivery_id, spool_id, one.destination, one.route, received_at)
-            connection.execute(_INSERT_DELIVERY, row)
+            owe(connection, self._next_delivery_id, one, values)
             self._next_delivery_id += 1
         return 1
 
@@ -131,6 +137,7 @@ class Ledger:
         self, connection: sqlite3.Connection, spool_ids: Sequence[int], before: datetime
     ) -> int:
         gone = 0
+        _, next_delivery_id = queries.next_ids(connection)
         for spool_id in spool_ids:
             if queries.finished(connection, before, spool_id, spool_id, 1):
                 connection.execute(_TALLY, (spool_id,))
@@ -138,7 +145,7 @@ class Ledger:
                 connection.execute("DELETE FROM delivery WHERE spool_id = ?", (spool_id,))
                 connection.execute("DELETE FROM instance WHERE spool_id = ?", (spool_id,))
                 gone += 1
-        used = {"next_delivery_id": self._next_delivery_id, "next_spool_id": max(spool_ids) + 1}
+        used = {"next_delivery_id": next_delivery_id, "next_spool_id": max(spool_ids) + 1}
         known = dict(connection.execute("SELECT name, value FROM meta").fetchall())
         for name, value in used.items():
             connection.execute(_REMEMBER, (name, max(value, known.get(name, 0))))
@@ -155,6 +162,17 @@ class Ledger:
         if self._connection is None:
             self._connection = connect(self._path)
         return self._connection
+
+
+def owe(connection: sqlite3.Connection, delivery_id: int, owed: Owed, values: Values) -> None:
+    """Write one delivery of an instance (``INSTANCE_COLUMNS``), due at once unless gathered."""
+    study, series, received_at, spool_id = values[3], values[4], values[10], values[12]
+    gathering, due_at = None, received_at
+    uid = {"study": study, "series": series}.get(owed.terms.gather)
+    if uid:
+        gathering, due_at = gather(connection, owed, str(uid), int(received_at or 0))
+    row = (owed.destination, owed.route, due_at, owed.terms.priority, gathering)
+    connection.execute(_INSERT_DELIVERY, (delivery_id, spool_id, *row))
 
 
 def _reason(failure: Failure) -> str:
@@ -197,6 +215,26 @@ def bringing_forward(now: datetime, after: datetime) -> Step:
             for destination in queries.owed_destinations(connection)
         ]
         return connection.executemany(_BRING_FORWARD, rows).rowcount if rows else 0
+
+    return step
+
+
+def putting_off(delivery_ids: Sequence[int], until: datetime) -> Step:
+    """Due later without having been tried: what is owed."""
+    rows = [(micros(until), delivery_id) for delivery_id in delivery_ids]
+    return lambda connection: connection.executemany(_PUT_OFF, rows).rowcount
+
+
+def reconsidering(now: datetime) -> Step:
+    """Due now: what was put off without having been tried, and is not being gathered."""
+
+    def step(connection: sqlite3.Connection) -> int:
+        rows = [
+            (micros(now), destination, priority, micros(now))
+            for destination in queries.owed_destinations(connection)
+            for priority in PRIORITIES
+        ]
+        return connection.executemany(_RECONSIDER, rows).rowcount if rows else 0
 
     return step
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import Delivery, Instance, Owed
+from gateway.model import PRIORITIES, Delivery, Instance, Owed
 from gateway.spool.rows import (
     INSTANCE_COLUMNS,
     QUEUE_COLUMNS,
@@ -17,6 +17,7 @@ from gateway.spool.rows import (
     Counts,
     DestinationCounts,
     QueueRow,
+    Row,
     instance_of,
     micros,
     moment,
@@ -28,14 +29,14 @@ Selector: TypeAlias = int | str
 
 # The column lists are constants of this package; every value is a parameter.
 _DUE: Final = (
-    "SELECT d.delivery_id, d.destination, d.route, d.attempts, d.due_at, "  # noqa: S608
+    "SELECT d.delivery_id, d.destination, d.route, d.attempts, d.due_at, d.priority, "  # noqa: S608
     f"{INSTANCE_COLUMNS} FROM delivery d JOIN instance i ON i.spool_id = d.spool_id "
-    "WHERE d.state = 'owed' AND d.destination = ? AND d.due_at <= ? "
+    "WHERE d.state = 'owed' AND d.destination = ? AND d.priority = ? AND d.due_at <= ? "
     "ORDER BY d.due_at, d.spool_id LIMIT ?"
 )
 _DUE_AT: Final = (
     "SELECT delivery_id, due_at FROM delivery "
-    "WHERE state = 'owed' AND destination = ? ORDER BY due_at, spool_id LIMIT ?"
+    "WHERE state = 'owed' AND destination = ? AND priority = ? ORDER BY due_at, spool_id LIMIT ?"
 )
 _QUEUE: Final = (
     f"SELECT {QUEUE_COLUMNS} FROM delivery d "  # noqa: S608
@@ -81,31 +82,45 @@ def due(
     exclude: Collection[int],
     file_of: Callable[[int], Path],
 ) -> list[Delivery]:
-    """At most ``limit`` deliveries due, oldest first, without the ids in ``exclude``."""
-    rows = connection.execute(_DUE, (destination, micros(now), limit + len(exclude)))
-    found = [
-        Delivery(
-            delivery_id=row[0],
-            instance=instance_of(row[5:], file_of(row[-1])),
-            destination=row[1],
-            route=row[2],
-            attempts=row[3],
-            due_at=moment(row[4]),
-        )
-        for row in rows.fetchall()
-        if row[0] not in exclude
-    ]
+    """At most ``limit`` deliveries due, without the ids in ``exclude``.
+
+    The highest priority comes first, and of one priority what is due for longest.
+    """
+    found: list[Delivery] = []
+    for priority in PRIORITIES:
+        most = limit - len(found) + len(exclude)
+        rows = connection.execute(_DUE, (destination, priority, micros(now), most)).fetchall()
+        found += [_delivery_of(row, file_of(row[-1])) for row in rows if row[0] not in exclude]
+        if len(found) >= limit:
+            break
     return found[:limit]
+
+
+def _delivery_of(row: Row, file: Path) -> Delivery:
+    return Delivery(
+        delivery_id=row[0],
+        instance=instance_of(row[6:], file),
+        destination=row[1],
+        route=row[2],
+        attempts=row[3],
+        due_at=moment(row[4]),
+        priority=row[5],
+    )
 
 
 def next_due_at(
     connection: sqlite3.Connection, destination: str, exclude: Collection[int]
 ) -> datetime | None:
     """When the next owed delivery that is not in ``exclude`` falls due; None when none is owed."""
-    rows = connection.execute(_DUE_AT, (destination, len(exclude) + 1)).fetchall()
-    times = (due_at for delivery_id, due_at in rows if delivery_id not in exclude)
-    first = next(times, None)
-    return None if first is None else moment(first)
+    times = [
+        due_at
+        for priority in PRIORITIES
+        for delivery_id, due_at in connection.execute(
+            _DUE_AT, (destination, priority, len(exclude) + 1)
+        ).fetchall()
+        if delivery_id not in exclude
+    ]
+    return moment(min(times)) if times else None
 
 
 def owed_destinations(connection: sqlite3.Connection) -> list[str]:
@@ -116,10 +131,14 @@ def owed_destinations(connection: sqlite3.Connection) -> list[str]:
 
 def is_owed_after(connection: sqlite3.Connection, after: datetime) -> bool:
     """Whether anything that is owed falls due later than ``after``."""
-    query = "SELECT max(due_at) FROM delivery WHERE state = 'owed' AND destination = ?"
+    query = (
+        "SELECT max(due_at) FROM delivery WHERE state = 'owed' AND destination = ? "
+        "AND priority = ?"
+    )
     latest = (
-        connection.execute(query, (destination,)).fetchone()[0]
+        connection.execute(query, (destination, priority)).fetchone()[0]
         for destination in owed_destinations(connection)
+        for priority in PRIORITIES
     )
     return any(due_at is not None and due_at > micros(after) for due_at in latest)
 

@@ -90,6 +90,11 @@ def micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def span(time: timedelta) -> int:
+    """A length of time in microseconds."""
+    return time // _MICROSECOND
+
+
 def moment(micros: int) -> datetime:
     """The inverse of ``micros``, in UTC."""
     return _EPOCH + timedelta(microseconds=micros)

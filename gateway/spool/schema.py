@@ -108,7 +108,27 @@ _VERSION_3: Final = (
         PRIMARY KEY (spool_id, form))""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4: Final = (
+    "ALTER TABLE delivery ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+    # What is still being gathered; the delivery itself falls due at the deadline anyway.
+    "ALTER TABLE delivery ADD COLUMN gathering BIGINT",
+    "CREATE INDEX delivery_gathered ON delivery (gathering) WHERE gathering IS NOT NULL",
+    # Serves due() in its order, one priority after the other.
+    "DROP INDEX delivery_by_state",
+    """CREATE INDEX delivery_by_state
+        ON delivery (state, destination, priority, due_at, spool_id, attempts)""",
+    # Series and studies that may not be complete: released when nothing came until ``due_at``.
+    """CREATE TABLE gathering (
+        gathering   INTEGER NOT NULL PRIMARY KEY,
+        destination TEXT NOT NULL,
+        route       TEXT NOT NULL,
+        uid         TEXT NOT NULL,
+        first_at    BIGINT NOT NULL,
+        due_at      BIGINT NOT NULL,
+        UNIQUE (destination, route, uid))""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The statements that lead from version n to n + 1."""
 
 

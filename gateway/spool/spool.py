@@ -12,11 +12,18 @@ from typing import Self
 from gateway import telemetry
 from gateway.failures import TemporaryFailure
 from gateway.model import Arriving, Delivery, Instance, Owed, Passport, Verdict
-from gateway.spool import passports, queries
+from gateway.spool import gathering, passports, queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.files import Files, Part
-from gateway.spool.ledger import Ledger, bringing_forward, missing, settling
+from gateway.spool.ledger import (
+    Ledger,
+    bringing_forward,
+    missing,
+    putting_off,
+    reconsidering,
+    settling,
+)
 from gateway.spool.readers import Reader
 from gateway.spool.rows import Counts, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
@@ -96,7 +103,7 @@ class Spool:
             try:
                 files.open()
                 ledger, suspects = _open_ledger(files, now, undo)
-                ledger.run([bringing_forward(now, now + longest_retry)])
+                ledger.run([bringing_forward(now, now + longest_retry), reconsidering(now)])
                 due = _open_reader(path, "spool-due", undo)
                 view = _open_reader(path, "spool-view", undo)
             except OSError as error:
@@ -203,6 +210,24 @@ class Spool:
         if not await self._view.ask(queries.is_owed_after, after):
             return 0
         return await self._committer.change(bringing_forward(now, after))
+
+    async def put_off(self, deliveries: Sequence[Delivery], until: datetime) -> None:
+        """Make these due later, though they were not tried; what a person has changed stays."""
+        ids = [each.delivery_id for each in deliveries]
+        await self._committer.change(putting_off(ids, until))
+
+    async def reconsider(self, now: datetime) -> int:
+        """Make due what was put off without a try: the hours of its route may have changed.
+
+        Returns how many deliveries.
+        """
+        return await self._committer.change(reconsidering(now))
+
+    async def let_go(self, now: datetime) -> int:
+        """Make due what was gathered and is complete; returns how many deliveries."""
+        if not await self._view.ask(gathering.is_complete, now):
+            return 0
+        return await self._committer.change(lambda connection: gathering.let_go(connection, now))
 
     async def instances(self, spool_ids: Sequence[int]) -> list[Instance]:
         """Those of these instances that are kept, in the order of the ids."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -120,6 +120,7 @@ class FakeSpool:
         syntax: UID = EXPLICIT_LE,
         route: str = "route",
         size: int = 100,
+        priority: int = 0,
         **header: str,
     ) -> str:
         """A new instance owed to these destinations; returns its SOP Instance UID."""
@@ -133,7 +134,7 @@ class FakeSpool:
         )  # fmt: skip
         for destination in destinations:
             key = len(self.rows) + 1
-            delivery = Delivery(key, instance, destination, route, 0, self.time.now)
+            delivery = Delivery(key, instance, destination, route, 0, self.time.now, priority)
             self.rows[key] = Row(delivery)
         return uid
 
@@ -142,7 +143,7 @@ class FakeSpool:
     ) -> list[Delivery]:
         await self._answer("due")
         owed = (each for each in self._owed(destination, exclude) if each.due_at <= now)
-        found = sorted(owed, key=lambda each: (each.due_at, each.delivery_id))
+        found = sorted(owed, key=lambda each: (-each.priority, each.due_at, each.delivery_id))
         return [] if self.hiding else found[:limit]
 
     async def next_due_at(
@@ -164,6 +165,12 @@ class FakeSpool:
                 row.delivery = replace(tried, due_at=due_at)
             case Rejected():
                 row.state, row.delivery = "held", tried
+
+    async def put_off(self, deliveries: Sequence[Delivery], until: datetime) -> None:
+        await self._answer("put_off")
+        for each in deliveries:
+            row = self.rows[each.delivery_id]
+            row.delivery = replace(row.delivery, due_at=until)
 
     def derived_path(self, instance: Instance, key: str) -> Path:
         return self.folder / f"{instance.spool_id}-{key}"

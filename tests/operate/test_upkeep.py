@@ -47,7 +47,7 @@ def anew():
 
 @pytest.fixture
 def chores(spool: Spool, clock: Clock, anew: Anew):
-    return Upkeep(spool, anew=anew, clock=clock)
+    return Upkeep(spool, anew=anew, due=anew, clock=clock)
 
 
 async def logs_of(chore: Callable[[], Awaitable[None]]) -> list[dict[str, object]]:

@@ -170,10 +170,10 @@ def test_the_largest_question_uses_its_index(tmp_path: Path) -> None:
     connection = connect(tmp_path / LEDGER, "ro")
     plan = connection.execute(
         "EXPLAIN QUERY PLAN SELECT delivery_id FROM delivery WHERE state = 'owed' "
-        "AND destination = 'pacs' AND due_at <= 1 ORDER BY due_at, spool_id"
+        "AND destination = 'pacs' AND priority = 0 AND due_at <= 1 ORDER BY due_at, spool_id"
     ).fetchall()
     connection.close()
     assert [row[3] for row in plan] == [
         "SEARCH delivery USING COVERING INDEX delivery_by_state "
-        "(state=? AND destination=? AND due_at<?)"
+        "(state=? AND destination=? AND priority=? AND due_at<?)"
     ]

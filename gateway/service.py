@@ -174,9 +174,9 @@ class Service:
         longest = wiring.longest_retry(config)
 
         def swap() -> None:
-            self.config = config
             self._servers.replace(servers)
             destinations = wiring.destinations(config, self._servers)
+            self.config = config
             self.spool.longest_retry = max(self.spool.longest_retry, longest)
             self._scheduler.redirect(destinations, policies)
             self._intake.rules = rules

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import Access, Config, Dimse, Node, Route
 from gateway.deliver.backoff import SPREAD
+from gateway.deliver.hours import LONGEST_CLOSED
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
@@ -63,7 +64,8 @@ def fetch_rules(config: Config) -> list[FetchRule]:
 
 def policies(config: Config) -> dict[str, RoutePolicy]:
     """How each route delivers."""
-    return {route.name: _policy(route) for route in config.routes}
+    place = zone(config)
+    return {route.name: _policy(route, place) for route in config.routes}
 
 
 def serve_settings(config: Config) -> ServeSettings:
@@ -106,8 +108,12 @@ def _gate(access: Access) -> Gate:
 
 def longest_retry(config: Config) -> timedelta:
     """No delivery is put off for longer, whichever route, known or not, it comes by."""
-    policies = [RoutePolicy(), *map(_policy, config.routes)]
-    return max(policy.retry_longest for policy in policies) * (1 + SPREAD)
+    waits = [RoutePolicy().retry_longest * (1 + SPREAD)]
+    for route in config.routes:
+        waits.append(timedelta(seconds=route.delivery.retry.longest) * (1 + SPREAD))
+        waits.append(timedelta(days=LONGEST_CLOSED if route.delivery.during else 0))
+        waits.append(timedelta(seconds=route.group.deadline if route.group else 0))
+    return max(waits)
 
 
 def _dimse_destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
@@ -150,7 +156,7 @@ def _readable(node: Node) -> frozenset[UID] | None:
     return None if syntaxes is None else frozenset(syntaxes)
 
 
-def _policy(route: Route) -> RoutePolicy:
+def _policy(route: Route, place: tzinfo | None) -> RoutePolicy:
     delivery = route.delivery
     give_up_after = delivery.give_up_after
     return RoutePolicy(
@@ -160,6 +166,10 @@ def _policy(route: Route) -> RoutePolicy:
         retry_first=timedelta(seconds=delivery.retry.first),
         retry_longest=timedelta(seconds=delivery.retry.longest),
         give_up_after=None if give_up_after is None else timedelta(seconds=give_up_after),
+        during=delivery.during,
+        zone=place,
+        objects_per_s=delivery.objects_per_s,
+        mbit_per_s=delivery.mbit_per_s,
     )
 
 

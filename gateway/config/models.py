@@ -31,12 +31,15 @@ from gateway.config.readers import (
     Host,
     IfUndecodable,
     Keep,
+    LevelName,
     NodeName,
     OwnTitle,
     Place,
     Planar,
     Port,
     Predicates,
+    Priority,
+    RateOrUnlimited,
     Reload,
     RouteName,
     Schedule,
@@ -212,14 +215,41 @@ class Pixels(Section):
 
 
 class DeliverySettings(Section):
-    """How a route tries again. After ``give_up_after`` seconds a delivery is held, None never."""
+    """How a route delivers, and tries again.
 
-    LATER = frozenset(
-        {"priority", "order", "during", "mbit_per_s", "objects_per_s", "never_blocks"}
-    )
+    After ``give_up_after`` seconds a delivery is held, None never. Of what waits for one node,
+    the higher ``priority`` goes first. Deliveries are made ``during`` these hours, () always, and
+    to one node at most ``objects_per_s`` instances and ``mbit_per_s`` million bits a second, on
+    average.
+    """
+
+    LATER = frozenset({"order", "never_blocks"})
 
     retry: Schedule = Retry(30.0, 900.0)
     give_up_after: SecondsOrNever = None
+    priority: Priority = "normal"
+    during: Windows = ()
+    objects_per_s: RateOrUnlimited = None
+    mbit_per_s: RateOrUnlimited = None
+
+
+class Group(Section):
+    """Series or studies that a route holds back until they seem complete.
+
+    They are when none of their instances came for ``quiet_for`` seconds, or ``deadline`` seconds
+    after the first one. What comes later is held back anew, without what has gone.
+    """
+
+    by: LevelName = "series"
+    quiet_for: Seconds = 60.0
+    deadline: Seconds = 3600.0
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Group":
+        if self.deadline < self.quiet_for:
+            text = "the deadline is shorter than quiet_for, which would never be waited for"
+            raise WrongValue([Complaint(("deadline",), text)])
+        return self
 
 
 class Route(Section):
@@ -228,9 +258,10 @@ class Route(Section):
     Without all three it takes everything. ``from_`` () is anyone; one entry of it is enough.
     ``match`` asks for all of its attributes; the route is passed over where all of ``unless``
     are met. ``expr`` must be true, ``during`` lists the hours at whose arrivals it looks, () all.
+    ``group`` None sends each instance as it comes.
     """
 
-    LATER = frozenset({"group", "tags", "schedule", "find", "ack", "commitment"})
+    LATER = frozenset({"tags", "schedule", "find", "ack", "commitment"})
 
     name: RouteName
     from_: Senders = Field((), alias="from")
@@ -240,6 +271,7 @@ class Route(Section):
     during: Windows = ()
     enabled: Boolean = True
     send_to: Destinations
+    group: Group | None = None
     pixels: Pixels = Pixels()
     delivery: DeliverySettings = DeliverySettings()
 

@@ -246,6 +246,7 @@ IfUndecodable: TypeAlias = Annotated[
     _choice("quarantine", "forward-as-stored", "reject"),
 ]
 Verify: TypeAlias = Annotated[str, PlainValidator(_verify)]
+Priority: TypeAlias = Annotated[Literal["high", "normal", "low"], _choice("high", "normal", "low")]
 Reload: TypeAlias = Annotated[
     Literal["on-request", "on-change"], _choice("on-request", "on-change")
 ]

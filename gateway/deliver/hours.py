@@ -5,8 +5,8 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from gateway.config.windows import Window, find_zone, within
 
-_DAYS = 9
-"""From today on, so that a window on this day of the week only comes round once more."""
+LONGEST_CLOSED = 8
+"""Days until a window on one day of the week opens again, and the hour that a clock may gain."""
 
 
 def opens_at(windows: Sequence[Window], now: datetime, zone: tzinfo | None) -> datetime:
@@ -25,7 +25,7 @@ def _starts(windows: Iterable[Window], now: datetime, zone: tzinfo | None) -> It
         place = find_zone(window.zone) if window.zone else zone
         today = now.astimezone(place).date()
         hour, minute = divmod(window.start, 60)
-        for days in range(_DAYS):
+        for days in range(LONGEST_CLOSED + 1):
             day = today + timedelta(days=days)
             if day.weekday() in window.days:
                 start = datetime.combine(day, time(hour, minute), place)

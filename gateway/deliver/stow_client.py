@@ -36,6 +36,13 @@ class StowClient:
         self.most_bytes = MOST_BYTES
         self._not_before = 0.0
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both send to the same server over the same connections."""
+        return isinstance(other, StowClient) and other.server is self.server
+
+    def __hash__(self) -> int:
+        return hash(self.server)
+
     @asynccontextmanager
     async def connect(self, wanted: Collection[tuple[UID, UID]]) -> AsyncIterator["StowSession"]:
         """A session; nothing is sent before the first instance, and no limit is on ``wanted``.

@@ -107,14 +107,16 @@ class Reloader:
     async def _replace(self, file: Path, digest: str) -> None:
         try:
             new, config, swap = await asyncio.to_thread(self._read, file)
+            if await asyncio.to_thread(_digest, file) != digest:
+                raise TemporaryFailure(  # noqa: TRY301
+                    f"{file} was written while it was read: reload once more"
+                )
+            swap()
         except Failure:
             raise
         except Exception as error:
-            telemetry.bug("the configuration cannot be prepared", error)
+            telemetry.bug("the configuration cannot be put in force", error)
             raise TemporaryFailure(f"unexpected {type(error).__name__}, see the log") from error
-        if await asyncio.to_thread(_digest, file) != digest:
-            raise TemporaryFailure(f"{file} was written while it was read: reload once more")
-        swap()
         self.config = config
         needs = tuple(differences(new, config))
         self.standing = Standing(str(file), digest, self._clock(), needs)

@@ -7,7 +7,7 @@ then hold. A missing or empty attribute meets no value.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from types import MappingProxyType
 
 from gateway.config.models import Config, Route
@@ -15,7 +15,7 @@ from gateway.config.senders import Sender
 from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE, ITEMS, Subject
 from gateway.config.windows import Window, find_zone
 from gateway.dataset.wanted import Wanted, plan_of
-from gateway.model import Origin, Owed
+from gateway.model import Origin, Owed, Terms
 from gateway.route.predicates import (
     ExpressionRule,
     ValueRule,
@@ -190,6 +190,15 @@ def _subjects(rule: RouteRule) -> Iterator[Subject]:
             yield each.subject
 
 
+def _terms(route: Route) -> Terms:
+    priority = {"high": 1, "normal": 0, "low": -1}[route.delivery.priority]
+    group = route.group
+    if group is None:
+        return Terms(priority)
+    quiet_for, deadline = timedelta(seconds=group.quiet_for), timedelta(seconds=group.deadline)
+    return Terms(priority, group.by, quiet_for, deadline)
+
+
 def _compile(route: Route, config: Config) -> RouteRule:
     for destination in route.send_to:
         _ = config.nodes[destination]
@@ -199,7 +208,7 @@ def _compile(route: Route, config: Config) -> RouteRule:
         senders,
         value_rules(route.match),
         value_rules(route.unless),
-        owed=tuple(Owed(destination, route.name) for destination in route.send_to),
+        owed=tuple(Owed(destination, route.name, _terms(route)) for destination in route.send_to),
         expression=None if route.expr is None else expression_rule(route.expr),
         hours=HoursRule(route.during) if route.during else None,
     )

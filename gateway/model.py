@@ -95,7 +95,7 @@ class Owed:
 
     destination: str
     route: str
-    terms: Terms = Terms()
+    terms: Terms = field(default=Terms(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway import __version__, telemetry, wiring
-from gateway.config import Config, Listen
+from gateway.config import Config, ConfigError, Listen
 from gateway.deliver.pace import Pace
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
@@ -31,6 +31,7 @@ from gateway.receive.fetch_memory import Memory
 from gateway.receive.fetch_rules import FetchRules
 from gateway.receive.store_scp import StoreScp
 from gateway.receive.wado_fetch import Fetcher
+from gateway.rehearsal import rehearse
 from gateway.route.rules import compile_rules
 from gateway.serve.auth import gatekeeping
 from gateway.serve.cors import sharing
@@ -170,6 +171,8 @@ class Service:
     def _prepare(self, config: Config) -> Callable[[], None]:
         """All that can be done before another configuration comes into force."""
         rules, policies = compile_rules(config), wiring.policies(config)
+        if problems := rehearse(config, rules):
+            raise ConfigError(problems)
         servers, settings = wiring.origin_servers(config), wiring.scp_settings(config)
         longest = wiring.longest_retry(config)
 

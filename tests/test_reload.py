@@ -3,24 +3,21 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from gateway import dimse
 from gateway.config import load
 from gateway.operate import upkeep
 from gateway.service import Service, utc_now
 from gateway.spool import Queue
-from gateway.upper_layer.events import Abort, Fragment, ReleaseReply, ReleaseRequest
 from tests.peers import RunningGateway
 from tests.peers.process import free_port
-from tests.scripted_peer import ScriptedPeer, command, data_set, store
+from tests.scripted_peer import ScriptedPeer, data_set, store
 from tests.scripted_peer import until as soon
+from tests.storing_node import Node, serving
 
 HEAD = """
 version: 1
@@ -34,63 +31,6 @@ nodes:
 """
 NODE = "  {name}: {{ dimse: {{ ae_title: {name}, host: 127.0.0.1, port: {port}{more} }} }}\n"
 ROUTE = "  - {{ name: to-{name}, send_to: [{name}], delivery: {{ retry: 1s..1s }} }}\n"
-
-
-class Node:
-    """A storage SCP that counts what it confirmed."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.confirmed: Counter[str] = Counter()
-
-    async def play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one association."""
-        async with ScriptedPeer(reader, writer) as peer:
-            await peer.accept()
-            uid, context_id, message_id = "", 0, 0
-            while True:
-                for event in await peer.read():
-                    if isinstance(event, ReleaseRequest):
-                        await peer.send(ReleaseReply())
-                        return
-                    if isinstance(event, Abort):
-                        return
-                    assert isinstance(event, Fragment)
-                    if event.is_command:
-                        asked = dimse.decode_command(bytes(event.data))
-                        uid, message_id = asked.sop_instance, asked.message_id
-                        context_id = event.context_id
-                    elif event.is_last:
-                        self.confirmed[uid] += 1
-                        await peer.send(
-                            command(
-                                dimse.C_STORE_RSP, context_id, message_id,
-                                sop_class=asked.sop_class, sop_instance=uid, status=0,
-                            )
-                        )  # fmt: skip
-
-
-@asynccontextmanager
-async def serving(*nodes: Node) -> AsyncIterator[None]:
-    """The nodes listen; what goes wrong in one of them comes out here."""
-    tasks: list[asyncio.Task[None]] = []
-    servers = []
-    for node in nodes:
-
-        def called(
-            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, node: Node = node
-        ) -> None:
-            tasks.append(asyncio.ensure_future(node.play(reader, writer)))
-
-        servers.append(await asyncio.start_server(called, "127.0.0.1", 0))
-        node.port = servers[-1].sockets[0].getsockname()[1]
-    try:
-        yield
-        async with asyncio.timeout(15):
-            await asyncio.gather(*tasks)
-    finally:
-        for server in servers:
-            server.close()
 
 
 def write(file: Path, reload: str = "on-request", more: str = "", **nodes: int) -> None:
@@ -214,6 +154,16 @@ async def test_what_is_in_force_and_what_was_wrong_is_shown(file: Path) -> None:
         assert (status, answer["applied"], answer["last_error"]) == (200, True, None)
         assert answer["needs_restart"] == ["gateway.reload"]
         assert answer["hash"] != first["hash"]
+
+
+async def test_a_file_that_breaks_one_of_its_examples_is_refused(file: Path) -> None:
+    write(file, PACS=104)
+    async with Service(load(file), file) as service:
+        example = "examples:\n  - { given: { Modality: CT }, expect: { to-OTHER: [OTHER] } }\n"
+        replace(file, "routes:\n", f"{example}routes:\n")
+        status, answer = await ask(service, "POST", "/api/reload")
+        assert (status, answer["applied"]) == (422, False)
+        assert f"{file}:12:" in answer["problems"][0]
 
 
 async def test_a_changed_file_comes_into_force_by_itself_where_that_is_wanted(

@@ -42,7 +42,7 @@ def merge_includes(tree: Tree, folder: Path, environment: Mapping[str, str]) -> 
             tree.complain(path, f"include: expected a file or folder, found {shown(entry)}")
             continue
         try:
-            for file in _files(folder / entry.strip()):
+            for file in files_of(folder / entry.strip()):
                 _merge(tree, read_tree(read_text(file), str(file), environment))
         except ConfigError as error:
             tree.problems.extend(error.problems)
@@ -50,7 +50,18 @@ def merge_includes(tree: Tree, folder: Path, environment: Mapping[str, str]) -> 
             tree.complain(path, f"include: {error}")
 
 
-def _files(named: Path) -> list[Path]:
+def entries_of(text: str, name: str) -> tuple[str, ...]:
+    """What a file includes, as far as it can be read."""
+    try:
+        data = read_tree(text, name, {}).data
+    except ConfigError:
+        return ()
+    entries = data.get(INCLUDE, ()) if isinstance(data, dict) else ()
+    listed = entries if isinstance(entries, list) else [entries]
+    return tuple(each.strip() for each in listed if isinstance(each, str) and each.strip())
+
+
+def files_of(named: Path) -> list[Path]:
     """The files that an entry means; raises ValueError where there is none."""
     if named.is_dir():
         found = sorted(named.glob("*.yaml"))

@@ -5,7 +5,6 @@ what is served and fetched) stays as it was and is named.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,12 +17,13 @@ from pydantic import BaseModel
 from gateway import telemetry
 from gateway.config import Config, load
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
+from gateway.operate.config_files import ConfigFiles
 
 SUCCESS = Gauge("gateway_config_reload_success", "1 unless the last attempt to reload failed")
 LOADED = Gauge("gateway_config_loaded_timestamp_seconds", "When what is in force was loaded")
 HASH = Gauge("gateway_config_info", "The configuration in force, by its file's SHA-256", ["hash"])
 
-APPLIED: Final = frozenset({"version", "nodes", "routes"})
+APPLIED: Final = frozenset({"version", "nodes", "routes", "examples"})
 """Keys of the file that a reload puts in force."""
 APPLIED_TO_DICOM: Final = frozenset(
     {"check_called_ae", "accept_from", "max_associations", "max_associations_per_peer"}
@@ -38,7 +38,7 @@ Prepare = Callable[[Config], Callable[[], None]]
 class Standing:
     """The configuration in force, and what came of the last attempt to replace it.
 
-    ``file`` "" is the embedded default. ``digest`` is the file's SHA-256 in hexadecimal digits.
+    ``file`` "" is the embedded default. ``digest`` is its SHA-256 with what it includes.
     ``needs_restart`` are the settings in the file that are not in force. ``error`` is why the
     last attempt, at ``tried_at`` with a file of ``tried_digest``, has changed nothing; "" where
     all is well.
@@ -60,12 +60,13 @@ class Reloader:
         self, file: Path | None, config: Config, prepare: Prepare, clock: Callable[[], datetime]
     ) -> None:
         self._file = file
+        self._files = None if file is None else ConfigFiles(file)
         self._prepare = prepare
         self._clock = clock
         self._lock = asyncio.Lock()
         self.config = config
         """What is in force."""
-        digest = "" if file is None else _digest(file)
+        digest = self._digest()
         self.standing = Standing("" if file is None else str(file), digest, clock())
         self._seen = self._done = digest
         self._show()
@@ -82,7 +83,7 @@ class Reloader:
                     raise PermanentFailure(
                         "the gateway runs without a configuration file: there is none to reload"
                     )
-                digest = await asyncio.to_thread(_digest, self._file)
+                digest = await asyncio.to_thread(self._digest)
                 await self._replace(self._file, digest)
             except Failure as failure:
                 self._failed(digest, failure)
@@ -96,7 +97,7 @@ class Reloader:
         """Reload where the file has changed, and was left alone since the last look."""
         if self._file is None:
             return
-        digest = await asyncio.to_thread(_digest, self._file)
+        digest = await asyncio.to_thread(self._digest)
         if digest == self._seen and digest not in ("", self._done):
             try:
                 await self.reload()
@@ -107,7 +108,7 @@ class Reloader:
     async def _replace(self, file: Path, digest: str) -> None:
         try:
             new, config, swap = await asyncio.to_thread(self._read, file)
-            if await asyncio.to_thread(_digest, file) != digest:
+            if await asyncio.to_thread(self._digest) != digest:
                 raise TemporaryFailure(  # noqa: TRY301
                     f"{file} was written while it was read: reload once more"
                 )
@@ -132,6 +133,9 @@ class Reloader:
                 "settings wait for a restart of the gateway",
                 settings=" ".join(needs),
             )
+
+    def _digest(self) -> str:
+        return "" if self._files is None else self._files.digest()
 
     def _read(self, file: Path) -> tuple[Config, Config, Callable[[], None]]:
         new = load(file)
@@ -161,8 +165,8 @@ def merged(old: Config, new: Config) -> Config:
     """The new configuration as far as a running gateway can take it; the rest is the old one's."""
     dicom = {name: getattr(new.gateway.dicom, name) for name in APPLIED_TO_DICOM}
     gateway = {"dicom": old.gateway.dicom.model_copy(update=dicom)}
-    update = {name: getattr(new, name) for name in APPLIED}
-    return old.model_copy(update=update | {"gateway": old.gateway.model_copy(update=gateway)})
+    kept = {name: getattr(old, name) for name in Config.model_fields if name not in APPLIED}
+    return new.model_copy(update=kept | {"gateway": old.gateway.model_copy(update=gateway)})
 
 
 def differences(one: BaseModel, other: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -177,11 +181,3 @@ def differences(one: BaseModel, other: BaseModel, prefix: str = "") -> Iterator[
             yield from differences(mine, others, f"{key}.")
         else:
             yield key
-
-
-def _digest(file: Path) -> str:
-    """The SHA-256 of a file in hexadecimal digits, "" where it cannot be read."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return ""

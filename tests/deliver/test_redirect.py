@@ -3,6 +3,10 @@
 from datetime import timedelta
 
 from gateway.deliver.policy import Destination, RoutePolicy
+from gateway.deliver.store_scu import StoreScu, Target
+from gateway.deliver.stow_client import StowClient
+from gateway.web_client.origin_server import OriginServer
+from gateway.web_client.settings import ServerSettings
 from tests.deliver.fakes import Answer, UnreliableSender, quiet
 from tests.deliver.street import Street
 
@@ -112,3 +116,14 @@ async def test_closing_waits_for_what_a_lane_that_leaves_is_sending(street: Stre
         scheduler.redirect([], POLICIES)
         street.spool.gate.set()
     assert street.spool.states() == "d"
+
+
+def test_senders_to_one_peer_are_equal_and_to_others_are_not() -> None:
+    """By this an unchanged destination is known."""
+    target, settings = Target("PACS", "10.0.0.1", 104), ServerSettings("pacs", "https://pacs/")
+    assert StoreScu(target) == StoreScu(Target("PACS", "10.0.0.1", 104))
+    assert StoreScu(target) != StoreScu(Target("PACS", "10.0.0.1", 105))
+    server = OriginServer(settings)
+    assert StowClient(server) == StowClient(server)
+    assert StowClient(server) != StowClient(OriginServer(settings))
+    assert len({StowClient(server), StowClient(server)}) == 1

@@ -160,6 +160,25 @@ async def test_a_changed_file_is_taken_once_it_was_left_alone_for_a_look(stage: 
     assert config.nodes["pacs"].dimse.port == 106
 
 
+async def test_a_file_that_is_included_counts_as_well(stage: Stage) -> None:
+    folder = stage.file.parent / "conf.d"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("nodes: { a: { dimse: { ae_title: A, host: h } } }\n")
+    stage.change("version: 1", "version: 1\ninclude: conf.d")
+    first = await stage.reloader.reload()
+    assert set(stage.reloader.config.nodes) == {"pacs", "a"}
+    (folder / "b.yaml").write_text("nodes: { b: { dimse: { ae_title: B, host: h } } }\n")
+    for _ in range(3):
+        await stage.reloader.look()
+    assert set(stage.reloader.config.nodes) == {"pacs", "a", "b"}
+    assert stage.reloader.standing.digest != first.digest
+    (folder / "b.yaml").unlink()
+    for _ in range(3):
+        await stage.reloader.look()
+    assert set(stage.reloader.config.nodes) == {"pacs", "a"}
+    assert stage.reloader.standing.digest == first.digest
+
+
 async def test_a_bad_file_is_tried_once_and_the_mended_one_again(stage: Stage) -> None:
     stage.change("version: 1", "version: 9")
     with capture_logs() as logs:

@@ -4,6 +4,7 @@ Its File Meta Information is read from the first bytes and written anew, so that
 passes: what a peer hides there (a program, another image) never lands on the disk.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from gateway.dataset.heads import MalformedDataSet
@@ -64,15 +65,21 @@ class IncomingFile:
         if len(self._head) >= _LOOKS[self._look]:
             self._begin(whole=False)
 
-    async def admit(self, *, study: UID = "", routed: bool = True) -> Instance:
+    async def admit(
+        self,
+        *,
+        study: UID = "",
+        routed: bool = True,
+        seen: Callable[[Instance], None] | None = None,
+    ) -> Instance:
         """Keep the file that is now complete; on return it is durable.
 
-        Raises as ``write`` and ``Intake.admit`` do.
+        The arguments are those of ``Intake.admit``. Raises as ``write`` and ``Intake.admit`` do.
         """
         announced = self.end()
         assert self._part is not None  # noqa: S101 - begun, or something was raised
         part, self._part = self._part, None
-        return await self._intake.admit(part, announced, study=study, routed=routed)
+        return await self._intake.admit(part, announced, study=study, routed=routed, seen=seen)
 
     def end(self) -> Announced:
         """All was written: say what it is, before it is admitted. Raises as ``write`` does."""

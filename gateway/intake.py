@@ -117,12 +117,19 @@ class Intake:
         return part
 
     async def admit(
-        self, part: Part, announced: Announced, *, study: UID = "", routed: bool = True
+        self,
+        part: Part,
+        announced: Announced,
+        *,
+        study: UID = "",
+        routed: bool = True,
+        seen: Callable[[Instance], None] | None = None,
     ) -> Instance:
         """Read the header, route, commit. On return the instance is durable.
 
-        What is not ``routed`` is kept to be served, and owed to nobody. Raises ``OtherStudy``
-        where it is not of ``study``, ``PermanentFailure`` where the data set cannot be read,
+        What is not ``routed`` is kept to be served, and owed to nobody. ``seen`` is shown it
+        before it is durable, to be read and not to be relied on. Raises ``OtherStudy`` where it is
+        not of ``study``, ``PermanentFailure`` where the data set cannot be read,
         ``TemporaryFailure`` where it could not be kept; the part is gone in all cases.
         """
         began = asyncio.get_running_loop().time()
@@ -145,6 +152,8 @@ class Intake:
             received_at=now,
             header=header,
         )
+        if seen is not None and (lent := self._spool.lend(part, arriving)) is not None:
+            seen(lent)
         instance = await self._spool.commit(part, arriving, owed)
         self._kept(instance, owed)
         loop = asyncio.get_running_loop()

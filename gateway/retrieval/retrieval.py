@@ -71,7 +71,10 @@ class Retrieved:
 
 
 class Retrieval:
-    """Brings one scope from one origin server; ``run`` it once."""
+    """Brings one scope from one origin server; ``run`` it once.
+
+    ``kept`` is told of each instance that is durable, ``seen`` before it is.
+    """
 
     def __init__(
         self,
@@ -82,11 +85,13 @@ class Retrieval:
         held: Held,
         routed: bool = True,
         kept: Callable[[Instance], None] = lambda _: None,
+        seen: Callable[[Instance], None] | None = None,
     ) -> None:
         self.scope = scope
         self._server = server
         self._held_by = held
-        self._tell = kept
+        self._tell, self._show = kept, seen
+        self._coming = asyncio.Event()
         self._origin = Origin(
             Arrival.WADO_RS, calling=server.settings.name, address=server.settings.host
         )
@@ -145,8 +150,11 @@ class Retrieval:
         return self._result(None)
 
     async def _eagerly(self) -> None:
-        """List and ask at the same time; what goes wrong in asking is left to the rounds."""
-        listing = asyncio.create_task(self.look_up())
+        """Ask, and list as soon as something comes; what goes wrong in asking has its rounds.
+
+        Not before: making the list would keep the server from sending the first instance.
+        """
+        listing = asyncio.create_task(self._look_up_later())
         try:
             await self._ask(self.scope)
         except Unanswered:
@@ -157,8 +165,13 @@ class Retrieval:
             listing.cancel()
             raise
         finally:
+            self._coming.set()
             await asyncio.wait({listing})
         listing.result()
+
+    async def _look_up_later(self) -> None:
+        await self._coming.wait()
+        await self.look_up()
 
     def _got_anything(self) -> bool:
         return bool(self._received or self._refused or self._held)
@@ -250,6 +263,7 @@ class Retrieval:
             wanted=lambda uid: self._wants(uid, piece),
             kept=self._kept,
             refused=refused,
+            seen=None if self._show is None else self._seen,
         )
 
     def _wants(self, uid: UID, piece: Scope) -> bool:
@@ -258,7 +272,13 @@ class Retrieval:
             raise PermanentFailure(f"asked for {piece.sop}, the origin server sent {uid[:64]}")
         return uid not in self._held and uid not in self._received
 
+    def _seen(self, instance: Instance) -> None:
+        self._coming.set()
+        if self._show is not None:
+            self._show(instance)
+
     def _kept(self, instance: Instance) -> None:
+        self._coming.set()
         self._received.add(instance.sop_instance_uid)
         self._refused.pop(instance.sop_instance_uid, None)
         self._bytes += instance.size

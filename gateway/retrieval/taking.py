@@ -17,6 +17,8 @@ from gateway.model import UID, Instance, Origin
 
 _AT_ONCE: Final = 64
 """Files that wait for the disk together."""
+_TURNS: Final = 30
+"""Turns of the event loop that the first file may need on its way to a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Door:
     """Where files go in, and who is told of it.
 
     ``wanted`` is asked by SOP Instance UID before anything is kept; ``kept`` and ``refused`` hear
-    of each file's end (the UID is "" where the file does not say it).
+    of each file's end (the UID is "" where the file does not say it). ``seen`` is shown each file
+    that is complete, before it is durable.
     """
 
     intake: Intake
@@ -35,6 +38,7 @@ class Door:
     wanted: Callable[[UID], bool]
     kept: Callable[[Instance], None]
     refused: Callable[[UID, PermanentFailure], None]
+    seen: Callable[[Instance], None] | None = None
 
 
 class Taking:
@@ -44,6 +48,7 @@ class Taking:
         self._door = door
         self._file: IncomingFile | None = None
         self._checked = False
+        self._first = True
         self._failure: TemporaryFailure | None = None
         self._waiting: set[asyncio.Task[None]] = set()
 
@@ -102,9 +107,17 @@ class Taking:
             task = asyncio.create_task(self._admit(file))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)
+            await self._stand_back()
         while len(self._waiting) >= _AT_ONCE:
             await asyncio.wait(self._waiting, return_when=asyncio.FIRST_COMPLETED)
         self._check_disk()
+
+    async def _stand_back(self) -> None:
+        """Let who waits for the first file go before the next ones are read."""
+        if self._first and self._door.seen is not None:
+            self._first = False
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
     def _check(self, file: IncomingFile, uid: UID) -> None:
         """Pass over a file that nobody asked for."""
@@ -122,7 +135,8 @@ class Taking:
     async def _admit(self, file: IncomingFile) -> None:
         door = self._door
         try:
-            door.kept(await file.admit(study=door.study, routed=door.routed))
+            kept = await file.admit(study=door.study, routed=door.routed, seen=door.seen)
+            door.kept(kept)
         except PermanentFailure as failure:
             self._drop_admitted(file, failure)
         except TemporaryFailure as failure:

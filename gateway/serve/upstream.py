@@ -1,8 +1,9 @@
 """What upstream origin servers hold, served as if it were here: the transparent proxy.
 
 What is here comes first; what an upstream lists and is not here is retrieved as it is stored,
-kept in the spool, owed to nobody, and handed out instance by instance as each becomes durable.
-Clients that want the same share one retrieval; one that leaves stops it for none of them.
+kept in the spool, owed to nobody, and handed out instance by instance, each as soon as it is
+complete: that it is kept is promised to nobody, so nobody waits for the disk. Clients that want
+the same share one retrieval; one that leaves stops it for none of them.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from gateway.model import UID, Instance
 from gateway.retrieval import Held, NothingThere, Retrieval, Retrieved, Scope
 from gateway.serve.problems import Problem
 from gateway.serve.serving import Holdings
-from gateway.web_client import OriginServer, TimedOut, Unwelcome
+from gateway.web_client import OriginServer, Refused, TimedOut, Unanswered, Unwelcome
 
 T = TypeVar("T")
 
@@ -146,9 +147,18 @@ class _Bringing:
         self.scope = scope
         self.task: asyncio.Task[list[Retrieved]]
         self._arrived: list[Instance] = []
+        self._uids: set[UID] = set()
         self._news = asyncio.Event()
         self._retrievals = [
-            Retrieval(server, intake, scope, held=held, routed=False, kept=self._kept)
+            Retrieval(
+                server,
+                intake,
+                scope,
+                held=held,
+                routed=False,
+                kept=self._arrives,
+                seen=self._arrives,
+            )
             for server in servers
         ]
 
@@ -210,19 +220,26 @@ class _Bringing:
             )
         if _is_whole(result):
             return
-        raise truthful(result.failure or TemporaryFailure(result.differences))
+        raise truthful(result.failure or Unanswered(f"{result.node}: {result.differences}"))
 
-    def _kept(self, instance: Instance) -> None:
-        self._arrived.append(instance)
-        self._news.set()
+    def _arrives(self, instance: Instance) -> None:
+        """It is complete, or durable: whichever is told first."""
+        if instance.sop_instance_uid not in self._uids:
+            self._uids.add(instance.sop_instance_uid)
+            self._arrived.append(instance)
+            self._news.set()
 
 
 def truthful(failure: Failure) -> Failure:
-    """An upstream's failure as a client of ours has to hear of it (RFC 9110 15.6.3, 15.6.5)."""
-    if isinstance(failure, Problem):
-        return failure
-    kind = GatewayTimeout if isinstance(failure, TimedOut) else BadGateway
-    return kind(f"upstream: {failure}")
+    """An upstream's failure as a client of ours has to hear of it (RFC 9110 15.6.3, 15.6.5).
+
+    What is our own failure stays what it is.
+    """
+    if isinstance(failure, TimedOut):
+        return GatewayTimeout(f"upstream: {failure}")
+    if isinstance(failure, Unanswered | Refused | Unwelcome):
+        return BadGateway(f"upstream: {failure}")
+    return failure
 
 
 def _is_whole(result: Retrieved) -> bool:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -37,6 +38,8 @@ from gateway.spool.sweep import (
 )
 
 _CHUNK = 100
+LENT = "as-received"
+"""The key of what is lent: a second name among the derived files."""
 DERIVED_KEEP = timedelta(hours=1)
 """For how long after its last use a derived file stays that nobody is owed."""
 
@@ -162,22 +165,23 @@ class Spool:
         """
         self._committer.check_open()
         file = self._files.file_of(part.spool_id)
-        instance = Instance(
-            sop_instance_uid=arriving.sop_instance_uid,
-            sop_class_uid=arriving.sop_class_uid,
-            transfer_syntax=arriving.transfer_syntax,
-            study_uid=arriving.study_uid,
-            series_uid=arriving.series_uid,
-            origin=arriving.origin,
-            size=part.size,
-            received_at=arriving.received_at,
-            header=arriving.header,
-            spool_id=part.spool_id,
-            file=file,
-        )
+        instance = _instance(arriving, part, file)
         values = instance_values(instance)
         await self._committer.keep(part, os.fspath(file), values, owed)
         return instance
+
+    def lend(self, part: Part, arriving: Arriving) -> Instance | None:
+        """An instance to be read before it is kept, under a name that outlives the part's.
+
+        It is not durable, and no promise may rest on it. None where it cannot be given a name.
+        """
+        instance = _instance(arriving, part, part.path)
+        try:
+            path = self._files.derived_path(instance, LENT)
+            path.hardlink_to(part.path)
+        except (OSError, TemporaryFailure):
+            return None
+        return replace(instance, file=path)
 
     async def due(
         self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
@@ -365,3 +369,19 @@ def _open_reader(root: Path, name: str, undo: ExitStack) -> Reader:
     reader = Reader(root, name)
     undo.callback(reader.close)
     return reader
+
+
+def _instance(arriving: Arriving, part: Part, file: Path) -> Instance:
+    return Instance(
+        sop_instance_uid=arriving.sop_instance_uid,
+        sop_class_uid=arriving.sop_class_uid,
+        transfer_syntax=arriving.transfer_syntax,
+        study_uid=arriving.study_uid,
+        series_uid=arriving.series_uid,
+        origin=arriving.origin,
+        size=part.size,
+        received_at=arriving.received_at,
+        header=arriving.header,
+        spool_id=part.spool_id,
+        file=file,
+    )

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from gateway.config import load_text
+from gateway.failures import TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
 from gateway.model import Instance
@@ -156,6 +157,38 @@ async def test_the_first_instance_is_handed_out_while_the_study_is_still_coming(
     assert not go_on.is_set()
     go_on.set()
     assert len([each async for each in coming]) == 3
+
+
+async def test_nobody_waits_for_the_disk(origin, proxy, monkeypatch):
+    origin.instances = study(2)
+    synced = asyncio.Event()
+    commit = proxy.spool.commit
+
+    async def slow(*what):
+        await synced.wait()
+        return await commit(*what)
+
+    monkeypatch.setattr(proxy.spool, "commit", slow)
+    coming = proxy.holdings.instances(STUDY)
+    first = await anext(coming)
+    content, kept = first.file.read_bytes(), list(proxy.kept)
+    synced.set()
+    assert content.endswith(origin.instances[0].data[-60:])
+    assert kept == []
+    assert len([each async for each in coming]) == 1
+    assert first.file.exists(), "whoever reads it goes on"
+    assert len(proxy.kept) == 2
+
+
+async def test_a_full_disk_is_our_own_failure_and_no_whole_study(origin, proxy, monkeypatch):
+    origin.instances = study(2)
+
+    async def full(*_):
+        raise TemporaryFailure("the disk is full")
+
+    monkeypatch.setattr(proxy.spool, "commit", full)
+    with pytest.raises(TemporaryFailure, match="disk is full"):
+        await proxy.get(STUDY)
 
 
 async def stream(request, before, event, after):

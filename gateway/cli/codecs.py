@@ -64,14 +64,14 @@ def _show(rows: Sequence[Row], matrix: Matrix) -> None:
     )
     table.add_column("transfer syntax", no_wrap=True)
     for name in COLUMNS:
-        table.add_column(name, justify="center")
-    table.add_column("serves")
+        table.add_column(name, justify="center", overflow="fold")
+    table.add_column("serves", no_wrap=True)
     for row in rows:
         fastest = max((one.speed for one in row.squares), default=0.0)
         squares = [_square(one, fastest) for one in row.squares]
         if not squares:
             continue
-        table.add_row(name_of(row.uid), *squares, ", ".join(row.serves))
+        table.add_row(name_of(row.uid), *squares, "\n".join(row.serves))
     console.print(table)
     for line in _remarks(rows):
         console.print(line, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ them.
 import itertools
 from dataclasses import dataclass, field
 from struct import Struct, error, unpack_from
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from gateway.failures import PermanentFailure
 from gateway.transcode import jpeg_xl, part2
@@ -24,7 +24,8 @@ MAX_SPANNING = 1_024
 """Components of a JPEG 2000 codestream that holds several frames (PS3.5 A.4.4)."""
 MAX_SEGMENTS = 2_000
 TAIL = 128
-"""Bytes at the end of a frame in which the end marker must stand: padding comes after it."""
+"""Bytes at the end of a frame in which the end marker must stand: what is behind it is stray."""
+_PADDING: Final = b"\0\xff"
 
 _SEGMENT = Struct(">BBH")
 _SIZ = Struct(">HHIIIIIIIIH")
@@ -223,8 +224,13 @@ def _scans(frame: Any) -> int:
 
 
 def _must_end(frame: Any, marker: bytes, name: str) -> None:
-    if marker not in bytes(frame[-TAIL:]):
+    if marker not in bytes(frame[-TAIL:]) and marker not in _tail_before_padding(frame):
         _refuse(f"the codestream of {len(frame)} bytes has no end marker ({name}): it was cut")
+
+
+def _tail_before_padding(frame: Any) -> bytes:
+    """The last bytes before the zeros or 0xFF by which some senders fill up fragments."""
+    return bytes(frame).rstrip(_PADDING)[-TAIL:]
 
 
 def _contiguous_codestream(frame: Any) -> int:

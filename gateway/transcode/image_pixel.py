@@ -63,7 +63,13 @@ class ImagePixel:
     representation: int
     frames: int
     lossy: str
-    high_bits: bool
+    overlaid: bool
+    """Overlays stand in the bits above Bits Stored."""
+
+    @property
+    def high_bits(self) -> bool:
+        """Something stands in the bits above Bits Stored."""
+        return self.overlaid or self.high_bit >= self.stored
 
 
 class Values:
@@ -112,7 +118,7 @@ def read_image_pixel(values: Values) -> ImagePixel:
         representation=number(REPRESENTATION),
         frames=int(frames or 1) or 1,
         lossy=values.text(LOSSY),
-        high_bits=number(HIGH_BIT) >= number(STORED) or _overlays_in_high_bits(values),
+        overlaid=_overlays_in_high_bits(values),
     )
 
 
@@ -178,12 +184,23 @@ def _mend_depth(header: ImagePixel, precision: int, notes: list[str]) -> ImagePi
     if not 0 < stored <= allocated or header.allocated < precision:
         stored = precision
     if (allocated, stored) == (header.allocated, header.stored):
-        return header
+        return _mend_high_bit(header, precision, notes)
     notes.append(
         f"Bits Allocated {header.allocated}, Stored {header.stored} mended to {allocated}, "
         f"{stored}: the codestream has {precision} bits"
     )
     return replace(header, allocated=allocated, stored=stored, high_bit=stored - 1)
+
+
+def _mend_high_bit(header: ImagePixel, precision: int, notes: list[str]) -> ImagePixel:
+    """The codestream's samples begin at bit 0: one that it does not have is no High Bit."""
+    most = max(header.stored, precision) - 1
+    if header.high_bit <= most:
+        return header
+    notes.append(
+        f"High Bit {header.high_bit} mended to {most}: the codestream has {precision} bits"
+    )
+    return replace(header, high_bit=most)
 
 
 def _mend_sign(header: ImagePixel, found: Codestream, notes: list[str]) -> ImagePixel:

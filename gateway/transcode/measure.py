@@ -120,7 +120,7 @@ def _run(first: int, without: frozenset[str], until: float, stop: Event | None) 
     package = str(Path(__file__).parents[2])
     known = os.environ.get("PYTHONPATH", "")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package, known)))}
-    command = [sys.executable, *_PROGRAM, "--after", str(first)]
+    command = [sys.executable, "-P", *_PROGRAM, "--after", str(first)]
     command += ["--without", ",".join(sorted(without))]
     try:
         with subprocess.Popen(  # noqa: S603 - our own module

@@ -61,6 +61,14 @@ def test_the_table_says_why_a_cell_failed() -> None:
     assert "is allowed" in ended.stdout
 
 
+@pytest.mark.parametrize("columns", ["", "80"])
+def test_a_narrow_table_still_names_who_serves(columns: str) -> None:
+    ended = CliRunner().invoke(app, ["codecs"], env={"COLUMNS": columns})
+    line = next(line for line in ended.stdout.splitlines() if line.startswith("jpeg-baseline"))
+    assert line.split()[-1] == "imagecodecs"
+    assert "…" not in ended.stdout
+
+
 def test_a_missing_library_is_named_with_the_way_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -470,6 +470,17 @@ def _values() -> list[Case]:
         case(
             "JPEG-LS",
             "MONOCHROME2",
+            "12 bit, signed header, High Bit 15",
+            "High Bit 11, sign-extended",
+            LS,
+            lambda: charls(signed, 12),
+            signed,
+            PixelRepresentation=1,
+            **stored_12 | {"HighBit": 15},
+        ),
+        case(
+            "JPEG-LS",
+            "MONOCHROME2",
             "6 bit",
             "8 allocated",
             LS,

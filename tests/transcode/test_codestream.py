@@ -131,6 +131,18 @@ def test_colour_markers_are_seen(
     assert (found.jfif, found.adobe, found.ids) == (jfif, adobe, (0x52, 0x47, 0x42))
 
 
+@pytest.mark.parametrize("padding", [b"\0" * 500, b"\xff" * 500, b"\0" * (3 << 16)])
+def test_padding_of_any_length_behind_the_end_is_no_part_of_the_stream(padding: bytes) -> None:
+    for stream in (
+        jpeg_header(),
+        bytes(imagecodecs.jpegls_encode(picture(9, 9))),
+        bytes(imagecodecs.jpeg2k_encode(picture(9, 9), codecformat="j2k", level=0)),
+    ):
+        assert read_codestream(stream + padding) is not None
+        with pytest.raises(PermanentFailure, match="end marker"):
+            read_codestream(stream[:-2] + padding)
+
+
 @pytest.mark.parametrize(
     "stream",
     [

@@ -41,6 +41,7 @@ def test_header_and_bytes_come_out_as_the_table_says(case: Case, tmp_path: Path)
     assert ds.get("PlanarConfiguration", 0) == int(planar)
     wanted = wanted.transpose(2, 0, 1) if planar else wanted
     assert ds.BitsAllocated == 8 * wanted.itemsize
+    assert ds.HighBit == ds.BitsStored - 1
     assert ds.PixelRepresentation == int(wanted.dtype.kind == "i")
     got = np.frombuffer(ds.PixelData, wanted.dtype).reshape(wanted.shape)
     assert np.abs(got.astype(int) - wanted.astype(int)).max() <= case.bound

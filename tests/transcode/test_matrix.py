@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -319,6 +320,16 @@ def test_a_self_test_that_does_not_start_says_why(program: Program) -> None:
     with pytest.raises(TemporaryFailure, match="does not run: exit 1 ImportError: no such libr"):
         measure.measure()
     assert len(program.asked) == 2
+
+
+def test_modules_in_the_folder_that_the_gateway_is_started_in_are_none_of_the_self_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json.py", "gateway.py"):
+        (tmp_path / name).write_text(f"raise SystemExit({name!r})")
+    monkeypatch.chdir(tmp_path)
+    behind_all = len(selftest.tries())
+    assert measure._run(behind_all, frozenset(), time.monotonic() + 60, None).done
 
 
 def test_a_self_test_that_is_told_to_stop_ends_its_process(program: Program) -> None:

@@ -47,14 +47,14 @@ class Scope:
         creator = self._creators.get(tag >> 8, "")
         vr = private_vr_of(tag, creator) if tag & 0x10000 else vr_of(tag)
         if len(vr) > 2:
-            vr = self._decide(tag, vr, length)
+            vr = self.decide(tag, vr, length)
         if length == UNDEFINED:
             return vr if is_fragments(tag, vr) else "SQ"
         if vr == "SQ" and length and bytes(data[value : value + 4]) not in _ITEMS:
             return "UN"
         return vr
 
-    def _decide(self, tag: int, vr: str, length: int) -> str:
+    def decide(self, tag: int, vr: str, length: int) -> str:
         """One of several VRs: by Pixel Representation, Bits Allocated, or the length."""
         if vr == "US or SS":
             return "SS" if self._said.get(_PIXEL_REPRESENTATION) == 1 else "US"

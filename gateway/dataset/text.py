@@ -4,6 +4,7 @@ Text that is damaged, or in an unknown character set, is read as Latin-1: never 
 """
 
 import re
+from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
@@ -49,7 +50,7 @@ def text_of(vr: str, value: bytes, little: bool = True, charsets: bytes = b"") -
 
 def decoded(value: bytes, charsets: bytes = b"") -> str:
     """The characters of a value, its delimiters and padding among them (6.1.2.3)."""
-    return value.decode() if value.isascii() and b"\x1b" not in value else _decode(value, charsets)
+    return value.decode() if is_plain(value) else _decode(value, charsets, _lenient)
 
 
 def printable(value: bytes) -> bool:
@@ -69,27 +70,41 @@ def _numbers(code: str, value: bytes, little: bool) -> str:
     return "\\".join(f"{number!r}".removesuffix(".0") for number in numbers)
 
 
-def _decode(value: bytes, charsets: bytes) -> str:
+def decoded_exactly(value: bytes, charsets: bytes = b"") -> str:
+    """As ``decoded``. Raises ValueError where the character sets give some bytes no meaning."""
+    return value.decode() if is_plain(value) else _decode(value, charsets, _exact)
+
+
+def terms_of(charsets: bytes) -> list[str]:
+    """The defined terms of a value of Specific Character Set (0008,0005)."""
+    return [term.strip() for term in charsets.decode("latin-1").rstrip("\0").split("\\")]
+
+
+def is_plain(value: bytes) -> bool:
+    """Whether a value reads the same in every character set: ASCII without escape sequences."""
+    return value.isascii() and b"\x1b" not in value
+
+
+def _decode(value: bytes, charsets: bytes, read: Callable[[bytes, str], str]) -> str:
     """Text outside ASCII, with code extensions where it has escape sequences (6.1.2.5)."""
     from pydicom.charset import python_encoding
 
-    terms = [term.strip() for term in charsets.decode("latin-1").rstrip("\0").split("\\")]
-    first = python_encoding.get(terms[0], "latin-1")
+    first = python_encoding.get(terms_of(charsets)[0], "")
     if b"\x1b" not in value:
-        return _lenient(value, first)
+        return read(value, first)
     plain, *escaped = value.split(b"\x1b")
-    return _lenient(plain, first) + "".join(_extension(b"\x1b" + part) for part in escaped)
+    return read(plain, first) + "".join(_extension(b"\x1b" + part, read) for part in escaped)
 
 
-def _extension(fragment: bytes) -> str:
+def _extension(fragment: bytes, read: Callable[[bytes, str], str]) -> str:
     """A fragment of text that begins with the escape sequence of its character set."""
     from pydicom.charset import CODES_TO_ENCODINGS, handled_encodings
 
     for code, encoding in CODES_TO_ENCODINGS.items():
         if fragment.startswith(code):
             keep = encoding.startswith("iso2022") and encoding in handled_encodings
-            return _lenient(fragment if keep else fragment[len(code) :], encoding)
-    return _lenient(fragment, "latin-1")
+            return read(fragment if keep else fragment[len(code) :], encoding)
+    return read(fragment, "")
 
 
 def _lenient(value: bytes, encoding: str) -> str:
@@ -97,3 +112,11 @@ def _lenient(value: bytes, encoding: str) -> str:
         return value.decode(encoding)
     except (UnicodeDecodeError, LookupError):
         return value.decode("latin-1")
+
+
+def _exact(value: bytes, encoding: str) -> str:
+    """ "iso8859" is pydicom's word for the default repertoire, which is ASCII (6.1.2.1)."""
+    try:
+        return value.decode("ascii" if encoding in ("", "iso8859") else encoding)
+    except (UnicodeDecodeError, LookupError):
+        raise ValueError("bytes that Specific Character Set gives no meaning") from None

@@ -1,6 +1,6 @@
 """Instances in the form that a destination reads, made once for all who want them.
 
-What is made is kept in the spool under (instance, target transfer syntax, rendition). Two
+What is made is kept in the spool under (instance, target transfer syntax, rendition, changes). Two
 destinations that want the same share one transcode, also while it runs. Files are made beside
 their name and renamed when they are whole, so what bears the name is complete; they are not
 synced, which is why the spool empties this cache at start. They may fill the disk to half of
@@ -16,13 +16,14 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Checks, Instance, Passport, Rendition
+from gateway.tags import TagChanges
 
 MOST_ENDS: Final = 3
 """How often the gateway may end, killed, while one form of one instance is made."""
@@ -71,6 +72,7 @@ class Transcoder(Protocol):
         out: Path,
         rendition: Rendition = ...,
         checks: Checks = ...,
+        tags: TagChanges | None = ...,
     ) -> Made:
         """Write ``source`` in the target transfer syntax to ``out``: whole, or nothing there."""
         ...
@@ -98,18 +100,31 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A Part 10 file ready to be sent, in ``transfer_syntax``; the rest as in ``Made``."""
+    """A Part 10 file ready to be sent, in ``transfer_syntax``; the rest as in ``Made``.
+
+    ``sop_instance_uid`` is "" where it is that of the instance.
+    """
 
     file: Path
     transfer_syntax: UID
     decoder: str = ""
     notes: tuple[str, ...] = ()
+    sop_instance_uid: UID = ""
+
+    def instance(self, stored: Instance) -> Instance:
+        """The instance as a destination gets to know it."""
+        uid = self.sop_instance_uid
+        return replace(stored, sop_instance_uid=uid) if uid else stored
 
 
-def derived_key(target: UID, rendition: Rendition, verify: str = "") -> str:
+def derived_key(
+    target: UID, rendition: Rendition, verify: str = "", tags: TagChanges | None = None
+) -> str:
     """The name of a form: the transfer syntax, and what else was asked for."""
     checked = f"verify-{verify}" if verify else ""
-    return "+".join(part for part in (target, rendition.color, rendition.planar, checked) if part)
+    changed = f"tags-{tags.digest}" if tags else ""
+    parts = (target, rendition.color, rendition.planar, checked, changed)
+    return "+".join(part for part in parts if part)
 
 
 class Derivations:
@@ -131,19 +146,21 @@ class Derivations:
         verify: str = "",
         *,
         only_now: bool = False,
+        tags: TagChanges | None = None,
     ) -> Derived:
         """The instance in that form; whoever stops waiting for it does not stop the others.
 
-        ``verify`` as in ``Checks``. What is wanted ``only_now`` is not made on where everybody
+        ``verify`` as in ``Checks``; ``tags`` are changes of attributes, with which ``target`` may
+        also be the syntax as stored. What is wanted ``only_now`` is not made on where everybody
         has stopped waiting for it. Raises what the transcoder raises: PermanentFailure where the
         pixels cannot be decoded, and where the gateway ended too often over it; TemporaryFailure
         where the disk has no room for it.
         """
-        key = derived_key(target, rendition, verify)
+        key = derived_key(target, rendition, verify, tags)
         out = self._shelf.derived_path(instance, key)
 
         def make() -> Coroutine[Any, Any, Derived]:
-            return self._make(instance, target, rendition, verify, key, out)
+            return self._make(instance, target, rendition, verify, key, out, tags)
 
         return await self._once(out, target, make, only_now)
 
@@ -215,12 +232,13 @@ class Derivations:
         verify: str,
         key: str,
         out: Path,
+        tags: TagChanges | None,
     ) -> Derived:
         self._shelf.check_room(ROOM)
         ends = await self._shelf.interruptions(instance, key)
         checks = Checks(verify=verify, digests=True, skip=ends)
         async with self._one_suspect if ends else nullcontext():
-            made = await self._transcode(instance, target, rendition, checks, out)
+            made = await self._transcode(instance, target, rendition, checks, out, tags)
         self._shelf.record(instance, key, made.passport)
         telemetry.transcoded(
             instance.sop_instance_uid,
@@ -234,10 +252,17 @@ class Derivations:
         return Derived(out, target, made.decoder, made.notes)
 
     async def _transcode(
-        self, instance: Instance, target: UID, rendition: Rendition, checks: Checks, out: Path
+        self,
+        instance: Instance,
+        target: UID,
+        rendition: Rendition,
+        checks: Checks,
+        out: Path,
+        tags: TagChanges | None,
     ) -> Made:
         _check_ends(checks.skip)
-        return await self._transcoder.transcode(instance.file, target, out, rendition, checks)
+        work = self._transcoder.transcode
+        return await work(instance.file, target, out, rendition, checks, tags)
 
     def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
         del self._running[out]

@@ -13,6 +13,7 @@ from gateway.derivation import Derivations, Derived
 from gateway.failures import TemporaryFailure
 from gateway.model import Checks, Instance, Rendition
 from gateway.spool import Spool
+from gateway.tags import TagChanges
 from gateway.transfer_syntax import EXPLICIT_LE, J2K
 from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, Made, quiet
 
@@ -32,6 +33,7 @@ class Noting(FakeTranscoder):
         out: Path,
         rendition: Rendition = AS_IT_IS,
         checks: Checks = Checks(),  # noqa: B008 - a frozen value
+        tags: TagChanges | None = None,
     ) -> Made:
         await super().transcode(source, target, out, rendition, checks)
         return Made(notes=self.notes)

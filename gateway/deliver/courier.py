@@ -216,12 +216,13 @@ class Courier:
         for delivery in line[1:]:
             making = self._making[delivery.delivery_id]
             ready = making.result() if making.done() else None
-            uid = delivery.instance.sop_instance_uid
-            if not isinstance(ready, Derived) or uid in {
-                item.instance.sop_instance_uid for item in items
-            }:
+            if not isinstance(ready, Derived):
                 break
-            items.append(_item(delivery, ready))
+            item = _item(delivery, ready)
+            uids = {other.instance.sop_instance_uid for other in items}
+            if item.instance.sop_instance_uid in uids:
+                break
+            items.append(item)
             if not session.fits(items):
                 break
             batch.append(ready)
@@ -304,4 +305,4 @@ class Courier:
 
 
 def _item(delivery: Delivery, ready: Derived) -> Item:
-    return Item(delivery.instance, ready.file, ready.transfer_syntax)
+    return Item(ready.instance(delivery.instance), ready.file, ready.transfer_syntax)

@@ -11,14 +11,17 @@ from gateway.deliver.rate import Meter
 from gateway.deliver.session import Sender
 from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Deferred, Delivery, Rejected, Rendition
+from gateway.tags import Change
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A downstream node: how to reach it and what it can read.
 
-    ``can_read`` None means every transfer syntax that it accepts. ``max_instance`` is the largest
-    Part 10 file in bytes that may be sent to it, None for any.
+    ``can_read`` None means every transfer syntax that it accepts, ``sop_classes`` None every SOP
+    class. ``bits`` is the most that Bits Stored may be, ``max_instance`` the largest Part 10 file
+    in bytes that may be sent to it, None for any. ``charsets`` are the terms of Specific
+    Character Set that it reads, best first; () for any.
     """
 
     name: str
@@ -27,6 +30,9 @@ class Destination:
     rendition: Rendition = field(default_factory=Rendition)
     max_instance: int | None = None
     max_associations: int = 1
+    sop_classes: frozenset[UID] | None = None
+    bits: int | None = None
+    charsets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class RoutePolicy:
     held); ``verify`` is off, lossless or N%. ``give_up_after`` None means never. Deliveries are
     made ``during`` these windows only, () always, in ``zone`` (None: the machine's) where they
     name none; and to each destination at most at these rates, None as fast as it takes them.
+    ``tags`` are what it changes in the attributes.
     """
 
     change: str = "if-needed"
@@ -50,6 +57,7 @@ class RoutePolicy:
     zone: tzinfo | None = None
     objects_per_s: float | None = None
     mbit_per_s: float | None = None
+    tags: tuple[Change, ...] = ()
 
     def verified(self, sop_instance_uid: UID) -> str:
         """What is decoded twice of this instance: "", "lossless" (if it is reversible) or "all".

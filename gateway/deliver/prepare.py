@@ -1,17 +1,27 @@
 """One instance made ready for one destination: the transfer syntax chosen, the pixels in it."""
 
+import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from gateway import telemetry
+from gateway.dataset.header import read_header
+from gateway.dataset.part10 import read_file_meta
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
+from gateway.tags import TagChanges
+from gateway.tags.recode import readable
 from gateway.transcode.choose import NativeTooLong, choose_target
 from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
+_BITS_STORED: Final = 0x00280101
+_META: Final = 1 << 16
+"""Bytes in which the file meta information ends."""
 NO_COLOR = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
@@ -29,6 +39,7 @@ async def prepare(
     this size, and
     TemporaryFailure when something on this side is short.
     """
+    _check_sop_class(instance, destination)
     wanted = _rendition(instance, destination, policy)
     target = choose_target(
         instance.transfer_syntax,
@@ -36,24 +47,75 @@ async def prepare(
         change=policy.change,
         can_read=destination.can_read,
     )
-    ready = Derived(instance.file, instance.transfer_syntax)
-    if target != instance.transfer_syntax or (wanted != Rendition() and target in NATIVE):
-        try:
-            verify = policy.verified(instance.sop_instance_uid)
-            ready = await derivations.derive(instance, target, wanted, verify)
-        except Disagreement:
-            raise
-        except PermanentFailure as failure:
-            if not _may_go_as_stored(failure, instance, accepted, destination, policy, wanted):
-                raise _said_by(policy, failure) from failure
-            telemetry.alarm(
-                "sent as stored",
-                instance=instance.sop_instance_uid,
-                destination=destination.name,
-                reason=str(failure),
-            )
+    tags = _tags(instance, destination, policy)
+    try:
+        ready = await _derived(instance, target, wanted, policy, tags, derivations)
+    except Disagreement:
+        raise
+    except PermanentFailure as failure:
+        if not _may_go_as_stored(failure, instance, accepted, destination, policy, wanted):
+            raise _said_by(policy, failure) from failure
+        stored = instance.transfer_syntax
+        ready = await _derived(instance, stored, Rendition(), RoutePolicy(), tags, derivations)
+        telemetry.alarm(
+            "sent as stored",
+            instance=instance.sop_instance_uid,
+            destination=destination.name,
+            reason=str(failure),
+        )
     _check_size(ready.file, destination)
+    if destination.bits is not None:
+        await asyncio.to_thread(_check_bits, ready.file, destination.name, destination.bits)
     return ready
+
+
+async def _derived(
+    instance: Instance,
+    target: UID,
+    wanted: Rendition,
+    policy: RoutePolicy,
+    tags: TagChanges | None,
+    derivations: Derivations,
+) -> Derived:
+    """The file in that form: the stored one where nothing is to be done to it."""
+    rendition = wanted if target in NATIVE else Rendition()
+    if target == instance.transfer_syntax and rendition == Rendition() and not tags:
+        return Derived(instance.file, target)
+    verify = policy.verified(instance.sop_instance_uid) if target in NATIVE else ""
+    ready = await derivations.derive(instance, target, rendition, verify, tags=tags)
+    if tags and tags.renames:
+        return replace(ready, sop_instance_uid=await asyncio.to_thread(_uid_in, ready.file))
+    return ready
+
+
+def _tags(instance: Instance, destination: Destination, policy: RoutePolicy) -> TagChanges | None:
+    """What changes in the attributes on this way, None for nothing.
+
+    Whether text has to be written in another character set, the instance's own one tells.
+    """
+    charsets = destination.charsets
+    if readable(instance.header.get("SpecificCharacterSet", ""), charsets):
+        charsets = ()
+    return TagChanges(policy.tags, charsets) if policy.tags or charsets else None
+
+
+def _uid_in(file: Path) -> UID:
+    """The SOP Instance UID that a derived file goes out with. Raises TemporaryFailure."""
+    try:
+        with file.open("rb") as opened:
+            return read_file_meta(opened.read(_META)).sop_instance_uid
+    except OSError as error:
+        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
+        raise TemporaryFailure(text) from error
+
+
+def _check_sop_class(instance: Instance, destination: Destination) -> None:
+    classes, sop_class = destination.sop_classes, instance.sop_class_uid
+    if classes is not None and sop_class not in classes:
+        raise PermanentFailure(
+            f"{destination.name} does not read SOP class {sop_class} (can_read.sop_classes): "
+            "drop this delivery, and have the route leave such instances out with unless"
+        )
 
 
 def _rendition(instance: Instance, destination: Destination, policy: RoutePolicy) -> Rendition:
@@ -137,4 +199,17 @@ def _check_size(file: Path, destination: Destination) -> None:
     if limit is not None and size > limit:
         raise PermanentFailure(
             f"{size} bytes are more than max_instance of {destination.name} allows ({limit})"
+        )
+
+
+def _check_bits(file: Path, name: str, most: int) -> None:
+    """Fewer bits would be other pixels: what has more of them is held."""
+    try:
+        text = read_header(file, {_BITS_STORED: "BitsStored"}).get("BitsStored", "")
+    except OSError as error:
+        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
+        raise TemporaryFailure(text) from error
+    if text.isdecimal() and int(text) > most:
+        raise PermanentFailure(
+            f"{text} bits per sample are more than {name} reads (can_read.bits: {most})"
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple, TypeAlias
 
+_SOP_INSTANCE: Final = 0x00080018
 _PATIENT_ID: Final = 0x00100020
 _PARTS: Final = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
 
@@ -131,6 +132,11 @@ class TagChanges:
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.charsets)
+
+    @property
+    def renames(self) -> bool:
+        """Whether instances go out under another SOP Instance UID."""
+        return any(change.path == (_SOP_INSTANCE,) for change in self.changes)
 
     @property
     def digest(self) -> str:

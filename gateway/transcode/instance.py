@@ -17,6 +17,7 @@ from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Passport, Rendition, Verification
+from gateway.tags import TagChanges
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.form import Backend
 from gateway.transcode.icon import ICON, icon_parts
@@ -32,6 +33,7 @@ from gateway.transcode.plan import (
 )
 from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
+from gateway.transcode.tagged import Tagging, as_stored, tagging
 from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import verdict, watched
 from gateway.transcode.words import Swapped
@@ -84,7 +86,7 @@ class Plan:
     """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``.
 
     ``value`` are those parts of ``head`` that are Pixel Data which needs no decoder; ``stored``
-    is native Pixel Data as it stands in the file.
+    is native Pixel Data as it stands in the file. ``undigested``: Pixel Data is not looked at.
     """
 
     head: list[Any]
@@ -93,6 +95,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     value: Sequence[Any] = ()
     stored: memoryview | None = None
+    undigested: bool = False
 
 
 @dataclass(slots=True)
@@ -113,9 +116,11 @@ def transcode(
     rendition: Rendition = Rendition(),  # noqa: B008 - a frozen value
     attempt: int = 0,
     checks: Checks = Checks(),  # noqa: B008 - a frozen value
+    tags: TagChanges | None = None,
 ) -> Transcoded:
-    """Write the instance in ``source`` to ``out`` in the native transfer syntax ``target``.
+    """Write the instance in ``source`` to ``out`` in the transfer syntax ``target``.
 
+    That is a native one, or with ``tags``, what a route changes, the one that it is stored in.
     Runs in a worker. ``attempt`` k begins with the k-th decoder. Raises PermanentFailure for an
     instance that cannot be decoded truthfully, TemporaryFailure when files cannot be read or
     written.
@@ -123,7 +128,7 @@ def transcode(
     began = perf_counter()
     opened = open_source(source, out.parent)
     mark(opened, out)
-    plan = make_plan(opened, target, rendition)
+    plan = make_plan(opened, target, rendition, tags)
     return finish_plan(plan, opened, target, out, attempt, checks, began)
 
 
@@ -170,33 +175,43 @@ def described(
     )
 
 
-def make_plan(source: Source, target: UID, rendition: Rendition) -> Plan:
+def make_plan(
+    source: Source, target: UID, rendition: Rendition, tags: TagChanges | None = None
+) -> Plan:
     """Everything that can be known before a frame is decoded. Raises PermanentFailure."""
     syntax = BY_UID.get(target)
-    if syntax is None or target not in NATIVE:
+    if syntax is None or not (tags or target in NATIVE):
         raise PermanentFailure(f"{name_of(target)} is not a target: only native syntaxes are made")
     stored = BY_UID[source.meta.transfer_syntax]
-    if stored.video:
+    if stored.video and target in NATIVE:
         raise PermanentFailure(f"{stored.title} is video: it can only be sent as stored")
+    made = tagging(source, tags)
     meta = encode_file_meta(
         sop_class_uid=source.meta.sop_class_uid,
-        sop_instance_uid=source.meta.sop_instance_uid,
+        sop_instance_uid=made.uid,
         transfer_syntax=target,
         source_ae=source.meta.source_ae,
     )
+    if target not in NATIVE:
+        parts = as_stored(source, target, made)
+        return Plan([meta, *parts], None, [], made.notes, undigested=True)
     if source.pixels is None:
-        return Plan([meta, *data_set_part(source, source.start, source.end, syntax, {})], None, [])
+        parts = data_set_part(source, source.start, source.end, syntax, {})
+        return Plan([meta, *made.whole(parts, syntax)], None, [], made.notes)
     if source.pixels.length == UNDEFINED or stored.encapsulated:
-        return _framed(source, syntax, meta, plan_frames(source, syntax, rendition))
-    return _native(source, syntax, meta, rendition)
+        return _framed(source, syntax, meta, plan_frames(source, syntax, rendition), made)
+    return _native(source, syntax, meta, rendition, made)
 
 
-def _framed(source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels) -> Plan:
-    head = [meta, *_before(source, target, pixels)]
+def _framed(
+    source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels, made: Tagging
+) -> Plan:
+    head = [meta, *made.before_pixels(_before(source, target, pixels), target)]
     head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
     tail = [b"\0"] if pixels.length & 1 else []
-    tail += data_set_part(source, source.pixel_data.end, source.end, target, {})
-    notes, end = pixels.notes, source.pixel_data.end
+    after = data_set_part(source, source.pixel_data.end, source.end, target, {})
+    tail += made.after_pixels(after, target)
+    notes, end = (*pixels.notes, *made.notes), source.pixel_data.end
     if bytes(source.data[end : end + 4]) == b"\xfa\xff\xfa\xff":
         notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
     return Plan(head, pixels, tail, notes)
@@ -218,19 +233,24 @@ def _before(source: Source, target: TransferSyntax, pixels: Pixels) -> list[Any]
     ]
 
 
-def _native(source: Source, target: TransferSyntax, meta: bytes, rendition: Rendition) -> Plan:
+def _native(
+    source: Source, target: TransferSyntax, meta: bytes, rendition: Rendition, made: Tagging
+) -> Plan:
     """Native Pixel Data: copied, swapped where the byte order changes, or rendered anew."""
     element = source.pixel_data
     body = native_body(source, target)
     rendered = native_rendered(source, target, rendition, body.little_endian())
     if rendered is not None:
-        return replace(_framed(source, target, meta, rendered), stored=stored_value(source))
-    parts = data_set_part(source, source.start, element.start, target, {})
-    head = [meta, *parts, pixel_head(body.vr, element.length + (element.length & 1), target)]
+        plan = _framed(source, target, meta, rendered, made)
+        return replace(plan, stored=stored_value(source))
+    before = data_set_part(source, source.start, element.start, target, {})
+    size = element.length + (element.length & 1)
+    head = [meta, *made.before_pixels(before, target), pixel_head(body.vr, size, target)]
     tail = [b"\0"] if element.length & 1 else []
-    tail += data_set_part(source, element.end, source.end, target, {})
-    value = list(body.parts())
-    return Plan([*head, *value], None, tail, value=value, stored=stored_value(source))
+    after = data_set_part(source, element.end, source.end, target, {})
+    tail += made.after_pixels(after, target)
+    value, stored = list(body.parts()), stored_value(source)
+    return Plan([*head, *value], None, tail, made.notes, value=value, stored=stored)
 
 
 def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
@@ -238,7 +258,8 @@ def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found:
     if plan.pixels is None:
         with written(out, _size(plan)) as descriptor:
             write_all(descriptor, [*plan.head, *plan.tail])
-        found.digests = _undecoded(plan) if checks.digests else None
+        wanted = checks.digests and not plan.undigested
+        found.digests = _undecoded(plan) if wanted else None
         return
     reasons: list[str] = []
     size = _size(plan)

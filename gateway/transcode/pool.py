@@ -22,6 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
+from gateway.tags import TagChanges
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.matrix import proven
@@ -116,8 +117,11 @@ class TranscodePool:
         out: Path,
         rendition: Rendition = _AS_STORED,
         checks: Checks = _NONE,
+        tags: TagChanges | None = None,
     ) -> Transcoded:
-        """Write the instance in ``source`` to ``out`` in the native syntax ``target``.
+        """Write the instance in ``source`` to ``out`` in the syntax ``target``.
+
+        That is a native one, or with ``tags``, what a route changes, the one it is stored in.
 
         Raises PermanentFailure for an instance that cannot be decoded, also when two decoders
         brought their worker down or disagree; TemporaryFailure when files cannot be read or
@@ -128,7 +132,7 @@ class TranscodePool:
         attempt = 0
         while True:
             try:
-                done = await self._attempt(source, target, out, rendition, attempt, checks)
+                done = await self._attempt(source, target, out, rendition, attempt, checks, tags)
             except DecoderFailed as failure:
                 notes.append(str(failure))
             except _WorkerLost as end:
@@ -211,10 +215,11 @@ class TranscodePool:
         rendition: Rendition,
         attempt: int,
         checks: Checks,
+        tags: TagChanges | None,
     ) -> Transcoded:
         try:
             done = await self._run(
-                transcode_or_split, source, target, out, rendition, attempt, checks
+                transcode_or_split, source, target, out, rendition, attempt, checks, tags
             )
             if isinstance(done, Transcoded):
                 return done

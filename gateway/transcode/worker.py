@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from gateway.failures import Failure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
+from gateway.tags import TagChanges
 from gateway.transcode import lineage
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
@@ -160,7 +161,13 @@ def _printed() -> str:
 
 
 def transcode_or_split(
-    source: Path, target: UID, out: Path, rendition: Rendition, attempt: int, checks: Checks
+    source: Path,
+    target: UID,
+    out: Path,
+    rendition: Rendition,
+    attempt: int,
+    checks: Checks,
+    tags: TagChanges | None = None,
 ) -> Transcoded | Split:
     """Transcode one instance; where it has many frames, only prepare its file."""
     began = perf_counter()
@@ -168,7 +175,7 @@ def transcode_or_split(
     allow(_UNKNOWN)
     opened = open_source(source, out.parent)
     mark(opened, out)
-    plan = make_plan(opened, target, rendition)
+    plan = make_plan(opened, target, rendition, tags)
     if plan.pixels is not None:
         allow(plan.pixels.length)
     if plan.pixels is not None and _worth_splitting(plan.pixels, opened):

@@ -27,6 +27,7 @@ from gateway.model import (
     Rendition,
     Verdict,
 )
+from gateway.tags import TagChanges
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
@@ -236,6 +237,7 @@ class FakeTranscoder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, UID, Rendition]] = []
         self.checks: list[Checks] = []
+        self.tags: list[TagChanges | None] = []
         self.failures: dict[str, Exception] = {}
         self.gate = asyncio.Event()
         self.gate.set()
@@ -247,9 +249,11 @@ class FakeTranscoder:
         out: Path,
         rendition: Rendition = AS_IT_IS,
         checks: Checks = Checks(),  # noqa: B008 - a frozen value
+        tags: TagChanges | None = None,
     ) -> Made:
         self.calls.append((source.stem, target, rendition))
         self.checks.append(checks)
+        self.tags.append(tags)
         await self.gate.wait()
         if source.stem in self.failures:
             raise self.failures[source.stem]

@@ -15,6 +15,7 @@ from gateway.deliver.prepare import prepare
 from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Checks, Instance, Rendition
+from gateway.tags import TagChanges
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.instance import Transcoded, transcode
 from gateway.transfer_syntax import (
@@ -118,8 +119,9 @@ class InThisProcess:
         out: Path,
         rendition: Rendition = RGB,
         checks: Checks = Checks(),  # noqa: B008 - a frozen value
+        tags: TagChanges | None = None,
     ) -> Transcoded:
-        return transcode(source, target, out, rendition=rendition, checks=checks)
+        return transcode(source, target, out, rendition=rendition, checks=checks, tags=tags)
 
 
 MISLABELLED = ("fo-dicom__GH195.dcm", "pylibjpeg-data__SC_rgb_jpeg_lossy_gdcm.dcm")

@@ -6,6 +6,7 @@ Patient ID, and every other UID, since a UID is an identity.
 """
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from gateway.dataset.dictionary import private_vr_of, vr_of
@@ -175,7 +176,7 @@ def _check_value(change: Change, vr: str) -> None:
     _check_vr(change, vr)
     match change:
         case Set(values=values):
-            value_of(vr[:2], values, _ANY)
+            _check_values([one for one in vr.split(" or ") if one not in BYTES], values)
         case Copy(source=source):
             _check_source(source)
         case Template(parts=parts):
@@ -188,6 +189,15 @@ def _check_value(change: Change, vr: str) -> None:
             _check_shift(change, vr)
         case _:
             pass
+
+
+def _check_values(vrs: list[str], values: tuple[str, ...]) -> None:
+    """Which of several VRs it is, such as US or SS, the data set tells later (PS3.5 A.1)."""
+    for vr in vrs[:-1]:
+        with suppress(ValueError):
+            value_of(vr, values, _ANY)
+            return
+    value_of(vrs[-1], values, _ANY)
 
 
 def _check_template(parts: tuple[str | Path, ...]) -> None:

@@ -23,7 +23,7 @@ from gateway.tags.changes import (
     TagChanges,
     Template,
 )
-from gateway.tags.reading import DataSet
+from gateway.tags.reading import DataSet, read
 from gateway.tags.recode import recode
 from gateway.tags.results import result
 from gateway.tags.values import check, value_of
@@ -83,8 +83,8 @@ class _Work:
         self._recoded = recoded
         self._creates = isinstance(change, Set | Copy | Template)
 
-    def apply(self, path: Path, here: DataSet | None, made: Tree) -> None:
-        """Add what the change does below ``here`` to ``made``; ``here`` None is a new item."""
+    def apply(self, path: Path, here: DataSet, made: Tree) -> None:
+        """Add what the change does below ``here`` to ``made``."""
         tag = self._tag(path[0], here, made)
         if tag is None:
             return
@@ -93,14 +93,14 @@ class _Work:
         else:
             self._enter(tag, path, here, made)
 
-    def _tag(self, step: Step, here: DataSet | None, made: Tree) -> int | None:
-        found = here.tag_of(step) if here else step if isinstance(step, int) else None
+    def _tag(self, step: Step, here: DataSet, made: Tree) -> int | None:
+        found = here.tag_of(step)
         if found is not None or not isinstance(step, Private) or not self._creates:
             return found
         return _reserve(step, here, made)
 
-    def _change_element(self, tag: int, step: Step, here: DataSet | None, made: Tree) -> None:
-        element = here.found.get(tag) if here else None
+    def _change_element(self, tag: int, step: Step, here: DataSet, made: Tree) -> None:
+        element = here.found.get(tag)
         if isinstance(self._change, Remove):
             if element is not None:
                 made[tag] = None
@@ -108,35 +108,35 @@ class _Work:
         if element is None and not self._creates:
             return
         vr = self._vr(tag, step, here)
-        values = here.texts(element, vr) if here and element else []
+        values = here.texts(element, vr) if element else []
         new = result(self._change, vr, values, self._top.find)
         if new is not None:
             made[tag] = NewValue(vr, value_of(vr, new, self._charsets_of(here)))
 
-    def _charsets_of(self, here: DataSet | None) -> bytes:
+    def _charsets_of(self, here: DataSet) -> bytes:
         """An item may have a character set of its own, unless all text is written in another."""
-        return (here or self._top).charsets if self._recoded is None else self._recoded
+        return here.charsets if self._recoded is None else self._recoded
 
-    def _vr(self, tag: int, step: Step, here: DataSet | None) -> str:
+    def _vr(self, tag: int, step: Step, here: DataSet) -> str:
         """The VR as the change says it, as the data set has it, or by the dictionaries."""
-        element = here.found.get(tag) if here else None
+        element = here.found.get(tag)
         known = self._change.vr or dictionary_vr(step)
-        if here and (len(known) > 2 or known == "UN"):
-            if element is not None:
-                known = here.vr_of(element)
-            elif len(known) > 2:
-                known = here.scope.decide(tag, known, 2)
+        if element is not None and (len(known) > 2 or known == "UN"):
+            known = here.vr_of(element)
+        elif len(known) > 2:
+            known = here.scope.decide(tag, known, 2)
         if known == "UN":
             raise ValueError("its VR is unknown: say it, such as vr: LO")
         return known[:2]
 
-    def _enter(self, tag: int, path: Path, here: DataSet | None, made: Tree) -> None:
-        element = here.found.get(tag) if here else None
-        inside = list(here.items_of(element)) if here and element else []
+    def _enter(self, tag: int, path: Path, here: DataSet, made: Tree) -> None:
+        element = here.found.get(tag)
+        inside = list(here.items_of(element)) if element else []
         below: InItems = made.get(tag) or InItems({})
         trees: dict[int, Any] = dict(below.items)
         if not inside and self._creates:
-            self.apply(path[1:], None, trees.setdefault(1, {}))
+            new = read(b"", [], here.syntax, here.charsets, here.scope)
+            self.apply(path[1:], new, trees.setdefault(1, {}))
         for number, item in enumerate(inside, 1):
             self.apply(path[1:], item, trees.setdefault(number, {}))
         trees = {number: tree for number, tree in trees.items() if tree}
@@ -144,10 +144,10 @@ class _Work:
             made[tag] = InItems(trees)
 
 
-def _reserve(step: Private, here: DataSet | None, made: Tree) -> int:
+def _reserve(step: Private, here: DataSet, made: Tree) -> int:
     """The tag of a private element in a block that is reserved for it now (PS3.5 7.8.1)."""
     first = step.group << 16
-    taken = {*(here.found if here else ()), *made}
+    taken = {*here.found, *made}
     for number in range(0x10, 0x100):
         creator = made.get(first | number)
         if isinstance(creator, NewValue) and creator.value == step.creator.encode():

@@ -125,7 +125,7 @@ WRONG: list[tuple[Change, str]] = [
     (text((0x00101010,), "42"), "VR AS: an age"),
     (text((COMMENTS,), "a", "b"), "2 values; a LT has one"),
     (text((SMALLEST,), "low"), "an integer is due"),
-    (text((SMALLEST,), "65536"), "no US can hold"),
+    (text((SMALLEST,), "65536"), "can hold"),
     (text((0x00280009,), "Rows"), "no tag"),
     (text((REQUEST,), "x"), "VR SQ: it can only be removed"),
     (text((0x60003000,), "x"), "it can only be removed"),

@@ -9,7 +9,6 @@ from gateway.tags.changes import (
     Change,
     Copy,
     Hash,
-    Path,
     Private,
     Remove,
     Replace,
@@ -18,6 +17,7 @@ from gateway.tags.changes import (
     ShiftDate,
     Step,
     TagChanges,
+    TagPath,
     Template,
     parse_template,
 )
@@ -26,7 +26,6 @@ __all__ = [
     "Change",
     "Copy",
     "Hash",
-    "Path",
     "Private",
     "Remove",
     "Replace",
@@ -35,6 +34,7 @@ __all__ = [
     "ShiftDate",
     "Step",
     "TagChanges",
+    "TagPath",
     "Template",
     "parse_template",
 ]

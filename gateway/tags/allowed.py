@@ -14,13 +14,13 @@ from gateway.tags.changes import (
     Change,
     Copy,
     Hash,
-    Path,
     Private,
     Remove,
     Replace,
     Set,
     ShiftDate,
     Step,
+    TagPath,
     Template,
 )
 from gateway.tags.reading import CHARACTER_SET
@@ -115,12 +115,12 @@ def conflicts(changes: tuple[Change, ...]) -> list[tuple[int, int]]:
     ]
 
 
-def is_identity(path: Path, vr: str) -> bool:
+def is_identity(path: TagPath, vr: str) -> bool:
     """Whether an attribute is a unique key, scopes one, or is a UID at all."""
     return vr == "UI" or not _PATIENT.isdisjoint(path)
 
 
-def _check_path(path: Path) -> None:
+def _check_path(path: TagPath) -> None:
     if not path:
         raise ValueError("no attribute is named")
     for step in path:
@@ -200,7 +200,7 @@ def _check_values(vrs: list[str], values: tuple[str, ...]) -> None:
     value_of(vrs[-1], values, _ANY)
 
 
-def _check_template(parts: tuple[str | Path, ...]) -> None:
+def _check_template(parts: tuple[str | TagPath, ...]) -> None:
     for part in parts:
         if not isinstance(part, str):
             _check_source(part)
@@ -217,7 +217,7 @@ def _check_vr(change: Change, vr: str) -> None:
         raise ValueError("no such VR")
 
 
-def _check_source(path: Path) -> None:
+def _check_source(path: TagPath) -> None:
     _check_path(path)
     vr = dictionary_vr(path[-1])
     if vr in (*BYTES - {"UN"}, "SQ") or vr.startswith("OB"):

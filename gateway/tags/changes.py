@@ -31,7 +31,7 @@ class Private(NamedTuple):
 
 Step: TypeAlias = int | Private
 """A tag, 0xGGGGEEEE, or a private element."""
-Path: TypeAlias = tuple[Step, ...]
+TagPath: TypeAlias = tuple[Step, ...]
 """Sequences from the outside in, and the attribute: never empty."""
 
 
@@ -57,7 +57,7 @@ class Change:
     on purpose.
     """
 
-    path: Path
+    path: TagPath
     vr: str = ""
     identity: bool = False
 
@@ -78,14 +78,14 @@ class Remove(Change):
 class Copy(Change):
     """The values of another attribute; nothing changes where that is absent."""
 
-    source: Path
+    source: TagPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template(Change):
     """Text, and between it the values of attributes, "" for those that are absent."""
 
-    parts: tuple[str | Path, ...]
+    parts: tuple[str | TagPath, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class ShiftDate(Change):
     days: int = 0
     within: int = 0
     secret: Secret = _NO_SECRET
-    by: Path = (_PATIENT_ID,)
+    by: TagPath = (_PATIENT_ID,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,12 @@ def _plain(change: Change) -> list[Any]:
     ]
 
 
-def parse_template(text: str, path_of: Callable[[str], Path]) -> tuple[str | Path, ...]:
+def parse_template(text: str, path_of: Callable[[str], TagPath]) -> tuple[str | TagPath, ...]:
     """The parts of such as "{PatientID}-{Modality}"; ``{{`` and ``}}`` stand for themselves.
 
     ``path_of`` reads what stands in braces. Raises ValueError, as ``path_of`` does.
     """
-    parts: list[str | Path] = []
+    parts: list[str | TagPath] = []
     for found in _PARTS.findall(text):
         if found in ("{{", "}}"):
             parts.append(found[0])

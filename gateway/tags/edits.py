@@ -15,12 +15,12 @@ from gateway.tags.allowed import SERIES, SOP_INSTANCE, STUDY, dictionary_vr
 from gateway.tags.changes import (
     Change,
     Copy,
-    Path,
     Private,
     Remove,
     Set,
     Step,
     TagChanges,
+    TagPath,
     Template,
 )
 from gateway.tags.reading import DataSet, read
@@ -50,7 +50,7 @@ def edits(wanted: TagChanges, data_set: DataSet) -> Tree:
     return made
 
 
-def path_text(path: Path) -> str:
+def path_text(path: TagPath) -> str:
     """A path as the standard writes tags."""
     return ".".join(str(step) if isinstance(step, Private) else name(step) for step in path)
 
@@ -83,7 +83,7 @@ class _Work:
         self._recoded = recoded
         self._creates = isinstance(change, Set | Copy | Template)
 
-    def apply(self, path: Path, here: DataSet, made: Tree) -> None:
+    def apply(self, path: TagPath, here: DataSet, made: Tree) -> None:
         """Add what the change does below ``here`` to ``made``."""
         tag = self._tag(path[0], here, made)
         if tag is None:
@@ -129,7 +129,7 @@ class _Work:
             raise ValueError("its VR is unknown: say it, such as vr: LO")
         return known[:2]
 
-    def _enter(self, tag: int, path: Path, here: DataSet, made: Tree) -> None:
+    def _enter(self, tag: int, path: TagPath, here: DataSet, made: Tree) -> None:
         element = here.found.get(tag)
         inside = list(here.items_of(element)) if element else []
         below: InItems = made.get(tag) or InItems({})

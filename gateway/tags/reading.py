@@ -8,7 +8,7 @@ from gateway.dataset.elements import Element, elements, item_syntax, items
 from gateway.dataset.heads import DEFAULT_LIMITS, UNDEFINED, Buffer, MalformedDataSet, name
 from gateway.dataset.scope import Scope, tells
 from gateway.dataset.text import text_of
-from gateway.tags.changes import Path, Private, Step
+from gateway.tags.changes import Private, Step, TagPath
 from gateway.transfer_syntax import TransferSyntax
 
 CHARACTER_SET: Final = 0x00080005
@@ -72,7 +72,7 @@ class DataSet:
                 creator = "".join(self.texts(element, "LO")[:1]).strip()
                 yield first | number << 8 | step.element, creator
 
-    def find(self, path: Path) -> list[str] | None:
+    def find(self, path: TagPath) -> list[str] | None:
         """The values at a path, in the first item that has it; None where none has."""
         tag = self.tag_of(path[0])
         element = None if tag is None else self.found.get(tag)

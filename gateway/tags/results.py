@@ -9,17 +9,17 @@ from gateway.tags.changes import (
     Change,
     Copy,
     Hash,
-    Path,
     Replace,
     Secret,
     Set,
     ShiftDate,
+    TagPath,
     Template,
 )
 from gateway.tags.reading import ONE_VALUE
 from gateway.tags.values import check, shifted
 
-Finder = Callable[[Path], list[str] | None]
+Finder = Callable[[TagPath], list[str] | None]
 """The values at a path of the data set as it came, None where it has none."""
 
 _UUID_8: Final = 8 << 76 | 0b10 << 62

@@ -135,7 +135,7 @@ class _Work:
         below: InItems = made.get(tag) or InItems({})
         trees: dict[int, Any] = dict(below.items)
         if not inside and self._creates:
-            new = read(b"", [], here.syntax, here.charsets, here.scope)
+            new = read(b"", [], here.syntax, here)
             self.apply(path[1:], new, trees.setdefault(1, {}))
         for number, item in enumerate(inside, 1):
             self.apply(path[1:], item, trees.setdefault(number, {}))

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.dataset.elements import Element, elements, item_syntax, items
-from gateway.dataset.heads import DEFAULT_LIMITS, UNDEFINED, Buffer, MalformedDataSet, name
+from gateway.dataset.heads import (
+    DEFAULT_LIMITS,
+    UNDEFINED,
+    Buffer,
+    MalformedDataSet,
+    name,
+    too_many,
+)
 from gateway.dataset.scope import Scope, tells
 from gateway.dataset.text import text_of
 from gateway.tags.changes import Private, Step, TagPath
@@ -20,13 +27,15 @@ ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 class DataSet:
     """The elements of a data set or item, by tag; all offsets are those in ``data``.
 
-    ``charsets`` is the value of Specific Character Set that holds here.
+    ``charsets`` is the value of Specific Character Set that holds here, ``depth`` the number of
+    sequences around.
     """
 
     data: Buffer
     syntax: TransferSyntax
     charsets: bytes
     scope: Scope
+    depth: int = 0
     found: dict[int, Element] = field(default_factory=dict)
 
     def vr_of(self, element: Element) -> str:
@@ -52,10 +61,13 @@ class DataSet:
 
     def items_of(self, element: Element) -> Iterator["DataSet"]:
         """The items of a sequence, in their order. Raises MalformedDataSet."""
+        if self.depth >= DEFAULT_LIMITS.depth:
+            what = "sequences within each other"
+            raise too_many(what, DEFAULT_LIMITS.depth, element.start, element.tag)
         for item in items(self.data, element, self.syntax):
             own = item_syntax(self.data, element, item, self.syntax)
             span = (item.value, item.stop)
-            yield read(self.data, [span], own, self.charsets, self.scope)
+            yield read(self.data, [span], own, self)
 
     def tag_of(self, step: Step) -> int | None:
         """Where a step leads; None where its creator has reserved no block here."""
@@ -88,14 +100,16 @@ def read(
     data: Buffer,
     spans: Iterable[tuple[int, int]],
     syntax: TransferSyntax,
-    charsets: bytes = b"",
-    around: Scope | None = None,
+    around: DataSet | None = None,
 ) -> DataSet:
     """The elements in these spans of ``data``, which are one data set or item together.
 
-    ``charsets`` and ``around`` are those of the data set around an item. Raises MalformedDataSet.
+    ``around`` is the data set that an item stands in. Raises MalformedDataSet.
     """
-    made = DataSet(data, syntax, charsets, Scope(around))
+    made = DataSet(data, syntax, b"", Scope())
+    if around is not None:
+        made.charsets, made.scope = around.charsets, Scope(around.scope)
+        made.depth = around.depth + 1
     for start, end in spans:
         for element in elements(data, start, end, syntax):
             made.found[element.tag] = element

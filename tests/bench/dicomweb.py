@@ -1,5 +1,6 @@
 """(e) DICOMweb: a study of compressed CT retrieved, described, searched and stored, by curl."""
 
+import http.client
 import json
 import shutil
 import subprocess
@@ -60,9 +61,37 @@ class _Tables:
             f"{count} JPEG Lossless CT ({objects.source_of(objects.JPEG_LOSSLESS)}) in one study; "
             "curl receives to /dev/null; frames: 4 connections of one curl"
         )
-        for table in (stored, first, *rest):
+        seen = self._seen_through(rounds)
+        for table in (stored, first, *rest, seen):
             table.notes.append(note)
-        return [stored, first, *rest]
+        return [stored, first, *rest, seen]
+
+    def _seen_through(self, rounds: int) -> Measurement:
+        """The first byte of the study from Orthanc itself, and through a gateway before it."""
+        title = "DICOMweb: first byte of the body, study as stored, from an upstream"
+        if reason := Orthanc.missing() or ("" if DICOMWEB.is_file() else "no orthanc-dicomweb"):
+            return Measurement(title, 0, [], [reason])
+        systems: dict[str, Measured | str] = {
+            "gateway": lambda: self._through(upstream=True),
+            "Orthanc": lambda: self._through(upstream=False),
+        }
+        return interleaved(title, 1, systems, rounds)
+
+    def _through(self, *, upstream: bool) -> float:
+        for name in ("origin", "gateway"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        with Orthanc(self.folder / "origin") as origin:
+            self._stored(origin)
+            _first_byte(origin)  # both read what is in the page cache
+            if not upstream:
+                return _first_byte(origin)
+            node = f'{{ dicomweb: {{ url: "{_url(origin)}" }} }}'
+            text = f"nodes: {{ origin: {node} }}\nserve: {{ upstream: [origin] }}\n"
+            gateway = RunningGateway(text, self.folder / "gateway").start()
+            try:
+                return _first_byte(gateway)
+            finally:
+                gateway.stop()
 
     def _table(
         self, what: str, request: Callable[[Server], float], rounds: int, fresh: bool
@@ -155,6 +184,19 @@ class _Tables:
         config.write_text("\n".join(lines))
         options = ["--parallel", "--parallel-max", "4", "-K", str(config)]
         return _timed(["curl", "-sS", "-f", "-H", f"Accept: {_FRAMES}", *options])
+
+
+def _first_byte(server: Server) -> float:
+    """Seconds until the first byte of the body of the study as stored."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.web_port, timeout=120)
+    start = time.perf_counter()
+    connection.request("GET", f"/dicom-web/studies/{_STUDY}", headers={"Accept": _STORED})
+    response = connection.getresponse()
+    assert response.status == 200, response.status
+    assert response.read(1)
+    seconds = time.perf_counter() - start
+    connection.close()
+    return seconds
 
 
 def _curl(server: Server, path: str, *options: str, out: Path = Path("/dev/null")) -> float:

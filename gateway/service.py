@@ -7,12 +7,13 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from aiohttp import web
 
 from gateway import __version__, telemetry, wiring
+from gateway.clock import utc_now
 from gateway.config import Config, ConfigError, Listen
 from gateway.deliver.pace import Pace
 from gateway.deliver.scheduler import Scheduler
@@ -49,11 +50,6 @@ from gateway.web_client import OriginServers
 
 _LAST_ANSWERS = timedelta(seconds=2)
 """How long the web server goes on with what was asked when it closes."""
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 class Service:

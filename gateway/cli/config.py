@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.serve import ConfigFile, configuration
+from gateway.cli.configuration import ConfigFile, configuration
 from gateway.config import effective
 from gateway.config.includes import read_text
 from gateway.config.problems import ConfigError

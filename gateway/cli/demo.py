@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from gateway.clock import utc_now
 from gateway.config import Config, load_text
 from gateway.dataset.part10 import FileMeta, read_file_meta
 from gateway.deliver.store_scu import StoreScu, Target
@@ -27,7 +28,7 @@ from gateway.model import Arrival, Instance, Origin, Owed
 from gateway.operate import logs
 from gateway.receive.store_scp import ScpSettings, StoreScp
 from gateway.route.rules import compile_rules
-from gateway.service import Service, utc_now
+from gateway.service import Service
 from gateway.spool import Queue, QueueRow, Spool
 from gateway.transfer_syntax import IMPLICIT_LE, name_of
 

@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.configuration import configuration
 from gateway.cli.objects import header_of_kept
-from gateway.cli.serve import configuration
+from gateway.clock import utc_now
 from gateway.config import Config, effective
 from gateway.config.units import parse_duration
 from gateway.failures import Failure
 from gateway.model import Instance, Owed
 from gateway.route.replay import Change, changes
 from gateway.route.rules import Rules, compile_rules
-from gateway.service import utc_now
 from gateway.spool.history import History
 
 

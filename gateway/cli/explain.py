@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from gateway.cli.configuration import ConfigFile, configuration
 from gateway.cli.objects import Shown, find_objects, named_origin
-from gateway.cli.serve import ConfigFile, configuration
+from gateway.clock import utc_now
 from gateway.config import Config
 from gateway.config.dicom_names import uid_name
 from gateway.failures import Failure
@@ -20,7 +21,6 @@ from gateway.rehearsal import sent_as
 from gateway.route.explain import ExplainedRoute, Explanation, Predicate
 from gateway.route.explain import explain as explained
 from gateway.route.rules import Rules, compile_rules
-from gateway.service import utc_now
 from gateway.transfer_syntax import name_of
 
 

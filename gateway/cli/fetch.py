@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from gateway.cli.serve import ConfigFile, configuration
+from gateway.cli.configuration import ConfigFile, configuration
 from gateway.config import Config
 
 _LOOK_EVERY: Final = 0.5

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cli.serve import ConfigFile, configuration
+from gateway.cli.configuration import ConfigFile, configuration
+from gateway.clock import utc_now
 from gateway.failures import Failure
 from gateway.model import Verification
-from gateway.service import utc_now
 from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
 

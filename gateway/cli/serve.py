@@ -8,15 +8,11 @@ from typing import Annotated
 
 import typer
 
-from gateway.config import Config, ConfigError, default_config, load
+from gateway.cli.configuration import ConfigFile, configuration
+from gateway.config import Config
 from gateway.failures import Failure
 from gateway.operate import logs
 from gateway.service import Service
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The YAML file; without it the embedded default."),
-]
 
 
 def serve(
@@ -38,16 +34,6 @@ def serve(
         _stop(str(failure))
     except OSError as error:
         _stop(f"{error.filename or 'the system'}: {error.strerror or error}")
-
-
-def configuration(file: Path | None) -> Config:
-    """The configuration in a file, or the embedded default; exits 1 naming every problem."""
-    try:
-        return default_config() if file is None else load(file)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(1) from None
 
 
 def _stop(text: str) -> None:

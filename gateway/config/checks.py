@@ -18,11 +18,18 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
             yield from _unknown_nodes(route.get(key), ("routes", index, key), nodes)
     for index, rule in _mappings(data.get("fetch")):
         yield from _no_origins(rule.get("from"), ("fetch", index, "from"), nodes)
+    for index, entry in _mappings(data.get("query_retrieve")):
+        for key in ("allow", "source", "move_to"):
+            yield from _unknown_nodes(entry.get(key), ("query_retrieve", index, key), nodes)
     serve = data.get("serve")
     if isinstance(serve, dict):
         yield from _no_origins(serve.get("upstream"), ("serve", "upstream"), nodes)
     yield from _unknown_in_examples(data, nodes)
-    for key, what in (("routes", "route"), ("fetch", "fetch rule")):
+    for key, what in (
+        ("routes", "route"),
+        ("fetch", "fetch rule"),
+        ("query_retrieve", "entry of query_retrieve"),
+    ):
         yield from _repeated_names(data.get(key), key, what)
     yield from _shared_port(data.get("gateway"))
 

@@ -16,8 +16,10 @@ from gateway.config.examples import Example
 from gateway.config.fetching import Fetch
 from gateway.config.problems import Complaint, Problem, WrongValue
 from gateway.config.problems import Path as ValuePath
+from gateway.config.query_retrieve import QueryRetrieve
 from gateway.config.readers import (
     AETitle,
+    BitsOrAny,
     Boolean,
     Bytes,
     BytesOrUnlimited,
@@ -47,6 +49,7 @@ from gateway.config.readers import (
     SecondsOrNever,
     SendBy,
     Senders,
+    SopClasses,
     Syntaxes,
     TimeZone,
     Verify,
@@ -55,6 +58,7 @@ from gateway.config.readers import (
     whole,
 )
 from gateway.config.section import Section
+from gateway.config.tags import Tags
 from gateway.config.units import Retry
 from gateway.config.values import Listen
 from gateway.config.web import Serve, Web
@@ -155,6 +159,7 @@ class CanRead(Section):
     ``syntaxes`` None: as received. ``color`` "RGB": YBR_* and PALETTE COLOR become RGB, pixels and
     header together; "": decompressed YCbCr stays YBR_FULL and the header says so. ``planar``
     "interleaved" or "separate" forces Planar Configuration 0 or 1, "" leaves it.
+    ``bits`` is the most Bits Stored it can read, ``sop_classes`` those it takes, None any.
     ``max_instance`` is the largest object it takes, in bytes.
     """
 
@@ -163,6 +168,8 @@ class CanRead(Section):
     syntaxes: Syntaxes = None
     color: Color = ""
     planar: Planar = ""
+    bits: BitsOrAny = None
+    sop_classes: SopClasses = None
     max_instance: BytesOrUnlimited = None
 
 
@@ -272,6 +279,7 @@ class Route(Section):
     enabled: Boolean = True
     send_to: Destinations
     group: Group | None = None
+    tags: Tags | None = None
     pixels: Pixels = Pixels()
     delivery: DeliverySettings = DeliverySettings()
 
@@ -299,6 +307,7 @@ class Config(Section):
     routes: tuple[Route, ...] = ()
     serve: Serve = Serve()
     fetch: tuple[Fetch, ...] = ()
+    query_retrieve: tuple[QueryRetrieve, ...] = ()
     examples: tuple[Example, ...] = ()
     _places: Places = PrivateAttr(default_factory=Places)
 

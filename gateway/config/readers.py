@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import PlainSerializer, PlainValidator
 
-from gateway.config.dicom_names import parse_transfer_syntax
+from gateway.config.dicom_names import parse_sop_class, parse_transfer_syntax, uid_name
 from gateway.config.expression import parse_expr
 from gateway.config.filters import Filter, parse_filter, write_filter
 from gateway.config.predicates import Match, parse_match, write_match
@@ -54,6 +54,8 @@ FOREVER: Final = "forever"
 NEVER: Final = "never"
 UNLIMITED: Final = "unlimited"
 AUTO: Final = "auto"
+ALL: Final = "all"
+ANY: Final = "any"
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?(%?)")
 
 
@@ -81,7 +83,7 @@ def each(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
     return read
 
 
-def _some(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+def some(parse: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
     """As ``each``, of a list that may be empty."""
     return lambda value: () if value in ([], ()) else each(parse)(value)
 
@@ -148,7 +150,7 @@ Folder: TypeAlias = Annotated[Path, PlainValidator(parse_path), PlainSerializer(
 NodeName: TypeAlias = Annotated[str, PlainValidator(parse_node_name)]
 Text: TypeAlias = Annotated[str, PlainValidator(lambda value: parse_text(value, "a text"))]
 Texts: TypeAlias = Annotated[
-    tuple[str, ...], PlainValidator(_some(lambda value: parse_text(value, "a text")))
+    tuple[str, ...], PlainValidator(some(lambda value: parse_text(value, "a text")))
 ]
 Url: TypeAlias = Annotated[str, PlainValidator(parse_url)]
 File: TypeAlias = Annotated[
@@ -161,9 +163,9 @@ SecretText: TypeAlias = Annotated[
     PlainValidator(parse_secret),
     PlainSerializer(lambda secret: secret if secret is None else write_secret(secret)),
 ]
-Origins: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_some(parse_web_origin))]
+Origins: TypeAlias = Annotated[tuple[str, ...], PlainValidator(some(parse_web_origin))]
 NodeReference: TypeAlias = Annotated[str, PlainValidator(parse_node_name)]
-Nodes: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_some(parse_node_name))]
+Nodes: TypeAlias = Annotated[tuple[str, ...], PlainValidator(some(parse_node_name))]
 RuleName: TypeAlias = Annotated[
     str, PlainValidator(lambda value: parse_route_name(value, "a fetch rule"))
 ]
@@ -174,7 +176,7 @@ QueryFilter: TypeAlias = Annotated[
 ]
 Windows: TypeAlias = Annotated[
     tuple[Window, ...],
-    PlainValidator(_some(parse_window)),
+    PlainValidator(some(parse_window)),
     PlainSerializer(lambda windows: [str(window) for window in windows]),
 ]
 TimeZone: TypeAlias = Annotated[
@@ -237,6 +239,19 @@ Destinations: TypeAlias = Annotated[tuple[str, ...], PlainValidator(each(parse_n
 Predicates: TypeAlias = Annotated[Match, PlainValidator(parse_match), PlainSerializer(write_match)]
 
 Expression: TypeAlias = Annotated[str | None, PlainValidator(parse_expr)]
+QueryName: TypeAlias = Annotated[
+    str, PlainValidator(lambda value: parse_route_name(value, "an entry of query_retrieve"))
+]
+SopClasses: TypeAlias = Annotated[
+    tuple[UID, ...] | None,
+    PlainValidator(or_word(each(parse_sop_class), ALL)),
+    _or(lambda uids: [uid_name("SOPClassUID", uid) for uid in uids], ALL),
+]
+BitsOrAny: TypeAlias = Annotated[
+    int | None,
+    PlainValidator(or_word(lambda value: parse_integer(value, 1, 64), ANY)),
+    _or(int, ANY),
+]
 
 Change: TypeAlias = Annotated[
     Literal["never", "if-needed", "always"], _choice("never", "if-needed", "always")

@@ -103,6 +103,8 @@ def _table() -> dict[int, dict[str, Any]]:
         (readers.Bytes, _SIZE),
         (readers.BytesOrUnlimited, _or(_SIZE, readers.UNLIMITED)),
         (readers.RateOrUnlimited, _or({"type": "number"}, readers.UNLIMITED)),
+        (readers.SopClasses, _some(_TEXT, readers.ALL)),
+        (readers.BitsOrAny, _or({"type": "integer", "minimum": 1}, readers.ANY)),
         (readers.CountOrAuto, _or({"type": "integer", "minimum": 1}, readers.AUTO)),
         (readers.Syntaxes, _some(_SYNTAX, readers.AS_RECEIVED)),
         (readers.Color, {"enum": ["RGB", readers.AS_RECEIVED]}),
@@ -147,8 +149,8 @@ def schema() -> dict[str, Any]:
 
 def _section(section: type[Section]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    for name, field in section.model_fields.items():
-        properties[field.alias or name] = _field(field)
+    for key, name in section.keys().items():
+        properties[key] = _field(section.model_fields[name])
     properties |= dict.fromkeys(section.BESIDE, _some(_TEXT))
     required = [field.alias or name for name, field in section.model_fields.items()
                 if field.is_required()]  # fmt: skip

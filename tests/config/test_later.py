@@ -1,0 +1,176 @@
+"""What the language has and this version does not do yet: checked, and refused by name."""
+
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from ruamel.yaml import YAML
+
+from gateway.config import Config, ConfigError, Route, effective, load_text
+from gateway.config.loader import load
+from gateway.config.models import CanRead
+from gateway.rehearsal import rehearse
+from gateway.route.rules import compile_rules
+from gateway.route.warnings import warnings
+from tests.config.test_fuzz import outcome, trees
+
+NODES = "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h }%s } }\n"
+ROUTE = NODES % "" + "routes:\n  - name: r\n    send_to: n\n    "
+
+
+@pytest.fixture
+def unlocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in the version that does it all."""
+    for section in (Config, Route, CanRead):
+        monkeypatch.setattr(section, "LATER", frozenset())
+    return iter(())
+
+
+def _config(text: str) -> Config:
+    config = load_text(text, "FILE", {"KEY": "s3cret"})
+    printed = effective(config)
+    assert load_text(printed, "EFFECTIVE", {"KEY": "s3cret"}) == config
+    assert "s3cret" not in printed
+    return config
+
+
+def _route(line: str) -> Route:
+    return _config(ROUTE + line + "\n").routes[0]
+
+
+def _problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as refusal:
+        load_text(text, "FILE", {})
+    return [each.text for each in refusal.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (ROUTE + "tags: { remove: PatientAddress }", "key 'tags' in this entry of routes"),
+        (NODES % ", can_read: { bits: 12 }", "key 'bits' in nodes.n.can_read"),
+        ("version: 1\nquery_retrieve: []", "key 'query_retrieve'"),
+    ],
+)
+def test_until_it_is_done_it_is_refused(text: str, key: str) -> None:
+    assert _problems(text) == [f"{key} is not supported in this version"]
+
+
+def test_what_is_refused_is_not_printed_either() -> None:
+    printed = effective(_config(ROUTE))
+    assert "tags" not in printed
+    assert "bits" not in printed
+    assert "query_retrieve" not in printed
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_a_node_may_read_some_sop_classes_and_so_many_bits() -> None:
+    node = _config(NODES % ", can_read: { bits: 12, sop_classes: [CTImageStorage] }").nodes["n"]
+    assert (node.can_read.bits, node.can_read.sop_classes) == (12, ("1.2.840.10008.5.1.4.1.1.2",))
+    assert _config(NODES % ", can_read: { bits: any, sop_classes: all }").nodes["n"].can_read == (
+        _config(NODES % "").nodes["n"].can_read
+    )
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_every_kind_of_change_to_tags_is_read() -> None:
+    tags = _route(
+        "tags: { set: { InstitutionName: Example, ImageType: [DERIVED, SECONDARY] },"
+        " remove: [PatientAddress],"
+        " copy: { ProtocolName: AcquisitionDeviceProcessingDescription },"
+        " template: { StudyDescription: '{Modality} {StudyDate}' }, hash: [PatientID],"
+        " replace: { SeriesDescription: { find: '[0-9]+', with: '#' } },"
+        " shift_dates: { attributes: [StudyDate], up_to: 180 }, key: '${KEY}', identity: true }"
+    ).tags
+    assert tags is not None
+    assert tags.set_ == {"InstitutionName": "Example", "ImageType": "DERIVED\\SECONDARY"}
+    assert tags.copy_ == {"ProtocolName": "AcquisitionDeviceProcessingDescription"}
+    assert tags.needs_key
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [
+        ("{}", "routes.tags lacks what is to be changed"),
+        ("{ remove: PatientID }",
+         "routes.tags: PatientID tells who or what it is; to change it say identity: true"),
+        ("{ set: { Rows: 5 } }",
+         "routes.tags.set: Rows says how to read the object and is never changed"),
+        ("{ set: { Modality: ct } }",
+         "routes.tags.set.Modality: 'ct' is no value of Modality (VR CS); allowed: capital"
+         " letters, digits, blank and underscore"),
+        ("{ set: { StudyDate: today } }",
+         "routes.tags.set.StudyDate: 'today' is not a fixed day; allowed: YYYYMMDD"),
+        ("{ set: { RequestAttributesSequence.CodeValue: A } }",
+         "routes.tags.set: 'RequestAttributesSequence.CodeValue' stands in a sequence; only the"
+         " top level is changed"),
+        ("{ set: { StudyDescription: A }, remove: StudyDescription }",
+         "routes.tags: StudyDescription is changed by set as well; allowed: one of them"),
+        ("{ copy: { StudyDescription: StudyDate } }",
+         "routes.tags.copy.StudyDescription: StudyDate has VR DA, which StudyDescription with VR"
+         " LO cannot take"),
+        ("{ template: { StudyDescription: '{Modalty}' } }",
+         "routes.tags.template.StudyDescription: 'Modalty' is not a DICOM attribute; allowed: a"
+         " DICOM keyword such as Modality, or a tag such as '0008,0060'; did you mean Modality?"),
+        ("{ template: { StudyDescription: 'a } b' } }",
+         "routes.tags.template.StudyDescription: 'a } b': a brace stands alone; allowed:"
+         " {Keyword}"),
+        ("{ hash: StationName }", "routes.tags has hash or up_to and needs key or key_file"),
+        ("{ remove: StationName, key_file: k }", "routes.tags has a key that nothing uses"),
+        ("{ replace: { StationName: { find: '(', with: x } } }",
+         "routes.tags.replace.StationName: '(' is not a regular expression: missing ): ("),
+        ("{ replace: { StationName: { find: '(a)', with: '\\2' } } }",
+         "routes.tags.replace.StationName: '\\2': '\\2' names no group; the pattern has 1"),
+        ("{ replace: { StationName: x } }",
+         "routes.tags.replace.StationName: StationName: expected { find: PATTERN, with: TEXT }"),
+        ("{ shift_dates: { attributes: [StudyDate] } }",
+         "routes.tags.shift_dates lacks one of the keys days, up_to"),
+        ("{ shift_dates: { attributes: [StudyTime], days: 1 } }",
+         "routes.tags.shift_dates: StudyTime holds no date"),
+        ("{ hash: StationName, key: s3cret }",
+         "routes.tags.key: a secret may not stand in the file; allowed: ${NAME}, a variable of the"
+         " environment, or the key with _file"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("unlocked")
+def test_wrong_changes_are_refused(tags: str, why: str) -> None:
+    assert _problems(f"{ROUTE}tags: {tags}") == [why]
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_a_query_service_names_nodes_and_what_they_may_do() -> None:
+    head = NODES % "" + "query_retrieve:\n  - { name: q, allow: [n], source: n"
+    (entry,) = _config(head + ", services: [find, move], move_to: n }\n").query_retrieve
+    assert (entry.services, entry.move_to) == (("find", "move"), ("n",))
+    assert entry.limits.max_results == 500
+    assert _problems(head + ", services: [find], move_to: n }\n") == [
+        "query_retrieve: move_to is for C-MOVE, and services leave it out"
+    ]
+    assert _problems(head + ", services: [fnd], move_to: m }\n") == [
+        "query_retrieve.services: 'fnd' is not known here; allowed: echo, find, move, get;"
+        " did you mean find?",
+        "'m' is no node; nodes: n",
+    ]
+
+
+@pytest.mark.usefixtures("unlocked")
+def test_the_worked_example_does_what_it_says() -> None:
+    config = load(Path(__file__).parent / "later" / "teaching-files.yaml", {})
+    assert rehearse(config, compile_rules(config)) == []
+    assert warnings(config) == []
+    assert load_text(effective(config)) == config
+
+
+@given(trees)
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@pytest.mark.usefixtures("unlocked")
+def test_any_tree_of_known_words_is_read_or_refused(tree: Any) -> None:
+    text = StringIO()
+    sections = dict.fromkeys(("routes", "nodes", "query_retrieve", "examples"), tree)
+    YAML(typ="safe", pure=True).dump({"version": 1, **sections}, text)
+    outcome(text.getvalue())

@@ -153,7 +153,7 @@ def _read_one(subject: Subject, value: object, read: Callable[[str], str]) -> st
             f"{subject.key} has no value; allowed: a value, a list of values, or"
             " { missing: true } for what must not be there"
         )
-    return read(value)
+    return read(str(value))
 
 
 def _piece(text: str) -> str:

@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
         case str() if _WHOLE.fullmatch(value):
             return int(value)
         case str() if _PLAIN.fullmatch(value):
-            return value
+            return str(value)
         case str():
             return SingleQuotedScalarString(value.replace("${", "$${"))
         case _:

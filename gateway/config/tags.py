@@ -78,7 +78,7 @@ def _template(value: object) -> dict[str, str]:
             )
         for keyword in placeholders(entry):
             changeable(keyword, to_read=True)
-        return entry
+        return str(entry)
 
     return each_entry(value, read)
 
@@ -92,7 +92,7 @@ def _replace(value: object) -> dict[str, Replacement]:
         find, by = entry["find"], entry["with"]
         if not isinstance(find, str) or not find:
             raise ValueError(f"{attribute.keyword}: find is empty")
-        return Replacement(parse_find(find), parse_replacement(find, by))
+        return Replacement(parse_find(str(find)), str(parse_replacement(find, by)))
 
     return each_entry(value, read)
 

@@ -2,6 +2,7 @@
 
 import random
 import re
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from gateway.config import Config, ConfigError, effective, load_text
+from gateway.config.conditions import OPERATORS
 from gateway.config.section import Section
+from gateway.model import Arrival, Origin
+from gateway.route.rules import compile_rules
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 SECTIONS = Section.__subclasses__()
@@ -111,3 +115,76 @@ def test_any_ae_title_and_value_survive_printing(title: str, value: str, number:
         assert config is not None
         assert config.gateway.ae_title == title.strip()
         assert config.routes[0].match["Rows"].has == (str(number),)
+
+
+TEXT, RANGE, NOTHING = ("has", "contains", "matches"), ("has", "min", "max"), ()
+SUBJECTS = {
+    "Modality": (TEXT, "CT ct* ${HOME}"),
+    "ImageType": (TEXT, "LOCALIZER A\\\\B .* (a|b)+"),
+    "Rows": (RANGE, "5 -0.50 1e3 0512"),
+    "StudyDate": (RANGE, "20261122 today today-7d today+1w"),
+    "StudyTime": (RANGE, "0830 083059 23"),
+    "AcquisitionDateTime": (RANGE, "2026 20261122083000"),
+    "PatientAge": (RANGE, "18Y 006M 2w"),
+    "PatientName": (TEXT, "DOE^J =x #"),
+    "PatientName.family": (TEXT, "DOE ${HOME}"),
+    "StudyInstanceUID": (("has",), "1.2.3 1.20"),
+    "SOPClassUID": (("has",), "CTImageStorage 1.2.3"),
+    "TransferSyntaxUID": (("has",), "j2k 1.2.3"),
+    "RequestAttributesSequence": (NOTHING, ""),
+    "RequestAttributesSequence.ScheduledProcedureStepID": (TEXT, "5 a [z] 'x'"),
+    "(0019,xx08,ACME 1.0)": (RANGE, "5 6.0"),
+    "0019,10,X.Y": (TEXT, "true null ~"),
+    "calling_ae": (("has", "contains"), "CT* ?"),
+    "address": (("has",), "10.0.0.0/8 10.1.2.3 ::/0"),
+    "size": (("min", "max"), "1MiB 512B"),
+}
+WILD = ["CT", "5", "20261122", "today", "18Y", "1.2.3", "j2k", "[z-a]", "(", "true", "${HOME}"]
+
+
+def conditions(subject: str) -> st.SearchStrategy[Any]:
+    """What a subject can be asked for, and now and then what it cannot."""
+    operators, words = SUBJECTS[subject]
+    fitting = st.sampled_from(words.split() or ["true"])
+    one = st.one_of(fitting, st.lists(fitting, min_size=1, max_size=3))
+    operands = {name: fitting if name in ("min", "max") else one for name in operators}
+    few = [st.fixed_dictionaries({name: each}) for name, each in operands.items()]
+    few.append(st.fixed_dictionaries({"missing": st.sampled_from(["true", "false"])}))
+    wild = st.dictionaries(st.sampled_from([*OPERATORS, "contain"]), st.sampled_from(WILD))
+    choices = [*few, *few, *([one] if "has" in operators else []), wild]
+    return st.tuples(st.just(subject), st.one_of(choices))
+
+
+matches = st.lists(st.sampled_from(sorted(SUBJECTS)).flatmap(conditions), max_size=3).map(dict)
+hours = st.sampled_from([[], "18:00-06:00", ["mon-fri", "sat 08:00-12:00 UTC"], "8-9"])
+EXPRESSIONS = (
+    "",
+    "Rows > 5",
+    "Modality == 'CT' && size > 5",
+    "ImageType.exists(v, v == 'X')",
+    "true",
+    "Rows >",
+    "Modality",
+    "StudyDescription.matches('(')",
+)
+
+
+@given(matches, matches, st.sampled_from(EXPRESSIONS), hours)
+@settings(deadline=None, max_examples=300)
+def test_any_route_of_the_grammar_is_read_or_refused_and_decides(
+    match: Any, unless: Any, expr: str, during: Any
+) -> None:
+    asked = {"match": match, "unless": unless, "expr": expr, "during": during}
+    route = {"name": "r", "send_to": "n", **{key: each for key, each in asked.items() if each}}
+    whole = {"version": 1, "nodes": {"n": {"dimse": {"ae_title": "N", "host": "h"}}}}
+    text = StringIO()
+    YAML(typ="safe", pure=True).dump({**whole, "routes": [route]}, text)
+    config = outcome(text.getvalue())
+    if config is not None:
+        rules = compile_rules(config)
+        header = dict.fromkeys(
+            ("Modality", "Rows", "StudyDate", "PatientName", "ImageType"), "5\\CT\\20261122"
+        )
+        origin = Origin(Arrival.C_STORE, "CT", "GATEWAY", "10.1.2.3")
+        decision = rules.route(header, origin, size=5, now=datetime(2026, 11, 22, tzinfo=UTC))
+        assert len(decision.owed) <= 1

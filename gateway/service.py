@@ -38,6 +38,7 @@ from gateway.serve.auth import gatekeeping
 from gateway.serve.cors import sharing
 from gateway.serve.deletion import routes as deletion_routes
 from gateway.serve.holdings import LocalHoldings
+from gateway.serve.listener import LINGER_SECONDS, Site, quiet_logger
 from gateway.serve.problems import problems
 from gateway.serve.resources import mount
 from gateway.serve.serving import Serving
@@ -203,6 +204,8 @@ class Service:
         self._web = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=quiet_logger(),
+            lingering_time=LINGER_SECONDS,
             shutdown_timeout=_LAST_ANSWERS.total_seconds(),
             keepalive_timeout=settings.web.idle_timeout,
             max_line_size=settings.web.max_header,
@@ -214,8 +217,8 @@ class Service:
         if tls is not None:
             context = listener_context(tls.certificate, tls.key, tls.client_ca)
         with _named("gateway.web.listen", listen):
-            site = web.TCPSite(self._web, listen.host, listen.port, ssl_context=context)
-            await site.start()
+            most = settings.web.max_connections
+            await Site(self._web, listen.host, listen.port, most=most, context=context).start()
         self.web_port = self._web.addresses[0][1]
         listen = settings.dicom.listen
         with _named("gateway.dicom.listen", listen):

@@ -115,7 +115,7 @@ class Web(Section):
 
     ``root_url`` is how clients see the gateway (behind a proxy); without it answers hold relative
     references. ``max_body`` bounds a request's body, ``max_header`` its header fields, in bytes.
-    ``idle_timeout`` ends a connection without requests.
+    ``idle_timeout`` ends a connection without requests, sooner where ``max_connections`` are open.
     """
 
     listen: Place = Listen("127.0.0.1", 8080)
@@ -125,6 +125,7 @@ class Web(Section):
     cors: Cors = Cors()
     max_body: Bytes = 8 * GIB
     max_header: Annotated[int, whole(4 * KIB, 1024 * KIB)] = 16 * KIB
+    max_connections: Annotated[int, whole(8, 10_000)] = 256
     idle_timeout: Seconds = 75.0
 
     def access(self, group: Group) -> Access:

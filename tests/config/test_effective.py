@@ -26,6 +26,7 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "      origins: []\n"
         "    max_body: 8GiB\n"
         "    max_header: 16384\n"
+        "    max_connections: 256\n"
         "    idle_timeout: 75s\n"
         "  spool:\n"
         "    path: gateway-data\n"

@@ -100,8 +100,8 @@ class _InOneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by the logging module."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            telemetry.note("what is no HTTP was refused", status=error.code)
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
+            telemetry.note("what is no HTTP was refused")
             return False
         return True
 

@@ -8,7 +8,7 @@ bulk data apart become instances when the body is whole (``stow_metadata``).
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -27,21 +27,18 @@ from gateway.failures import Failure, TemporaryFailure
 from gateway.incoming import IncomingFile
 from gateway.intake import is_uid
 from gateway.model import UID, Arrival, Origin
+from gateway.serve import request_body
 from gateway.serve.problems import BadRequest, Problem, TooLarge, UnsupportedMedia
+from gateway.serve.request_body import BadBody, TooSlow, wait_to_continue
 from gateway.serve.serving import Serving
 from gateway.serve.store_response import Outcome, Receipt, answer
 from gateway.serve.stow_metadata import METADATA, Described, MetadataParts, content_of
 
 AT_ONCE: Final = 64
 """Instances of one request that wait for the disk together."""
-SILENCE: Final = 75.0
-"""Seconds that a body may stand still."""
-
-
-class TooSlow(Problem):
-    """The body stood still."""
-
-    status = 408
+BODIES: Final = 32
+"""Bodies that come in at once; others wait their turn."""
+TURN_SECONDS: Final = 30.0
 
 
 class NoRoom(Problem):
@@ -52,6 +49,7 @@ class NoRoom(Problem):
 
 def routes(serving: Serving) -> list[web.RouteDef]:
     """``POST /studies`` and ``POST /studies/{study}``."""
+    turns = asyncio.Semaphore(BODIES)
 
     async def store(request: web.Request) -> web.StreamResponse:
         study = request.match_info.get("study", "")
@@ -61,10 +59,29 @@ def routes(serving: Serving) -> list[web.RouteDef]:
             serving.intake.check_taking()
         except TemporaryFailure as failure:
             raise NoRoom(str(failure)) from failure
-        receipt = await Receiving(serving, request, study).receive()
-        return answer(request, receipt, serving.settings.root_url)
+        request_body.check(request, serving.settings.max_body)
+        async with _turn(turns):
+            receipt = await Receiving(serving, request, study).receive()
+        return await asyncio.to_thread(answer, request, receipt, serving.settings.root_url)
 
-    return [web.post("/studies", store), web.post("/studies/{study}", store)]
+    return [
+        web.post(path, store, expect_handler=wait_to_continue)
+        for path in ("/studies", "/studies/{study}")
+    ]
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """While it lasts, a body may come in. Raises TemporaryFailure where none becomes free."""
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await turns.acquire()
+    except TimeoutError:
+        raise TemporaryFailure(f"{BODIES} bodies are coming in already: come again") from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 class Receiving:
@@ -81,10 +98,9 @@ class Receiving:
     async def receive(self) -> Receipt:
         """Keep what comes. Raises BadRequest and the like where nothing of the body was kept."""
         content = parse_media_type(self._request.headers.get("Content-Type", ""))
-        self._check_length()
         try:
             await self._take(content)
-        except (MalformedMultipart, TooLarge, TooSlow) as failure:
+        except (MalformedMultipart, TooLarge, TooSlow, BadBody) as failure:
             self._receipt.cut = failure
         finally:
             await self._settled()
@@ -107,17 +123,14 @@ class Receiving:
                 "application/dicom+xml), and each of these as the body itself"
             )
 
-    def _check_length(self) -> None:
-        length, most = self._request.content_length or 0, self._serving.settings.max_body
-        if length > most:
-            raise TooLarge(
-                f"a body of {length} bytes is longer than {most}, the most that is taken"
-            )
-
     async def _take_one(self) -> None:
         file = self._new_file()
-        async for piece in self._body():
-            self._write(file, piece)
+        try:
+            async for piece in self._body():
+                self._write(file, piece)
+        except BaseException:
+            file.incoming.abort()
+            raise
         self._admit(file)
 
     async def _take_parts(self, reader: Reader) -> None:
@@ -180,31 +193,18 @@ class Receiving:
         except Failure as failure:
             file.failure = failure
             return
-        async with aclosing(content_of(pieces)) as content:
-            async for data in content:
-                self._write(file, data)
-                if file.failure is not None:
-                    return
+        try:
+            async with aclosing(content_of(pieces)) as content:
+                async for data in content:
+                    self._write(file, data)
+                    if file.failure is not None:
+                        return
+        except Failure as failure:
+            file.failure = failure
+            file.incoming.abort()
 
-    async def _body(self) -> AsyncIterator[bytes]:
-        """The pieces of the body. Raises TooSlow, and TooLarge where no length was said."""
-        left = self._serving.settings.max_body
-        pieces = self._request.content.iter_any()
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE):
-                    piece = await anext(pieces, None)
-            except TimeoutError:
-                raise TooSlow(f"nothing came for {SILENCE:g} s") from None
-            if piece is None:
-                return
-            left -= len(piece)
-            if left < 0:
-                raise TooLarge(
-                    f"the body is longer than {self._serving.settings.max_body} bytes, the most "
-                    "that is taken"
-                )
-            yield piece
+    def _body(self) -> AsyncIterator[bytes]:
+        return request_body.pieces(self._request, self._serving.settings.max_body)
 
     def _new_file(self) -> "_File":
         settings = self._serving.settings

@@ -26,7 +26,7 @@ async def _said(_: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def running(application: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, lingering_time=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

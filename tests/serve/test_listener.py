@@ -110,5 +110,5 @@ async def test_what_is_no_http_is_noted_without_its_text(
         writer.write(b"GET /studies?PatientName=Secret" + b"^" * 70_000 + b" HTTP/1.1\r\n")
         assert b" 400 " in await reader.readline()
     (log,) = logs
-    assert (log["event"], log["status"]) == ("what is no HTTP was refused", 400)
+    assert log["event"] == "what is no HTTP was refused"
     assert "Secret" not in caplog.text + str(log)

@@ -80,6 +80,8 @@ class Reader:
         self._offset = -1
         self._strict: bool | None = None
         self._parts = 0
+        self._lines: list[bytes] = []
+        self._header_at = 0
         self._step: Callable[[], list[Event] | None] = self._preamble
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Event]:
@@ -136,20 +138,22 @@ class Reader:
         return None
 
     def _header(self) -> list[Event] | None:
-        """Header fields up to an empty line, whose line break may also begin a delimiter."""
-        lines: list[bytes] = []
-        position, most = self._at, self._at + self._limits.header
-        while (end := self._waiting.find(b"\n", position, most)) >= 0:
-            line = self._waiting[position:end].removesuffix(b"\r")
+        """Header fields up to an empty line, whose line break may also begin a delimiter.
+
+        Each line is looked at once, however small the pieces are that it comes in.
+        """
+        most = self._header_at + self._limits.header - self._offset
+        while (end := self._waiting.find(b"\n", self._at, most)) >= 0:
+            line = self._waiting[self._at : end].removesuffix(b"\r")
             if not line:
-                headers = self._fields(lines)
+                headers = self._fields(self._lines)
                 self._at, self._own, self._step = end, 1, self._content
                 return [PartBegins(headers)]
-            lines.append(line)
-            position = end + 1
+            self._lines.append(line)
+            self._at = end + 1
         if len(self._waiting) >= most:
             raise MalformedMultipart(
-                f"the header of part {self._parts} at offset {self._offset + self._at} is longer "
+                f"the header of part {self._parts} at offset {self._header_at} is longer "
                 f"than {self._limits.header} bytes"
             )
         return None
@@ -167,7 +171,7 @@ class Reader:
                 found[last] = value.strip()
             else:
                 raise MalformedMultipart(
-                    f"the header of part {self._parts} at offset {self._offset + self._at} has a "
+                    f"the header of part {self._parts} at offset {self._header_at} has a "
                     "line without a colon"
                 )
         return found
@@ -198,6 +202,7 @@ class Reader:
             raise MalformedMultipart(
                 f"more than {self._limits.parts} parts, at offset {self._offset + found.start}"
             )
+        self._lines, self._header_at = [], self._offset + found.end
         self._step = self._header
         return []
 

@@ -188,6 +188,25 @@ def test_a_refusal_says_what_and_where(body: bytes, text: str) -> None:
             parts_of(pieces)
 
 
+def test_a_header_that_trickles_in_is_looked_at_once() -> None:
+    lines = b"a:b\n" * 4000
+    reader, looked = Reader("b0"), 0
+
+    class Lines(list[bytes]):
+        def append(self, line: bytes) -> None:
+            nonlocal looked
+            looked += 1
+            super().append(line)
+
+    assert list(reader.feed(b"--b0\n")) == []
+    reader._lines = Lines()
+    for start in range(0, len(lines), 100):
+        assert list(reader.feed(lines[start : start + 100])) == []
+    (begins,) = reader.feed(b"\n")
+    assert begins == PartBegins({"a": "b"})
+    assert looked == 4000
+
+
 def test_a_part_too_many_is_refused() -> None:
     limits = replace(DEFAULT_LIMITS, parts=2)
     assert len(parts_of([body_of([b"x"] * 2)], limits=limits)) == 2

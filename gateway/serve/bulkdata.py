@@ -21,7 +21,7 @@ from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import opened, send, while_there
+from gateway.serve.streaming import opened, send, while_there, write
 from gateway.serve.values import Value, value_of
 
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*")
@@ -146,8 +146,8 @@ async def _send(
     await response.prepare(request)
     if request.method == "HEAD":
         return
-    await response.write(before + value.data)
+    await write(response, before + value.data)
     for offset, size in value.spans:
         await send(response, await asyncio.to_thread(opened, value.file, offset, size))
     if after:
-        await response.write(after)
+        await write(response, after)

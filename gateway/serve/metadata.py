@@ -31,6 +31,7 @@ from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.descriptions import Descriptions
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
+from gateway.serve.streaming import write
 from gateway.serve.text_stream import TextStream
 
 _FIRST: Final = 16
@@ -83,9 +84,9 @@ async def _retrieve(
         response = TextStream(request, headers | {"Content-Type": str(content_type)})
         await response.prepare(request)
         if request.method != "HEAD":
-            await response.write(first)
+            await write(response, first)
             async for piece in body:
-                await response.write(piece)
+                await write(response, piece)
     return response
 
 

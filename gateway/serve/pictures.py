@@ -24,7 +24,7 @@ from gateway.rendering.render import Task, render
 from gateway.rendering.view import View
 from gateway.serve.conditional import headers_of
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there
+from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
 from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE, IMPLICIT_LE
 
 _Item = TypeVar("_Item")
@@ -132,7 +132,7 @@ async def send_parts(
             for part in begun:
                 part.body.close()
         await _send_rest(request, response, boundary, parts)
-        await response.write(closing(boundary))
+        await write(response, closing(boundary))
         await response.write_eof()
         return response
 
@@ -173,7 +173,7 @@ async def _send_part(response: web.StreamResponse, boundary: str, part: Part, fi
         "Content-Length": str(part.body.size),
         "Content-Location": part.place,
     }
-    await response.write(part_head(boundary, headers, first))
+    await write(response, part_head(boundary, headers, first))
     await send(response, part.body)
 
 

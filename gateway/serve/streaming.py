@@ -41,6 +41,10 @@ class Opened:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def __del__(self) -> None:
+        """What a thread opened for somebody who was cancelled meanwhile is nobody's to close."""
+        self.close()
+
 
 def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
     """``size`` bytes of a file from ``offset`` on, -1 for the rest; for a thread.
@@ -196,4 +200,8 @@ async def while_there(request: web.Request, work: Awaitable[_Made]) -> _Made:
                 raise ConnectionResetError("the client has left")
         return task.result()
     finally:
-        task.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))  # a generator that still runs cannot be closed
+            if not task.cancelled():
+                task.exception()

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.failures import TemporaryFailure
 from gateway.serve import frames, streaming, wado_rs
-from gateway.serve.streaming import PIECE, Opened, ahead, opened, soon_opened
+from gateway.serve.streaming import PIECE, Opened, ahead, opened, soon_opened, while_there
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.transcode.objects import header, save
@@ -198,3 +198,38 @@ async def test_memory_is_flat_whatever_the_size(
         tracemalloc.stop()
     assert length < total < length + 2048
     assert peak < 24 << 20
+
+
+class Leaving:
+    """A request whose client leaves when it is told to."""
+
+    def __init__(self) -> None:
+        self.transport = self
+        self.left = False
+
+    def is_closing(self) -> bool:
+        return self.left
+
+
+async def test_who_leaves_ends_what_is_made_for_him_and_nothing_else_goes_wrong() -> None:
+    work, request = Work(), Leaving()
+    request.left = True
+
+    async def retrieve() -> None:
+        async with aclosing(ahead(each(range(9)), work.make, 3, work.dropped.append)) as stream:
+            await while_there(request, anext(stream, None))  # type: ignore[arg-type]
+
+    with pytest.raises(ConnectionResetError):
+        await retrieve()
+    assert (work.begun, sorted(work.cancelled)) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_what_nobody_takes_over_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(PIECE + 1))
+    run = opened(file)
+    descriptor = run.descriptor
+    os.fstat(descriptor)
+    del run
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -12,6 +12,7 @@ _EXPOSED: Final = (
     "WWW-Authenticate, X-Total-Count"
 )
 _DAY: Final = "86400"
+_VARIES: Final = {"Vary": "Origin"}
 _SHARED: Final = web.RequestKey("cors", dict[str, str])
 
 
@@ -35,7 +36,7 @@ def sharing(origins: Collection[str]) -> Middleware:
             response.headers["Access-Control-Max-Age"] = _DAY
             response.headers.update(_headers(allowed))
             return response
-        request[_SHARED] = _headers(allowed) if origin and allowed else {}
+        request[_SHARED] = _headers(allowed) if origin and allowed else _VARIES if origins else {}
         return await handler(request)
 
     return share
@@ -54,6 +55,10 @@ def _headers(allowed: str) -> dict[str, str]:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: streamed answers and errors are shared like any other."""
-    response.headers.update(request.get(_SHARED, {}))
+    shared = request.get(_SHARED, {})
+    varies = response.headers.get("Vary", ""), shared.get("Vary", "")
+    response.headers.update(shared)
+    if any(varies):
+        response.headers["Vary"] = ", ".join(filter(None, varies))
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers["Server"] = "dicom-gateway"

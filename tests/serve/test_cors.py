@@ -18,7 +18,7 @@ VIEWER = "https://viewer.example"
 async def _streamed(request: web.Request) -> web.StreamResponse:
     if request.path == "/missing":
         raise NotHere("nothing of that name")
-    response = web.StreamResponse()
+    response = web.StreamResponse(headers={"Vary": "Accept"} if request.path == "/varies" else {})
     await response.prepare(request)
     await response.write(b"pixels")
     return response
@@ -83,3 +83,10 @@ async def test_a_preflight_is_answered_for_a_named_page_only() -> None:
         status, headers = await ask(f"{url}/studies", "https://evil.example", "OPTIONS", **asked)
         assert status == 405
         assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_a_cache_is_told_all_that_an_answer_depends_on() -> None:
+    async with sharing(VIEWER) as url:
+        for origin in (VIEWER, "https://evil.example", ""):
+            _, headers = await ask(f"{url}/varies", origin)
+            assert headers["Vary"] == "Accept, Origin", origin

@@ -26,6 +26,8 @@ from gateway.serve.secret_files import SecretLines
 _SCRYPT: Final = {"n": 1 << 14, "r": 8, "p": 1}
 _REALM: Final = "dicom-gateway"
 _REMEMBERED: Final = 1000
+_HASHED_AT_ONCE: Final = 2
+"""Passwords that are checked at once: each takes 16 MiB and a thread that files are read in."""
 
 
 class Group(Enum):
@@ -79,6 +81,7 @@ class Keeper:
         self._provider = IdentityProvider(gate.oidc) if gate.oidc else None
         self._salt = secrets.token_bytes(16)
         self._known: set[bytes] = set()
+        self._hashing = asyncio.Semaphore(_HASHED_AT_ONCE)
 
     async def lets_pass(self, request: web.Request) -> bool:
         """Whether the request carries what the gate asks for. Raises TemporaryFailure."""
@@ -88,6 +91,8 @@ class Keeper:
             return True
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         given = given.strip()
+        if not given.isascii():
+            return False  # RFC 9110 11.2
         if scheme.lower() == "bearer":
             return await self._bearer(given)
         return scheme.lower() == "basic" and await self._basic(given)
@@ -127,7 +132,8 @@ class Keeper:
         digest = hmac.digest(self._salt, f"{hashed}\0{password}".encode(), "sha256")
         if digest in self._known:
             return True
-        right = await asyncio.to_thread(password_matches, password, hashed)
+        async with self._hashing:
+            right = await asyncio.to_thread(password_matches, password, hashed)
         if right:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -165,7 +171,7 @@ def group_of(request: web.Request) -> Group:
     """What a request would do: all that changes something outside STOW-RS is administration."""
     if request.path in ("/healthz", "/readyz", "/metrics"):
         return Group.HEALTH
-    if request.path == "/wado" or request.path.startswith("/dicom-web/"):
+    if request.path.startswith(("/wado", "/dicom-web/")):
         return _OF_METHOD.get(request.method, Group.ADMIN)
     return Group.ADMIN
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import aiohttp
 import jwt
 
+from gateway import telemetry
 from gateway.failures import TemporaryFailure
 
 ALGORITHMS: Final = (
@@ -27,7 +28,11 @@ ALGORITHMS: Final = (
 _LEEWAY: Final = 60
 _KEYS_FOR: Final = 3600.0
 _NOT_BEFORE: Final = 30.0
+_LAST_RESORT: Final = 86_400.0
 _LONGEST: Final = 1 << 20
+_UNREACHABLE: Final = (
+    "the identity provider's keys cannot be had: nobody with its tokens can be let in"
+)
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
 
@@ -51,7 +56,7 @@ class IdentityProvider:
         self._settings = settings
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._failed_at = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def accepts(self, token: str) -> bool:
@@ -85,10 +90,23 @@ class IdentityProvider:
         async with self._fetching:
             age = self._clock() - self._fetched_at
             if age > _KEYS_FOR or (name not in self._keys and age > _NOT_BEFORE):
-                await self._fetch()
+                await self._renewed(name)
         if not name and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(name)
+
+    async def _renewed(self, name: str) -> None:
+        """Fetch the keys; where that fails, one that is known is good for a day."""
+        failure = TemporaryFailure(_UNREACHABLE)
+        if self._clock() - self._failed_at >= _NOT_BEFORE:
+            try:
+                await self._fetch()
+            except TemporaryFailure as met:
+                failure = met
+            else:
+                return
+        if name not in self._keys or self._clock() - self._fetched_at > _LAST_RESORT:
+            raise failure
 
     async def _fetch(self) -> None:
         issuer = self._settings.issuer.rstrip("/")
@@ -100,10 +118,11 @@ class IdentityProvider:
                     url = str(found["jwks_uri"])
                 keys = jwt.PyJWKSet.from_dict(await _json(session, url)).keys
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, jwt.PyJWTError) as error:
-            raise TemporaryFailure(
-                f"the keys of {issuer} cannot be had ({type(error).__name__}): nobody with its "
-                "tokens can be let in"
-            ) from error
+            self._failed_at = self._clock()
+            telemetry.alarm(
+                "keys cannot be fetched", provider=issuer, reason=str(error) or repr(error)
+            )
+            raise TemporaryFailure(_UNREACHABLE) from error
         self._keys = {key.key_id or "": key for key in keys}
         self._fetched_at = self._clock()
 

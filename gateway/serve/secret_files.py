@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from gateway import telemetry
 from gateway.failures import TemporaryFailure
 
 
@@ -26,5 +27,6 @@ class SecretLines:
                 self._read_at = stamp
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise TemporaryFailure(f"cannot read {self._file}: {reason}") from error
+            telemetry.alarm("secrets cannot be read", file=str(self._file), reason=reason)
+            raise TemporaryFailure("credentials cannot be checked: the log says why") from error
         return self._lines

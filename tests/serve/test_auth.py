@@ -1,7 +1,9 @@
 """Gates over real HTTP: who passes, who does not, and what is said."""
 
+import asyncio
 import base64
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +14,12 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from structlog.testing import capture_logs
 
+from gateway.failures import TemporaryFailure
+from gateway.serve import auth
 from gateway.serve.auth import AuthSettings, Gate, gatekeeping, password_line, password_matches
-from gateway.serve.identity_provider import OidcSettings
+from gateway.serve.identity_provider import IdentityProvider, OidcSettings
 from gateway.serve.problems import problems
 
 STUDIES = "/dicom-web/studies"
@@ -146,6 +151,66 @@ async def test_a_changed_file_counts_at_once_and_a_missing_one_lets_nobody_in(
         assert await visitor.status("GET", STUDIES, "Bearer new-token-now") == 503
 
 
+async def test_the_name_of_a_file_of_secrets_is_for_the_log_alone(tmp_path: Path) -> None:
+    gate = Gate(tokens_file=tmp_path / "tokens")
+    async with guarded(AuthSettings(read=gate)) as visitor:
+        headers = {"Authorization": "Bearer x"}
+        with capture_logs() as logs:
+            async with visitor.session.get(visitor.url + STUDIES, headers=headers) as response:
+                text = await response.text()
+    assert response.status == 503
+    assert str(tmp_path) not in text
+    assert any(log.get("file") == str(tmp_path / "tokens") for log in logs)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+async def test_credentials_that_are_no_ascii_are_wrong_ones(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "tokens").write_text("token\n")
+    (tmp_path / "users").write_text(password_line("ann", "secret"))
+    oidc = OidcSettings(issuer="http://127.0.0.1:9", audience="gateway")
+    gate = Gate(tokens_file=tmp_path / "tokens", users_file=tmp_path / "users", oidc=oidc)
+    async with guarded(AuthSettings(read=gate)) as visitor:
+        host, port = visitor.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"GET {STUDIES} HTTP/1.1\r\nHost: x\r\nAuthorization: {scheme} "
+        writer.write(head.encode() + b"\xff\xfe\r\n\r\n")
+        assert b" 401 " in await reader.readline()
+        writer.close()
+
+
+@pytest.mark.parametrize("path", ["/wado", "/wado/", "/wado?requestType=WADO"])
+async def test_wado_uri_is_reading_however_its_path_is_written(tmp_path: Path, path: str) -> None:
+    (tmp_path / "tokens").write_text("reader\n")
+    reading = AuthSettings(read=Gate(tokens_file=tmp_path / "tokens"))
+    async with guarded(reading) as visitor:
+        assert await visitor.status("GET", path) == 401
+        assert await visitor.status("GET", path, "Bearer reader") == 200
+
+
+async def test_a_flood_of_wrong_passwords_does_not_take_all_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users").write_text(password_line("ann", "secret"))
+    at_once, most = 0, 0
+    guard = threading.Lock()
+
+    def slow(password: str, hashed: str) -> bool:
+        nonlocal at_once, most
+        with guard:
+            at_once += 1
+            most = max(most, at_once)
+        found = password_matches(password, hashed)
+        with guard:
+            at_once -= 1
+        return found
+
+    monkeypatch.setattr(auth, "password_matches", slow)
+    async with guarded(AuthSettings(read=Gate(users_file=tmp_path / "users"))) as visitor:
+        wrong = [visitor.status("GET", STUDIES, basic("ann", str(n))) for n in range(12)]
+        assert set(await asyncio.gather(*wrong)) == {401}
+    assert most == 2
+
+
 class Provider:
     """An identity provider: discovery, keys, and tokens as a test wants them."""
 
@@ -244,6 +309,29 @@ async def test_keys_are_asked_for_once_and_again_when_the_provider_changes_them(
             for _ in range(3):
                 assert await visitor.status("GET", STUDIES, f"Bearer {unknown}") == 401
             assert provider.asked == 1, "a stranger's tokens must not make us ask in a hurry"
+
+
+async def test_known_keys_outlive_a_provider_that_is_away_and_it_is_not_pestered() -> None:
+    provider, now = Provider(), 0.0
+    async with running(provider.application) as provider.url:
+        settings = OidcSettings(issuer=provider.url, audience="gateway")
+        asking = IdentityProvider(settings, lambda: now)
+        assert await asking.accepts(provider.token())
+    now = 4000.0
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert await asking.accepts(provider.token())
+        stranger = jwt.encode({}, provider.key, "RS256", headers={"kid": "unheard-of"})
+        for _ in range(3):
+            with pytest.raises(TemporaryFailure):
+                await asking.accepts(stranger)
+        assert len(logs) == 1
+        now += 31
+        assert await asking.accepts(provider.token())
+        assert len(logs) == 2
+    now = 90_000.0
+    with pytest.raises(TemporaryFailure):
+        await asking.accepts(provider.token())
 
 
 async def test_a_provider_that_cannot_be_asked_is_our_trouble_not_the_visitors() -> None:

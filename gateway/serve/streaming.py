@@ -6,11 +6,12 @@ whole. What waits for a client looks now and then whether it is still there.
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp import web
 
@@ -19,24 +20,47 @@ from gateway.failures import TemporaryFailure
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
-PIECE: Final = 1 << 20
+PIECE: Final = 512 << 10
 """Bytes read and written at once."""
+AHEAD: Final = 64 << 20
+"""Bytes that are read ahead in all, for whatever many clients; beyond, files are only opened."""
 STALLED_SECONDS: Final = 120.0
-"""A client that takes no piece for so long (9 kB/s) is taken for gone."""
+"""A client that takes no piece for so long (4 kB/s) is taken for gone."""
 _GLANCE_SECONDS: Final = 0.2
 
 
 @dataclass(slots=True)
 class Opened:
-    """A run of bytes of a file, its first piece read; to be closed."""
+    """A run of bytes of a file, its first piece read where there is room; to be closed."""
 
     size: int
     first: bytes | bytearray
     descriptor: int
     offset: int
+    ahead: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _count(len(self.first))
+
+    def fill(self, piece: bytes | bytearray) -> None:
+        """The first piece is read; what that is all of needs no descriptor any more."""
+        self.first = piece
+        _count(len(piece))
+        if len(piece) == self.size:
+            self._let_go()
+
+    def take(self) -> bytes | bytearray:
+        """The first piece, which is no longer ahead."""
+        piece, self.first = self.first, b""
+        _count(-len(piece))
+        return piece
 
     def close(self) -> None:
-        """Give the descriptor back. May be called again."""
+        """Give back what it has. May be called again."""
+        self.take()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -46,12 +70,22 @@ class Opened:
         self.close()
 
 
+_COUNTING: Final = threading.Lock()
+
+
+def _count(more: int) -> None:
+    with _COUNTING:
+        Opened.ahead += more
+
+
 def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
     """``size`` bytes of a file from ``offset`` on, -1 for the rest; for a thread.
 
     Raises TemporaryFailure where it cannot be read, or ends before.
     """
     run = _begun(file, offset, size)
+    if Opened.ahead >= AHEAD:
+        return run
     try:
         piece = os.pread(run.descriptor, min(PIECE, run.size), offset)
     except OSError as error:
@@ -63,6 +97,8 @@ def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
 async def soon_opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
     """As ``opened``: at once where the kernel has the bytes in memory, else in a thread."""
     run = _begun(file, offset, size)
+    if Opened.ahead >= AHEAD:
+        return run
     piece = _cached(run.descriptor, offset, min(PIECE, run.size))
     if piece is not None:
         return _filled(run, piece, file)
@@ -80,11 +116,10 @@ def _begun(file: Path, offset: int, size: int) -> Opened:
 
 
 def _filled(run: Opened, piece: bytes | bytearray, file: Path) -> Opened:
-    """With its first piece; what that is all of needs no descriptor any more."""
-    run.first = piece
-    if len(piece) == run.size or not piece:
-        run.close()
+    """With its first piece. Raises TemporaryFailure where there is none."""
+    run.fill(piece)
     if run.size and not piece:
+        run.close()
         raise TemporaryFailure(f"the spool's file {file.name} has become shorter")
     return run
 
@@ -105,7 +140,8 @@ def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
 
 async def send(response: web.StreamResponse, run: Opened) -> None:
     """Write the whole run, the next piece read while one is sent; closes it."""
-    piece, at = run.first, run.offset + len(run.first)
+    piece = run.take()
+    at = run.offset + len(piece)
     end = run.offset + run.size
     reading: asyncio.Future[bytes | bytearray] | None = None
     try:

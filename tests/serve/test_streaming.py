@@ -13,7 +13,7 @@ import pytest
 
 from gateway.failures import TemporaryFailure
 from gateway.serve import frames, streaming, wado_rs
-from gateway.serve.streaming import PIECE, Opened, ahead, opened, soon_opened, while_there
+from gateway.serve.streaming import PIECE, Opened, ahead, opened, send, soon_opened, while_there
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.transcode.objects import header, save
@@ -233,3 +233,30 @@ def test_what_nobody_takes_over_is_closed(tmp_path: Path) -> None:
     del run
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+async def test_what_is_read_ahead_is_bounded_for_all_clients_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content := os.urandom(1000))
+    before = Opened.ahead
+    monkeypatch.setattr(streaming, "AHEAD", before + 2000)
+    runs = [opened(file), await soon_opened(file), opened(file), await soon_opened(file)]
+    assert [len(run.first) for run in runs] == [1000, 1000, 0, 0]
+    assert Opened.ahead == before + 2000
+    for run in runs:
+        sink = Sink()
+        await send(sink, run)  # type: ignore[arg-type]
+        assert (bytes(sink.content), run.descriptor) == (content, -1)
+    assert Opened.ahead == before
+
+
+class Sink:
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        self.content += data

@@ -132,7 +132,7 @@ def _columns(keys: Mapping[int, Key], texts: Mapping[int, str]) -> tuple[Column,
 
 def _column(key: Key, value: str) -> tuple[Column, ...]:
     """A key has one value (VM 1): what has more is compared as a whole."""
-    value = value.replace("\0", "")[:_MOST_TEXT]
+    value = value.replace("\0", "")[:_MOST_TEXT].encode(errors="replace").decode()
     if key.form == "name":
         return (*name_groups(value), words_of(value))
     if key.form != "number":
@@ -158,7 +158,10 @@ def _members(
 def _requests(member: str | None) -> tuple[tuple[str, str], ...]:
     if not member:
         return ()
-    items: list[dict[str, Any]] = header.content_of(member).get("Value", [])
+    content = header.content_of(member)
+    if content["vr"] != "SQ":
+        return ()
+    items: list[dict[str, Any]] = content.get("Value", [])
     pairs = (
         tuple(("", *header.values(item.get(f"{tag:08X}")))[-1] for tag in (STEP_ID, PROCEDURE_ID))
         for item in items[:_MOST_REQUESTS]

@@ -230,9 +230,10 @@ class Index:
             if self._waiting:
                 batch = list(islice(self._waiting, PAGE))
                 await self._in_writer(self._store.add, batch)
-                for _ in batch:
-                    self._waiting.popleft()
-                self._done += len(batch)
+                for one in batch:  # those that wait now may be others, where they were too many
+                    if self._waiting and self._waiting[0] is one:
+                        self._waiting.popleft()
+                        self._done += 1
             elif self._gone:
                 some = self._gone[:PAGE]
                 await self._in_writer(self._store.forget, some)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from gateway import telemetry
 from gateway.dataset.json_model import JsonModel
 from gateway.failures import TemporaryFailure
-from gateway.index.entry import Entry, Reception, read_entry
+from gateway.index.entry import Entry, Reception, entry_of, read_entry
 from gateway.index.schema import connect, is_damage, prepare, remove
 from gateway.index.write import add, forget
 
@@ -162,7 +162,14 @@ class Store:
         add(connection, (entry for entry in entries if entry is not None), self._read_again)
 
     def _read(self, reception: Reception) -> Entry | None:
-        return read_entry(self.model, reception, self.file_of(reception.spool_id))
+        """What no reader foresaw of one instance must not keep all others from being found."""
+        try:
+            return read_entry(self.model, reception, self.file_of(reception.spool_id))
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - known by its UIDs alone it does no harm
+            telemetry.bug(f"the header of spool id {reception.spool_id} cannot be indexed", error)
+            return entry_of(reception, {})
 
     def _read_again(self, spool_id: int) -> Entry | None:
         row = self._connection.execute(_ONE, (spool_id,)).fetchone()

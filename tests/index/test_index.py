@@ -2,8 +2,10 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import (
@@ -13,11 +15,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from gateway.dataset.json_model import JsonModel
 from gateway.dicomweb.query import Level
 from gateway.failures import TemporaryFailure
 from gateway.index import INDEX
 from gateway.index import index as index_module
 from gateway.index import store as store_module
+from gateway.index.entry import Entry, Reception
 from gateway.serve.holdings import LocalHoldings
 from tests.index.archive import Archive, image, opened_archive, value
 
@@ -228,6 +232,48 @@ async def test_more_notes_than_are_held_are_found_in_the_ledger(
     monkeypatch.setattr(index_module, "_MOST_WAITING", 3)
     await archive.keep(*(image("1.1", "1.1.1", f"1.1.1.{number}") for number in range(1, 12)))
     assert len(await archive.held("1.1")) == 11
+
+
+async def test_notes_that_come_too_many_while_some_are_written_lose_nothing(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "_MOST_WAITING", 3)
+    await archive.keep(*(image("1.1", "1.1.1", f"1.1.1.{n}") for n in (1, 2)))
+    add = archive.index._store.add
+    written = asyncio.Event()
+
+    async def in_writer(task: Callable[..., Any], *facts: Any) -> Any:
+        if task == add and not written.is_set():
+            written.set()
+            await archive.keep(*(image("1.1", "1.1.1", f"1.1.1.{n}") for n in (3, 4)))
+        return task(*facts)
+
+    monkeypatch.setattr(archive.index, "_in_writer", in_writer)
+    assert len(await archive.held("1.1")) == 4
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.9"))
+    assert len(await archive.held("1.1")) == 5
+
+
+async def test_a_header_that_no_reader_foresaw_keeps_nobody_from_being_found(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = store_module.read_entry
+
+    def reader(model: JsonModel, reception: Reception, file: Path) -> Entry | None:
+        if reception.uid == "1.1.1.2":
+            raise AttributeError("what nobody thought of")
+        return read(model, reception, file)
+
+    monkeypatch.setattr(store_module, "read_entry", reader)
+    await archive.keep(*(image("1.1", "1.1.1", f"1.1.1.{number}") for number in (1, 2, 3)))
+    assert sorted(await archive.held("1.1")) == ["1.1.1.1", "1.1.1.2", "1.1.1.3"]
+
+
+async def test_request_attributes_that_are_no_sequence_are_none(archive: Archive) -> None:
+    file = image("1.1", "1.1.1", "1.1.1.1")
+    file.add_new(0x00400275, "LO", "no sequence at all")
+    await archive.keep(file)
+    assert await archive.held("1.1") == ["1.1.1.1"]
 
 
 async def test_a_search_does_not_wait_for_ever_for_an_index_made_anew(

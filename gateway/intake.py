@@ -106,7 +106,7 @@ class Intake:
             sop_class_uid=announced.sop_class_uid,
             sop_instance_uid=announced.sop_instance_uid,
             transfer_syntax=announced.transfer_syntax,
-            source_ae=announced.origin.calling.encode("ascii", "replace").decode(),
+            source_ae=announced.origin.calling.encode("ascii", "replace").decode()[:16],
         )
         part = self._spool.create()
         try:

@@ -22,11 +22,16 @@ IMPLEMENTATION_VERSION = "DICOM_GATEWAY_0"
 
 
 class Arrival(Enum):
-    """How an instance came in."""
+    """How an instance came in.
+
+    ``UPSTREAM`` is what was retrieved because somebody looked at it: kept to be served, and owed
+    to nobody. ``WADO_RS`` was fetched to be passed on.
+    """
 
     C_STORE = "C-STORE"
     STOW_RS = "STOW-RS"
     WADO_RS = "WADO-RS"
+    UPSTREAM = "UPSTREAM"
 
 
 @dataclass(frozen=True, slots=True)

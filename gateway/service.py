@@ -21,7 +21,7 @@ from gateway.derivation import Derivations
 from gateway.failures import Failure, TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
-from gateway.model import UID, Instance, Owed
+from gateway.model import UID, Arrival, Instance, Owed
 from gateway.operate.api import add_reload
 from gateway.operate.reload import Reloader
 from gateway.operate.upkeep import LOOK_EVERY, Upkeep, repeat
@@ -237,7 +237,12 @@ class Service:
         return root
 
     async def _held(self, study: UID) -> set[UID]:
-        return {each.sop_instance_uid async for each in self._local.instances(study)}
+        """What need not be fetched: what was only looked at has been passed on to nobody."""
+        return {
+            each.sop_instance_uid
+            async for each in self._local.instances(study)
+            if each.origin.arrival is not Arrival.UPSTREAM
+        }
 
     def _serving(self) -> Serving:
         return Serving(

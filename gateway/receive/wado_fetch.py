@@ -18,7 +18,7 @@ from gateway.web_client import OriginServer
 class Fetcher:
     """Fetches from the configured nodes; the same study only once at a time from each.
 
-    ``held`` tells which instances of a study are here already.
+    ``held`` tells which instances of a study are here already, and were routed.
     """
 
     def __init__(self, servers: Mapping[str, OriginServer], intake: Intake, held: Held) -> None:

@@ -92,9 +92,9 @@ class Retrieval:
         self._held_by = held
         self._tell, self._show = kept, seen
         self._coming = asyncio.Event()
-        self._origin = Origin(
-            Arrival.WADO_RS, calling=server.settings.name, address=server.settings.host
-        )
+        arrival = Arrival.WADO_RS if routed else Arrival.UPSTREAM
+        name, host = server.settings.name, server.settings.host
+        self._origin = Origin(arrival, calling=name, address=host)
         self._intake, self._routed = intake, routed
         self.listed: dict[UID, UID] | None = None
         self.is_listed = False

@@ -70,7 +70,7 @@ def meet(
 ) -> Met:
     """Header and origin in the form in which they are compared with the rules."""
     name = origin.calling.strip(PADDING)
-    fetched = origin.arrival is Arrival.WADO_RS
+    fetched = origin.arrival in (Arrival.WADO_RS, Arrival.UPSTREAM)
     local = None if now is None else now.astimezone(zone)
     values = {}
     for subject in subjects:

@@ -104,6 +104,8 @@ def test_what_the_archive_holds_is_served_decompressed_as_if_it_were_here(archiv
         assert each.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
         assert np.array_equal(each.pixel_array, pixels[each.SOPInstanceUID])
     assert not set(pixels) & set(stored(cloud)), "what is only looked at is owed to nobody"
+    assert "4 fetched, 0 here before" in fetched(gateway, study).stdout
+    wait_for(cloud, pixels, gateway)
 
 
 def test_a_study_fetched_from_the_shell_arrives_decompressed_by_stow(archives, gateway):

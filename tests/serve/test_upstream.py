@@ -14,7 +14,7 @@ from gateway.config import load_text
 from gateway.failures import TemporaryFailure
 from gateway.index import Index
 from gateway.intake import Intake
-from gateway.model import Instance
+from gateway.model import Arrival, Instance
 from gateway.route.rules import compile_rules
 from gateway.serve import qido_rs, upstream, wado_rs
 from gateway.serve.app import application
@@ -104,6 +104,7 @@ async def test_what_is_not_here_comes_from_upstream_is_kept_and_owed_to_nobody(o
     assert sorted(await proxy.get(STUDY)) == sops(origin)
     assert sorted(each.sop_instance_uid for each in proxy.kept) == sops(origin)
     assert proxy.owed == []
+    assert {each.origin.arrival for each in proxy.kept} == {Arrival.UPSTREAM}
 
 
 async def test_what_is_here_is_not_retrieved_again(origin, proxy):

@@ -19,7 +19,7 @@ from gateway.model import Verification
 from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
 
-app = typer.Typer(help="See, retry, hold or drop what is owed.", no_args_is_help=True)
+app = typer.Typer(help="See, retry, hold, drop or reroute what is owed.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")]
 SpoolFolder = Annotated[
@@ -49,7 +49,7 @@ def list_(
 ) -> None:
     """What is owed and held (by default), the oldest first."""
     states = [None] if state == "all" else [*state.split(",")]
-    with _queue(config, spool) as queue:
+    with open_queue(config, spool) as queue:
         rows = [
             row
             for wanted in states
@@ -67,7 +67,7 @@ def show(
     spool: SpoolFolder = None,
 ) -> None:
     """Everything the ledger knows of an instance: its deliveries, and how its pixels were made."""
-    with _queue(config, spool) as queue:
+    with open_queue(config, spool) as queue:
         rows = list(queue.show(_selected(selector)))
         made = list(queue.passports(_selected(selector)))
     if not rows:
@@ -191,7 +191,7 @@ def _change(
     config: Path | None,
     spool: Path | None,
 ) -> None:
-    with _queue(config, spool) as queue:
+    with open_queue(config, spool) as queue:
         count = act(queue, **chosen)
     typer.echo(f"{count} {'delivery' if count == 1 else 'deliveries'} {done}")
     if not count:
@@ -203,7 +203,8 @@ def _selected(selector: str) -> str | int:
 
 
 @contextmanager
-def _queue(config: Path | None, spool: Path | None) -> Iterator[Queue]:
+def open_queue(config: Path | None, spool: Path | None) -> Iterator[Queue]:
+    """The queue of a spool folder; exits 1 where it cannot be had, or what is asked fails."""
     folder = spool or Path(configuration(config).gateway.spool.path)
     if config is None and spool is None and not folder.exists():
         typer.echo(

@@ -11,12 +11,25 @@ from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance
 from gateway.spool.disk import Disk
 from gateway.spool.files import Files
+from gateway.spool.queries import Selector, is_uid
 from gateway.spool.rows import INSTANCE_COLUMNS, instance_of, micros
 from gateway.spool.schema import LEDGER, check_version, connect
 
 _PAGE: Final = 1000
 _SELECT: Final = f"SELECT {INSTANCE_COLUMNS} FROM instance i WHERE "  # noqa: S608
 _SINCE: Final = _SELECT + "i.spool_id > ? AND i.received_at >= ? ORDER BY i.spool_id LIMIT ?"
+_IS_UID: Final = "i.sop_instance_uid = ?"
+_IS_DELIVERY: Final = (
+    "i.spool_id = (SELECT spool_id FROM delivery WHERE delivery_id = CAST(? AS INTEGER))"
+)
+_IS_OF_STUDY: Final = "i.study_uid = ?"
+_IS_OWED_TO: Final = (
+    "EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id AND d.destination = ? "
+    "AND d.state IN ('owed', 'held'))"
+)
+_IS_UNROUTED: Final = (
+    "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id AND d.destination >= ?)"
+)
 _OF_UID: Final = _SELECT + "i.sop_instance_uid = ? ORDER BY i.spool_id DESC LIMIT ?"
 
 
@@ -45,6 +58,32 @@ class History:
     def of(self, sop_instance_uid: UID) -> list[Instance]:
         """The arrivals of one SOP Instance, the latest first."""
         return self._ask(_OF_UID, sop_instance_uid, _PAGE)
+
+    def chosen(
+        self,
+        selector: Selector | None = None,
+        *,
+        destination: str = "",
+        study: UID = "",
+        unrouted: bool = False,
+    ) -> Iterator[Instance]:
+        """Those that a person means by one of these, in the order of arrival.
+
+        ``selector`` is a SOP Instance UID or a delivery's number; ``destination`` means what is
+        owed to it or held for it, ``unrouted`` what was never owed to anybody.
+        """
+        if selector is not None:
+            which, value = (_IS_UID if is_uid(selector) else _IS_DELIVERY), str(selector)
+        elif destination:
+            which, value = _IS_OWED_TO, destination
+        elif study:
+            which, value = _IS_OF_STUDY, study
+        else:
+            which, value = _IS_UNROUTED, ""
+        query, last = f"{_SELECT}i.spool_id > ? AND {which} ORDER BY i.spool_id LIMIT ?", 0
+        while page := self._ask(query, last, value, _PAGE):
+            yield from page
+            last = page[-1].spool_id
 
     def _ask(self, query: str, *values: object) -> list[Instance]:
         try:

@@ -1,17 +1,19 @@
 """The queue as a person sees it, from a process beside the gateway or without one."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.model import Owed
 from gateway.spool import passports, queries
 from gateway.spool.ledger import Step, dropping, holding, retrying
 from gateway.spool.passports import PassportRow
 from gateway.spool.queries import Chosen, Selector
+from gateway.spool.rerouting import Rerouted, reroute, rerouted
 from gateway.spool.rows import Counts, QueueRow
 from gateway.spool.schema import LEDGER, check_version, connect
 
@@ -85,6 +87,25 @@ class Queue:
         """Give up what is owed or held, for good; returns how many deliveries."""
         chosen = Chosen(selector, destination, state)
         return self._change(dropping(chosen, self._clock(), BY_HAND))
+
+    def reroute(
+        self, owed: Mapping[int, Sequence[Owed]], *, dry_run: bool = False
+    ) -> dict[int, Rerouted]:
+        """Let instances (by spool id) owe what they are said to, in one transaction.
+
+        Returns what has changed for each, or with ``dry_run`` what would.
+        """
+        if dry_run:
+            return {key: self._ask(rerouted, key, each) for key, each in owed.items()}
+        found: dict[int, Rerouted] = {}
+
+        def step(connection: sqlite3.Connection) -> int:
+            now = self._clock()
+            found.update({key: reroute(connection, key, each, now) for key, each in owed.items()})
+            return len(found)
+
+        self._change(step)
+        return found
 
     def close(self) -> None:
         """Close the ledger."""

@@ -1,5 +1,6 @@
 """What a route says of priority, hours and groups is what the gateway does."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,3 +120,16 @@ def test_what_the_file_says_is_what_the_stages_are_told() -> None:
 def test_no_clock_seems_set_back_to_what_only_waits(route: str, days: int) -> None:
     """What waits for its window or its group is not brought forward."""
     assert longest_retry(configuration(route)) >= timedelta(days=days)
+
+
+def test_the_page_on_operation_shows_what_the_loader_takes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "operation.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    route = configuration(example).routes[0]
+    assert route.group is not None
+    assert (route.group.by, route.delivery.priority) == ("study", "low")
+    assert [str(window) for window in route.delivery.during] == [
+        "mon,tue,wed,thu,fri 18:00-06:00",
+        "sat 00:00-24:00",
+        "sun 00:00-24:00",
+    ]

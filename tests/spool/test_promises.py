@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Deferred, Delivered, Rejected
 from gateway.spool import Spool
-from tests.spool.arrivals import Clock, by_hand, contradictions, keep, rows
+from tests.spool.arrivals import Clock, beside, by_hand, contradictions, keep, owed_to, rows
 
 KEEP = timedelta(days=7)
 DESTINATIONS = ("pacs", "viewer", "cloud")
@@ -43,6 +43,7 @@ class Known:
     state: str = "owed"
     attempts: int = 0
     settled_at: datetime | None = None
+    by_rules: bool = False
 
 
 class Promises(RuleBasedStateMachine):
@@ -170,6 +171,20 @@ class Promises(RuleBasedStateMachine):
                 one.state = "held"
             else:
                 one.state, one.settled_at = "dropped", self.clock()
+
+    @precondition(lambda self: self.instances)
+    @rule(pick=PICKS, owed=st.sets(st.sampled_from(DESTINATIONS)))
+    def reroute(self, pick: int, owed: set[str]) -> None:
+        """Other rules for an instance, from another process."""
+        spool_id = sorted(self.instances)[pick % len(self.instances)]
+        of = [one for one in self.deliveries.values() if one.spool_id == spool_id]
+        with beside(self.spool) as queue:
+            queue.reroute({spool_id: owed_to(*sorted(owed))})
+        self.received.update(owed - {one.destination for one in of if not one.by_rules})
+        for one in of:
+            if one.state in ("owed", "held") and one.destination not in owed:
+                one.state, one.settled_at, one.by_rules = "dropped", self.clock(), True
+        self.learn()
 
     @rule(hours=st.sampled_from([0.1, 1, 24]))
     def tick(self, hours: float) -> None:

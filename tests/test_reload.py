@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.clock import utc_now
 from gateway.config import load
 from gateway.operate import upkeep
-from gateway.service import Service, utc_now
+from gateway.service import Service
 from gateway.spool import Queue
 from tests.peers import RunningGateway
 from tests.peers.process import free_port

@@ -1,8 +1,7 @@
 """``dicom-gateway queue``: the ledger from the shell, also while the gateway runs."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cli.configuration import ConfigFile, configuration
-from gateway.clock import utc_now
-from gateway.failures import Failure
+from gateway.cli.configuration import ConfigFile
+from gateway.cli.opened import SpoolFolder, open_queue
+from gateway.cli.reroute import reroute
 from gateway.model import Verification
 from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
@@ -22,9 +21,6 @@ from gateway.transfer_syntax import name_of
 app = typer.Typer(help="See, retry, hold, drop or reroute what is owed.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")]
-SpoolFolder = Annotated[
-    Path | None, typer.Option("--spool", help="The spool folder, instead of a configuration.")
-]
 Selector = Annotated[str, typer.Argument(help="A SOP Instance UID, or a delivery's number.")]
 Selected = Annotated[
     str | None,
@@ -173,6 +169,9 @@ def drop(
     _change(Queue.drop, _chosen(selector, destination, state), "dropped", config, spool)
 
 
+app.command("reroute")(reroute)
+
+
 def _chosen(selector: str | None, destination: str, state: str = "") -> dict[str, Any]:
     if selector is None and not destination:
         raise typer.BadParameter(
@@ -200,25 +199,6 @@ def _change(
 
 def _selected(selector: str) -> str | int:
     return int(selector) if selector.isdecimal() else selector
-
-
-@contextmanager
-def open_queue(config: Path | None, spool: Path | None) -> Iterator[Queue]:
-    """The queue of a spool folder; exits 1 where it cannot be had, or what is asked fails."""
-    folder = spool or Path(configuration(config).gateway.spool.path)
-    if config is None and spool is None and not folder.exists():
-        typer.echo(
-            f"there is no spool in {folder.absolute()}: name the gateway's configuration with "
-            "--config FILE, or its spool folder with --spool FOLDER",
-            err=True,
-        )
-        raise typer.Exit(1)
-    try:
-        with Queue(folder, clock=utc_now) as queue:
-            yield queue
-    except Failure as failure:
-        typer.echo(str(failure), err=True)
-        raise typer.Exit(1) from None
 
 
 def _show(rows: list[QueueRow], *, as_json: bool) -> None:

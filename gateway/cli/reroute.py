@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.queue import open_queue
-from gateway.cli.serve import ConfigFile, configuration
+from gateway.cli.configuration import ConfigFile, configuration
+from gateway.cli.opened import SpoolFolder, open_queue
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header
 from gateway.failures import Failure, PermanentFailure
@@ -36,9 +36,7 @@ def reroute(
         bool, typer.Option("--dry-run", help="Only say what would change.")
     ] = False,
     config: ConfigFile = None,
-    spool: Annotated[
-        Path | None, typer.Option("--spool", help="The spool folder, where it is another one.")
-    ] = None,
+    spool: SpoolFolder = None,
 ) -> None:
     """Apply the routes of the configuration file anew: owe what they say, drop what they do not.
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.service import utc_now
+from gateway.clock import utc_now
 from gateway.spool import Queue, Spool
 from tests.scripted_peer import part10
 from tests.spool.arrivals import keep

@@ -7,6 +7,7 @@ cannot be read has its part say so, so that nobody takes the rest for the whole.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -42,6 +43,8 @@ MOST_FRAMES: Final = 10_000
 """Frames that one request can name."""
 TRIES: Final = 16
 """Instances of a study that are looked at for one with a picture."""
+_COUNTED: Final = 100_000
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
 _NO_THUMBNAIL: Final = "no picture is made of a video or a document; ask for /rendered"
 _NUMBER_OF_FRAMES: Final = {0x00280008: "NumberOfFrames"}
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
@@ -250,13 +253,16 @@ async def _frame_by_frame(
 
 
 def _count(instance: Instance) -> int:
-    """Number of Frames, 1 where it is not said. Raises TemporaryFailure."""
+    """Number of Frames, 1 where it is not said. Raises TemporaryFailure, PermanentFailure."""
     try:
         header = read_header(instance.file, _NUMBER_OF_FRAMES)
     except OSError as error:
         raise TemporaryFailure(f"the stored file cannot be read: {error.strerror}") from error
     text = header.get("NumberOfFrames", "")
-    return int(text) if text.isdecimal() and int(text) else 1
+    count = (int(text) if _NUMBER.fullmatch(text) else 0) or 1
+    if count > _COUNTED:
+        raise PermanentFailure(f"Number of Frames is {count}: more than {_COUNTED} are not shown")
+    return count
 
 
 async def _whole(

@@ -1,5 +1,6 @@
 """The Image Pixel Module of a data set or of an icon, and what must change in it (C.7.6.3)."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -27,6 +28,8 @@ EXTENDED_OFFSETS: Final = 0x7FE00001
 EXTENDED_LENGTHS: Final = 0x7FE00002
 TOTAL_LENGTH: Final = 0x7FE00003
 PIXEL_DATA: Final = 0x7FE00010
+_NUMBER: Final = re.compile(r"\+?[0-9]{1,12}")
+"""An Integer String has 12 characters at most (PS3.5 6.2)."""
 _OVERLAY_BIT: Final = 0x60000102
 _DEEPEST: Final = 32
 
@@ -103,7 +106,7 @@ class Values:
 def read_image_pixel(values: Values) -> ImagePixel:
     """The module as the header has it. Raises PermanentFailure for a broken Number of Frames."""
     frames = values.text(FRAMES).split("\\")[0]
-    if frames and not frames.lstrip("+").isdigit():
+    if frames and not _NUMBER.fullmatch(frames):
         raise PermanentFailure(f"Number of Frames is {frames[:16]!r}, not a number")
     number = values.number
     return ImagePixel(

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from gateway import telemetry
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
 from gateway.tags import TagChanges
@@ -55,6 +56,10 @@ _LONGEST: Final = 10.0
 """Seconds that a range goes on at most: half of what a worker may compute for the smallest."""
 _AS_STORED: Final = Rendition()
 _NONE: Final = Checks()
+
+
+_SAID: Final = (Failure, DecoderFailed, BrokenProcessPool, OSError)
+"""What a task is known to raise."""
 
 
 class _WorkerLost(Exception):
@@ -280,7 +285,10 @@ class TranscodePool:
             return []
 
     async def _run(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
-        """Run a task in a worker. Raises what it raised, or _WorkerLost."""
+        """Run a task in a worker. Raises what it raised, or _WorkerLost.
+
+        What nobody foresaw is a PermanentFailure: it is this one instance that cannot be used.
+        """
         pool = self._pool or await self._started()
         try:
             return await self._once(pool, function, *arguments)
@@ -305,6 +313,14 @@ class TranscodePool:
             raise _WorkerLost(f"brought its worker down ({_ending(end)})") from None
         except MemoryError:
             raise _WorkerLost("asked for more memory than a worker may have") from None
+        except _SAID:
+            raise
+        except Exception as error:
+            telemetry.bug("a task in a worker met what nobody foresaw", error)
+            raise PermanentFailure(
+                f"the gateway met an error that nobody foresaw ({type(error).__name__}) in this "
+                "instance; its log has it"
+            ) from error
         return result
 
     async def _renew(self, broken: Any) -> None:

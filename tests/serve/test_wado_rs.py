@@ -10,7 +10,7 @@ import pytest
 from gateway.derivation import Derived
 from gateway.dicomweb.multipart import MalformedMultipart
 from gateway.model import Instance, Rendition
-from gateway.serve import streaming, wado_rs
+from gateway.serve import frames, rendered, streaming, wado_rs
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import Parts, parts_of
@@ -23,7 +23,14 @@ STUDY = "/dicom-web/studies/1.2.3"
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    async with opened_gateway(tmp_path, lambda serving: [wado_rs.routes(serving)]) as running:
+    async with opened_gateway(
+        tmp_path,
+        lambda serving: [
+            wado_rs.routes(serving),
+            frames.routes(serving),
+            rendered.routes(serving),
+        ],
+    ) as running:
         yield running
 
 
@@ -68,6 +75,25 @@ async def test_a_file_of_many_pieces_comes_whole(
     gateway.gallery.hang(file)
     ((_, body),) = await parts_at(client, gateway.url(STUDY))
     assert body == file.read_bytes()
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "\u00b2", "++1"])
+async def test_a_number_of_frames_that_is_none_spoils_its_own_instance_alone(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path, count: str
+) -> None:
+    good = objects.jpeg_ls(tmp_path / "good.dcm", objects.pictures(1))
+    bad = objects.jpeg_ls(tmp_path / "bad.dcm", objects.pictures(1))
+    said = b"(\0\x08\0IS"
+    before, number, after = bad.read_bytes().partition(said + b"\x02\x001 ")
+    assert number
+    text = count.encode("latin-1") + b" " * (len(count) % 2)
+    bad.write_bytes(before + said + len(text).to_bytes(2, "little") + text + after)
+    spoilt = gateway.gallery.hang(bad)
+    gateway.gallery.hang(good)
+    assert syntaxes(await parts_at(client, gateway.url(STUDY))) == [JLS, LE]
+    for more in ("/frames/1", "/rendered"):
+        async with client.get(gateway.of(spoilt, more), headers={"Accept": "*/*"}) as answer:
+            assert answer.status in (200, 406, 409), (more, await answer.text())
 
 
 async def test_a_study_leaves_nothing_out_where_some_cannot_be_decoded(

@@ -327,7 +327,7 @@ async def test_a_closed_pool_says_try_later(tmp_path: Path) -> None:
 async def test_a_stop_iteration_in_a_worker_does_not_leave_its_task_waiting() -> None:
     pool = TranscodePool(1)
     try:
-        with pytest.raises(RuntimeError, match="an iterator ended early"):
+        with pytest.raises(PermanentFailure, match=r"nobody foresaw \(RuntimeError\)"):
             await asyncio.wait_for(pool._run(misbehaving.end_early), 30)
     finally:
         await pool.aclose()

@@ -69,7 +69,7 @@ def _text(values: list[str] | None) -> str:
 def hashed(change: Hash, vr: str, value: str) -> str:
     """HMAC-SHA-256 of a value: hexadecimal digits, or a UID that holds a UUID of version 8.
 
-    PS3.5 B.2, RFC 9562 5.8. The padding of a value is no part of it.
+    PS3.5 B.2, RFC 9562 5.8.
     """
     digest = _drawn(change.secret, value)
     if vr != "UI":
@@ -88,4 +88,4 @@ def _days(change: ShiftDate, find: Finder) -> int:
 
 
 def _drawn(secret: Secret, value: str) -> bytes:
-    return hmac.digest(bytes(secret), value.strip(" \0").encode(), "sha256")
+    return hmac.digest(bytes(secret), value.encode(), "sha256")

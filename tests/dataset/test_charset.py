@@ -1,7 +1,7 @@
 """Text is written in its character set exactly, or refused (PS3.5 6.1, Annexes H to K)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.dataset.charset import encoded
@@ -24,6 +24,14 @@ WRITTEN = [
     ("Жди", b"ISO_IR 144", b"\xb6\xd4\xd8"),
 ]  # fmt: skip
 """The examples of H.3, I.2, J.1 to J.3 and others, as the standard prints their bytes."""
+
+
+MORE = [
+    b"ISO_IR 13", b"ISO_IR 166", b"GBK", rb"\ISO 2022 IR 58", rb"\ISO 2022 IR 13",
+    rb"\ISO 2022 IR 87\ISO 2022 IR 159", rb"ISO 2022 IR 13\ISO 2022 IR 87",
+    rb"ISO 2022 IR 100\ISO 2022 IR 144\ISO 2022 IR 126",
+    rb"ISO 2022 IR 6\ISO 2022 IR 149\ISO 2022 IR 100",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "charsets", "value"), WRITTEN)
@@ -60,9 +68,11 @@ def test_bytes_without_a_meaning_are_read_for_the_eye_only(value: bytes, charset
         decoded_exactly(value, charsets)
 
 
+@settings(deadline=None, max_examples=300)
 @given(
-    st.text(st.characters(min_codepoint=32, exclude_characters="\\^=", exclude_categories=["Cs"])),
-    st.sampled_from(sorted({charsets for _, charsets, _ in WRITTEN})),
+    st.text(st.characters(min_codepoint=32, exclude_characters="\\^=", exclude_categories=["Cs"]))
+    | st.text(st.sampled_from("aZ éüÄßДжЖαωกข山田金ｱﾔﾏ홍길동王小丂丄¥‾~")),
+    st.sampled_from([*{charsets for _, charsets, _ in WRITTEN}, *MORE]),
 )
 def test_whatever_is_written_is_read_again(text: str, charsets: bytes) -> None:
     try:

@@ -156,6 +156,13 @@ def test_the_group_length_of_a_changed_group_goes_the_others_stay() -> None:
     assert made == lengths[0] + element(REQUEST, "SQ", item)
 
 
+def test_the_group_length_goes_too_where_only_an_item_changed() -> None:
+    sequence = element(REQUEST, "SQ", element(ITEM, "", element(STEP, "SH", b"OLD ")))
+    data = element(0x00400000, "UL", b"\4\0\0\0") + sequence
+    made = b"".join(splice(data, 0, len(data), ELE, {REQUEST: InItems({1: {STEP: None}})}))
+    assert made == element(REQUEST, "SQ", element(ITEM, "", b""))
+
+
 def test_an_element_out_of_order_is_replaced_all_the_same() -> None:
     """Nothing that was to go may stay because it stands where it should not."""
     sequence = element(REQUEST, "SQ", element(ITEM, "", element(STEP, "SH", b"OLD ")))

@@ -27,7 +27,7 @@ from gateway.tags.reading import read
 from gateway.tags.values import check as check_value
 from gateway.tags.values import shifted
 from gateway.transfer_syntax import TransferSyntax
-from tests.dataset.samples import ELE, ILE, NATIVE, encode
+from tests.dataset.samples import EBE, ELE, ILE, NATIVE, element, encode
 from tests.tags.samples import (
     ACQUIRED,
     BIRTH,
@@ -339,6 +339,15 @@ def test_text_is_written_in_the_character_set_of_its_item() -> None:
     data = made_bytes(encode(ds, ELE), ELE, TagChanges((change,)))
     assert data.count("Größe".encode("latin-1")) == 1
     assert data.count("Größe".encode()) == 1
+
+
+def test_un_is_little_endian_whatever_stands_around_it() -> None:
+    """PS3.5 6.2.2; its VR is the dictionary's."""
+    data = element(0x0008002A, "UN", b"2024", EBE) + element(0x00280103, "US", b"\0\0", EBE)
+    data += element(SMALLEST, "UN", b"\7\0", EBE)
+    change = Template(path=(INSTITUTION,), parts=((SMALLEST,), "/", (ACQUIRED,)))
+    made = made_bytes(data, EBE, TagChanges((change,)))
+    assert element(INSTITUTION, "LO", b"7/2024", EBE) in made
 
 
 def test_edits_are_nothing_where_nothing_is_asked_for() -> None:

@@ -169,6 +169,28 @@ def test_what_stands_behind_pixel_data_is_changed_and_kept_in_its_place(tmp_path
     assert AFTER not in raw(removed)
 
 
+@pytest.mark.parametrize("target", [RLE, IMPLICIT_LE])
+def test_a_name_that_stands_behind_pixel_data_is_not_left_there(
+    target: str, tmp_path: Path
+) -> None:
+    source = stored_as(RLE, tmp_path)
+    with source.open("ab") as opened:
+        opened.write(element(NAME, "PN", b"HIDDEN"))
+    out, _ = made(source, target, CHANGES)
+    assert b"HIDDEN" not in out.read_bytes()
+    assert raw(out)[NAME].endswith(b"Doe^Jane")
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_what_is_deflated_anew_has_an_even_length(length: int, tmp_path: Path) -> None:
+    """PS3.5 A.5."""
+    change = TagChanges((Set(path=(NAME,), values=("ABCDEFGH"[:length],)),))
+    out, _ = made(stored_as(DEFLATED, tmp_path), DEFLATED, change)
+    meta = read_file_meta(out.read_bytes())
+    assert (out.stat().st_size - meta.dataset_offset) % 2 == 0
+    assert pydicom.dcmread(out).PatientName == "ABCDEFGH"[:length]
+
+
 def test_an_icon_is_decoded_and_the_change_is_there(tmp_path: Path) -> None:
     icon = header(8, 6, BitsAllocated=8, BitsStored=8, HighBit=7)
     icon.PixelData = pydicom.encaps.encapsulate([rle_of([FRAMES[0].tobytes()])])

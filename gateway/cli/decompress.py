@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway.failures import Failure
+from gateway.failures import Failure, TemporaryFailure
 from gateway.model import UID, Checks
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool
@@ -53,7 +53,9 @@ def decompress(
     to: Annotated[
         str, typer.Option(help="explicit-le, implicit-le or explicit-be, or the UID.")
     ] = "explicit-le",
-    jobs: Annotated[int | None, typer.Option(help="Worker processes; default: the cores.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: the cores.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Decode twice, by different code bases; compare.")
     ] = False,
@@ -140,10 +142,13 @@ def pairs_of(sources: Iterable[Path], out: Path) -> Iterator[Pair]:
 
 def _files_below(folder: Path, out: Path) -> Iterator[str]:
     """Their names from ``folder`` on; what lies in ``out`` is no source."""
-    if folder.is_relative_to(out):
-        return
+    results = out.resolve()
+    if folder.resolve().is_relative_to(results):
+        raise typer.BadParameter(f"{folder} lies in {out}: name another --out")
     for at, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if Path(at, name) != out)
+        folders[:] = sorted(
+            name for name in folders if name != results.name or Path(at, name).resolve() != results
+        )
         before = "" if Path(at) == folder else f"{Path(at).relative_to(folder)}/"
         for name in sorted(files):
             if os.path.isfile(f"{at}/{name}"):  # noqa: PTH113 - for every file of a folder
@@ -238,8 +243,12 @@ async def _batch(
 ) -> list[tuple[Path, Transcoded | Failure | None]]:
     dicom = [_looks_like_dicom(source) for source, _ in batch]
     wanted = [pair for pair, is_one in zip(batch, dicom, strict=True) if is_one]
-    for folder in {place.parent for _, place in wanted}:
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in {place.parent for _, place in wanted}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"cannot make the folder {error.filename}: {error.strerror}"
+        return [(source, TemporaryFailure(text)) for source, _ in batch]
     if len(wanted) == 1:
         outcomes = [await _one(pool, *wanted[0], order)]
     else:

@@ -170,7 +170,7 @@ class TranscodePool:
         """
         try:
             return await self._run(transcode_each, pairs, target, rendition, checks)
-        except _WorkerLost:
+        except (_WorkerLost, Failure):
             return [
                 await self._single(source, target, out, rendition, checks) for source, out in pairs
             ]
@@ -222,13 +222,15 @@ class TranscodePool:
         checks: Checks,
         tags: TagChanges | None,
     ) -> Transcoded:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             done = await self._run(
                 transcode_or_split, source, target, out, rendition, attempt, checks, tags
             )
             if isinstance(done, Transcoded):
                 return done
-            result = await self._ranges(done)
+            result = replace(await self._ranges(done), seconds=loop.time() - began)
             beside_of(out).rename(out)
         except OSError as error:
             _remove(out)
@@ -297,7 +299,9 @@ class TranscodePool:
         try:
             return await self._once(self._pool, function, *arguments)
         except BrokenProcessPool as error:
-            raise _WorkerLost(f"broke the pool of workers twice ({error})") from None
+            raise TemporaryFailure(
+                f"the decoding workers cannot be kept alive ({error}): is there memory for them?"
+            ) from error
 
     async def _once(self, pool: Any, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Run a task in a worker of this pool. Raises BrokenProcessPool when it has none left."""

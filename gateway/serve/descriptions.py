@@ -17,7 +17,7 @@ from gateway.dataset.heads import PIXEL_DATA, MalformedDataSet
 from gateway.dataset.json_model import JsonModel, attribute, bulk_attribute, json_object
 from gateway.dataset.json_values import quoted
 from gateway.dataset.part10 import read_file_meta
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Instance, Rendition
 from gateway.serve.addresses import location
 from gateway.serve.serving import Serving
@@ -100,6 +100,11 @@ def described(
     except PermanentFailure as failure:
         _alarm(instance, failure)
         return json_object(texts)
+    except TemporaryFailure:
+        raise
+    except Exception as error:  # noqa: BLE001 - the others of its study are to be seen
+        telemetry.bug(f"metadata of {instance.sop_instance_uid} could not be made", error)
+        return json_object(_known(instance))
     if vr:
         texts[PIXEL_DATA] = bulk_attribute(PIXEL_DATA, vr, f"{uris}{PIXEL_DATA:08X}")
     return json_object(texts, changes)

@@ -39,6 +39,8 @@ AT_ONCE: Final = 64
 BODIES: Final = 32
 """Bodies that come in at once; others wait their turn."""
 TURN_SECONDS: Final = 30.0
+TREES: Final = 2
+"""Bodies of metadata that are held as trees at once: 16 MiB of JSON take up to 300 MiB so."""
 
 
 class NoRoom(Problem):
@@ -49,7 +51,7 @@ class NoRoom(Problem):
 
 def routes(serving: Serving) -> list[web.RouteDef]:
     """``POST /studies`` and ``POST /studies/{study}``."""
-    turns = asyncio.Semaphore(BODIES)
+    turns, trees = asyncio.Semaphore(BODIES), asyncio.Semaphore(TREES)
 
     async def store(request: web.Request) -> web.StreamResponse:
         study = request.match_info.get("study", "")
@@ -61,7 +63,7 @@ def routes(serving: Serving) -> list[web.RouteDef]:
             raise NoRoom(str(failure)) from failure
         request_body.check(request, serving.settings.max_body)
         async with _turn(turns):
-            receipt = await Receiving(serving, request, study).receive()
+            receipt = await Receiving(serving, request, study, trees).receive()
         return await asyncio.to_thread(answer, request, receipt, serving.settings.root_url)
 
     return [
@@ -87,10 +89,13 @@ async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
 class Receiving:
     """One request while its body comes in."""
 
-    def __init__(self, serving: Serving, request: web.Request, study: UID) -> None:
+    def __init__(
+        self, serving: Serving, request: web.Request, study: UID, trees: asyncio.Semaphore
+    ) -> None:
         self._serving = serving
         self._request = request
         self._study = study
+        self._trees = trees
         self._origin = Origin(Arrival.STOW_RS, address=request.remote or "")
         self._receipt = Receipt(study)
         self._waiting: set[asyncio.Task[None]] = set()
@@ -158,16 +163,20 @@ class Receiving:
         try:
             parts = MetadataParts(scratch)
             await self._take_described(parts, content)
-            for described in await asyncio.to_thread(parts.instances):
-                file = self._new_file()
-                file.said = Outcome(described.sop_class_uid, described.sop_instance_uid)
-                await self._take_model(parts, described, file)
-                self._admit(file)
-                await self._room()
+            async with self._trees:
+                await self._make(parts)
         except InvalidMetadata as failure:
             raise BadRequest(str(failure)) from failure
         finally:
             scratch.abort()
+
+    async def _make(self, parts: MetadataParts) -> None:
+        for described in await asyncio.to_thread(parts.instances):
+            file = self._new_file()
+            file.said = Outcome(described.sop_class_uid, described.sop_instance_uid)
+            await self._take_model(parts, described, file)
+            self._admit(file)
+            await self._room()
 
     async def _take_described(self, parts: MetadataParts, content: MediaType) -> None:
         if content.type != MULTIPART:

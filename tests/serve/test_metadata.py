@@ -17,11 +17,12 @@ from gateway.dataset.elements import elements
 from gateway.dataset.json_model import JsonModel, to_json
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.model import Instance
-from gateway.serve import metadata, wado_rs
+from gateway.serve import descriptions, metadata, wado_rs
 from gateway.serve.descriptions import Descriptions
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, JPEG_BASELINE
 from tests.dataset.samples import bundled, element, head
 from tests.real_files import FOLDER, catalogue, needs_real_files
+from tests.serve import objects
 from tests.serve.gallery import SERIES, STUDY, Gateway, opened_gateway
 from tests.serve.parts import parts_of
 
@@ -105,6 +106,27 @@ async def test_jpeg_is_described_as_it_comes_out_uncompressed(
     assert found["00280006"] == {"vr": "US", "Value": [0]}
     assert found["7FE00010"]["vr"] == "OB"
     assert found["00083002"]["Value"] == [JPEG_BASELINE]
+
+
+async def test_what_nobody_foresaw_of_one_instance_leaves_the_others_to_be_seen(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = [objects.jpeg_ls(tmp_path / f"{n}.dcm", objects.pictures(1, n)) for n in range(3)]
+    hung = [gateway.gallery.hang(file, "1.2.4711", "1.2.4711.1") for file in made]
+    make = descriptions.uncompressed_header
+
+    def header(source: Any) -> Any:
+        if bytes(source.data) == hung[1].file.read_bytes():
+            raise AttributeError("what nobody thought of")
+        return make(source)
+
+    monkeypatch.setattr(descriptions, "uncompressed_header", header)
+    found = await described(client, gateway.url("/dicom-web/studies/1.2.4711/metadata"))
+    assert found[1]["00080018"]["Value"] == [hung[1].sop_instance_uid]
+    assert ["00280010" in one for one in found] == [True, False, True]
 
 
 async def test_a_series_and_a_study_give_one_array_in_order(

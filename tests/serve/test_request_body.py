@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import re
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import pytest
 
 from gateway.serve import stow_rs
 from gateway.serve.request_body import SILENCE, SLOWEST, TooSlow, check_pace
+from gateway.serve.stow_metadata import Described, MetadataParts
 from gateway.spool import Spool
 from tests.serve.test_stow_rs import MULTIPART, Server, half_stored, multipart, test_file
 
@@ -137,3 +139,34 @@ def test_a_pace_that_will_do(came: int, waited: float) -> None:
 def test_a_body_that_trickles_is_given_up(came: int, waited: float) -> None:
     with pytest.raises(TooSlow):
         check_pace(came, waited)
+
+
+async def test_only_so_many_bodies_of_metadata_become_trees_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow_rs, "TREES", 1)
+    entered, came, go_on = [], [], threading.Event()
+    instances, write = MetadataParts.instances, MetadataParts.write
+
+    def slowly(parts: MetadataParts) -> list[Described]:
+        entered.append(parts)
+        go_on.wait(10)
+        return instances(parts)
+
+    def counted(parts: MetadataParts, data: bytes) -> None:
+        came.append(parts)
+        write(parts, data)
+
+    monkeypatch.setattr(MetadataParts, "instances", slowly)
+    monkeypatch.setattr(MetadataParts, "write", counted)
+    spool = Spool.open(tmp_path / "spool", clock=lambda: datetime.now(UTC), refuse_below_free=1)
+    async with Server(spool).running() as at, asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(at.post(b"[{}]", "application/dicom+json"))
+        await until(lambda: len(came) == 2 and len(entered) == 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(entered) == 1
+        go_on.set()
+        await until(lambda: len(entered) == 2)
+    await spool.aclose()

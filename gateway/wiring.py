@@ -1,22 +1,26 @@
-"""The configuration as the settings of each stage. Nothing here does I/O or decides."""
+"""The configuration as the settings of each stage. Nothing here decides."""
 
 from collections.abc import Mapping
 from datetime import timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from gateway.config import Access, Config, Dimse, Node, Route
+from gateway.config.tags import Tags
 from gateway.deliver.backoff import SPREAD
 from gateway.deliver.hours import LONGEST_CLOSED
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.deliver.stow_client import StowClient
+from gateway.failures import PermanentFailure
 from gateway.model import UID, Rendition
 from gateway.receive.fetch_rules import FetchRule
 from gateway.receive.store_scp import ScpSettings
 from gateway.serve.auth import AuthSettings, Gate
 from gateway.serve.identity_provider import OidcSettings
 from gateway.serve.serving import ServeSettings
+from gateway.tags import Change, Secret
+from gateway.tags.configured import configured
 from gateway.transfer_syntax import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from gateway.web_client import OriginServer, ServerSettings, server_settings
 
@@ -146,6 +150,8 @@ def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destina
         sender=sender,
         can_read=_readable(node),
         rendition=Rendition(color=can_read.color, planar=can_read.planar),
+        sop_classes=None if can_read.sop_classes is None else frozenset(can_read.sop_classes),
+        bits=can_read.bits,
         max_instance=can_read.max_instance,
         max_associations=at_once,
     )
@@ -170,7 +176,29 @@ def _policy(route: Route, place: tzinfo | None) -> RoutePolicy:
         zone=place,
         objects_per_s=delivery.objects_per_s,
         mbit_per_s=delivery.mbit_per_s,
+        tags=_tags(route),
     )
+
+
+def _tags(route: Route) -> tuple[Change, ...]:
+    """What the route changes in attributes. Raises PermanentFailure that names the route."""
+    if route.tags is None:
+        return ()
+    try:
+        return configured(route.tags, _secret(route.tags))
+    except ValueError as error:
+        raise PermanentFailure(f"route {route.name}, tags: {error}") from error
+
+
+def _secret(tags: Tags) -> Secret:
+    if tags.key is not None:
+        return Secret(tags.key.value.encode())
+    if tags.key_file is None:
+        return Secret()
+    try:
+        return Secret(tags.key_file.read_bytes().strip())
+    except OSError as error:
+        raise PermanentFailure(f"cannot read {tags.key_file}: {error.strerror}") from error
 
 
 def scp_settings(config: Config) -> ScpSettings:

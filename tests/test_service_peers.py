@@ -14,6 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from gateway.config import load_text
+from gateway.failures import PermanentFailure
 from gateway.service import Service
 
 HEAD = """
@@ -122,3 +123,52 @@ async def test_what_only_an_upstream_holds_is_found_and_seen_through(
         assert (got.pixel_array == IMAGE.pixel_array).all()
         counts = await here.spool.counts()
         assert (counts.instances, counts.destinations) == (1, {})
+
+
+TAGS = """
+nodes:
+  there: {{ dimse: {{ ae_title: THERE, host: 127.0.0.1, port: {port} }} }}
+routes:
+  - name: teaching
+    send_to: [there]
+    tags:
+      identity: true
+      key_file: "{key}"
+      set: {{ PatientName: TEACHING^CASE }}
+      remove: [PatientSex]
+      hash: [PatientID]
+"""
+
+
+async def test_a_route_changes_attributes_of_what_it_sends_and_of_nothing_else(
+    tmp_path: Path,
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("sixteen bytes or more")
+    async with (
+        gateway(tmp_path / "there") as there,
+        gateway(tmp_path / "here", TAGS, port=there.dicom_port, key=key) as here,
+    ):
+        await store(here)
+        await until_held(there)
+        (sent,) = await there.spool.instances([1])
+        (kept,) = await here.spool.instances([1])
+        there_is, here_is = pydicom.dcmread(sent.file), pydicom.dcmread(kept.file)
+    assert there_is.PatientName == "TEACHING^CASE"
+    assert "PatientSex" not in there_is
+    assert there_is.PatientID not in ("", IMAGE.PatientID)
+    assert there_is.StudyDate == IMAGE.StudyDate
+    assert here_is == IMAGE
+    assert (there_is.pixel_array == IMAGE.pixel_array).all()
+
+
+@pytest.mark.parametrize("secret", ["short", None])
+async def test_a_route_whose_key_is_short_or_missing_stops_the_start_and_says_which(
+    tmp_path: Path, secret: str | None
+) -> None:
+    key = tmp_path / "key"
+    if secret is not None:
+        key.write_text(secret)
+    text = (HEAD + TAGS).format(folder=tmp_path / "here", port=1, key=key)
+    with pytest.raises(PermanentFailure, match=r"route teaching|key"):
+        Service(load_text(text, "test"), clock=lambda: datetime.now(UTC))

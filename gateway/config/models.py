@@ -163,7 +163,7 @@ class CanRead(Section):
     ``max_instance`` is the largest object it takes, in bytes.
     """
 
-    LATER = frozenset({"bits", "sop_classes", "charset"})
+    LATER = frozenset({"charset"})
 
     syntaxes: Syntaxes = None
     color: Color = ""
@@ -268,7 +268,7 @@ class Route(Section):
     ``group`` None sends each instance as it comes.
     """
 
-    LATER = frozenset({"tags", "schedule", "find", "ack", "commitment"})
+    LATER = frozenset({"schedule", "find", "ack", "commitment"})
 
     name: RouteName
     from_: Senders = Field((), alias="from")

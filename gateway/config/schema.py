@@ -16,6 +16,7 @@ from gateway.config.conditions import OPERATORS
 from gateway.config.models import Config
 from gateway.config.section import Section
 from gateway.config.subjects import COMPONENTS
+from gateway.config.tags import Tags
 from gateway.transfer_syntax import KNOWN
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -121,7 +122,30 @@ def _table() -> dict[int, dict[str, Any]]:
     for name, schema in (("given", {"$ref": "#/$defs/given"}), ("expect", _EXPECTED)):
         field = examples.Example.model_fields[name]
         table |= {id(each): schema for each in field.metadata}
+    for name, schema in _tags().items():
+        table |= {id(each): schema for each in Tags.model_fields[name].metadata}
     return table
+
+
+def _tags() -> dict[str, dict[str, Any]]:
+    """The changes of ``tags`` by the names of their fields."""
+
+    def of(one: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": one}
+
+    def exactly(**properties: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    whole = {"type": "integer"}
+    return {
+        "set_": of(_some(_TEXT)),
+        "remove": _some(_TEXT),
+        "copy_": of(_TEXT),
+        "template": of(_TEXT),
+        "hash_": _some(_TEXT),
+        "replace": of(exactly(**{"find": _TEXT, "with": _TEXT})),
+        "shift_dates": exactly(attributes=_some(_TEXT), days=whole, up_to=whole),
+    }
 
 
 _SCHEMAS: Final = _table()

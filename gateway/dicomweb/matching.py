@@ -175,10 +175,10 @@ def _number(text: str) -> str:
 def fold(name: str) -> str:
     """A name or one of its groups without case, accents, padding and trailing carets."""
     if name.isascii():
-        return name.casefold().strip(" \0").rstrip("^ ")
+        return name.casefold().strip(" \0").rstrip("^ \0")
     letters = unicodedata.normalize("NFKD", name)
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFC", plain).casefold().strip(" \0").rstrip("^ ")
+    return unicodedata.normalize("NFC", plain).casefold().strip(" \0").rstrip("^ \0")
 
 
 def name_groups(name: str) -> tuple[str, str, str]:

@@ -1,5 +1,7 @@
 """(d) Sizes: seconds and memory of the worker pool from one frame to ten thousand, and 2 GiB.
 
+Digests are made as for the ledger.
+
 Memory is the proportional set size (PSS) of this process and all below it, sampled while the pool
 works: pages that several processes share count once, and the result goes through the page cache.
 """
@@ -17,11 +19,13 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
+from gateway.model import Checks
 from gateway.transcode.pool import TranscodePool
 from gateway.transfer_syntax import EXPLICIT_LE
 from tests.bench.measure import Measurement, Row
 from tests.transcode.objects import JPEG_LS, header, save
 
+_AS_SERVED = Checks(digests=True)
 _FRAMES = (1, 10, 100, 1_000, 10_000)
 _SIDE = 128
 _LARGE = 4_096
@@ -74,10 +78,10 @@ def _run(source: Path, out: Path) -> tuple[float, int]:
         try:
             await asyncio.gather(*(pool.warm() for _ in range(4)))
             for _ in range(2):
-                await pool.transcode(source, EXPLICIT_LE, out)
+                await pool.transcode(source, EXPLICIT_LE, out, checks=_AS_SERVED)
             with _Sampler() as sampler:
                 begin = time.perf_counter()
-                await pool.transcode(source, EXPLICIT_LE, out)
+                await pool.transcode(source, EXPLICIT_LE, out, checks=_AS_SERVED)
                 return time.perf_counter() - begin, sampler.peak
         finally:
             await pool.aclose()

@@ -77,7 +77,16 @@ class Intake:
         self._kept = kept
         self._clock = clock
         self.rules = rules
+
+    @property
+    def rules(self) -> Rules:
         """May be replaced: an instance is routed by those in force when its last byte is there."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules = rules
+        self._tags = {**LEDGER_TAGS, **rules.tags, **_NAMES}
 
     def check_taking(self) -> None:
         """Raise TemporaryFailure when nothing can be taken in now."""
@@ -135,7 +144,7 @@ class Intake:
         began = asyncio.get_running_loop().time()
         rules, now = self.rules, self._clock()
         try:
-            header = await self._header(part, announced.transfer_syntax, rules)
+            header = await self._header(part, announced.transfer_syntax)
             _check_study(header, study)
             owed = _owed(rules, header, announced, part.size, now) if routed else ()
         except BaseException:
@@ -163,8 +172,8 @@ class Intake:
         loop.call_soon(telemetry.instance_received, instance, destinations, took, unrouted)
         return instance
 
-    async def _header(self, part: Part, transfer_syntax: UID, rules: Rules) -> dict[str, str]:
-        syntax, tags = BY_UID[transfer_syntax], {**LEDGER_TAGS, **rules.tags, **_NAMES}
+    async def _header(self, part: Part, transfer_syntax: UID) -> dict[str, str]:
+        syntax, tags = BY_UID[transfer_syntax], self._tags
         header = None if syntax.deflated else _from_head(part, syntax, tags)
         if header is None:  # who knows how long it is: not on the event loop
             header = await asyncio.to_thread(read_header, part.path, tags)

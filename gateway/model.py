@@ -9,12 +9,30 @@ from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.failures import Failure
 
 UID: TypeAlias = str
 """A unique identifier in its text form, PS3.5 §9, without padding."""
+
+
+class Private(NamedTuple):
+    """A private element: its block is where its creator stands (PS3.5 §7.8.1).
+
+    ``element`` is the low byte of the element number.
+    """
+
+    group: int
+    element: int
+    creator: str
+
+    def __str__(self) -> str:
+        return f"({self.group:04X},xx{self.element:02X},{self.creator})"
+
+
+Step: TypeAlias = int | Private
+"""A tag, 0xGGGGEEEE, or a private element: a step on the way to an attribute."""
 
 IMPLEMENTATION_CLASS_UID = "2.25.227558292190063251616292711409550248800"
 IMPLEMENTATION_VERSION = "DICOM_GATEWAY_0"

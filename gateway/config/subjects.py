@@ -8,7 +8,7 @@ the data set ``calling_ae``, ``called_ae``, ``address`` and ``size``.
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from pydicom.datadict import (
     dictionary_VR,
@@ -27,6 +27,7 @@ from gateway.config.dicom_names import (
     tag_of,
 )
 from gateway.config.problems import allowed, shown
+from gateway.model import Private, Step
 
 CALLING_AE: Final = "calling_ae"
 CALLED_AE: Final = "called_ae"
@@ -60,20 +61,6 @@ _PRIVATE: Final = re.compile(
 )
 _TAG: Final = re.compile(r"\(?[0-9A-Fa-f]{4}, ?[0-9A-Fa-f]{4}\)?")
 _SEGMENT: Final = re.compile(r"(?:\([^)]*\)|[^.()])+")
-
-
-class Private(NamedTuple):
-    """A private element: its block is where its creator stands (PS3.5 §7.8.1)."""
-
-    group: int
-    element: int
-    creator: str
-
-    def __str__(self) -> str:
-        return f"({self.group:04X},xx{self.element:02X},{self.creator})"
-
-
-Step: TypeAlias = int | Private
 
 
 class Subject(NamedTuple):

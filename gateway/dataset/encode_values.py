@@ -11,18 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.dataset.json_values import GROUPS
+from gateway.dataset.text import NUMBERS, ONE_VALUE
 
-_NUMBERS: Final = {
-    "US": "H",
-    "SS": "h",
-    "UL": "I",
-    "SL": "i",
-    "UV": "Q",
-    "SV": "q",
-    "FL": "f",
-    "FD": "d",
-}
-_ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 _TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _LONG_TEXTS: Final = frozenset(("LT", "ST", "UT"))
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,11 +32,11 @@ def value_bytes(vr: str, values: list[Any]) -> bytes:
     """
     if values in ([], [None]):
         return b""
-    if vr in _NUMBERS:
+    if vr in NUMBERS:
         return b"".join([_packed(vr, value) for value in values])
     if vr == "AT":
         return b"".join([_tag(value) for value in values])
-    if vr in _ONE_VALUE and len(values) > 1:
+    if vr in ONE_VALUE and len(values) > 1:
         raise ValueError(f"{len(values)} values; a {vr} has one")
     write = _WRITERS.get(vr, _text)
     text = "\\".join(["" if value is None else _checked(vr, write(value)) for value in values])
@@ -55,7 +45,7 @@ def value_bytes(vr: str, values: list[Any]) -> bytes:
 
 def _checked(vr: str, text: str) -> str:
     """A text that can stand in this VR."""
-    if vr not in _ONE_VALUE and "\\" in text:
+    if vr not in ONE_VALUE and "\\" in text:
         raise ValueError("a value with a backslash, which separates values")
     found = (_CONTROLS_IN_LONG if vr in _LONG_TEXTS else _CONTROLS).search(text)
     if found:
@@ -82,7 +72,7 @@ def _shown(value: Any) -> str:
 def _packed(vr: str, value: Any) -> bytes:
     number: float = _real(value) if vr[0] == "F" else _integer(value)
     try:
-        return struct.pack(f"<{_NUMBERS[vr]}", number)
+        return struct.pack(f"<{NUMBERS[vr]}", number)
     except (struct.error, OverflowError) as error:
         raise ValueError(f"a number that no {vr} can hold") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-_NUMBERS: Final = {
+NUMBERS: Final = {
     "US": "H",
     "SS": "h",
     "UL": "I",
@@ -18,7 +18,9 @@ _NUMBERS: Final = {
     "FL": "f",
     "FD": "d",
 }
-_ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
+"""Binary numbers by VR, as struct names them."""
+ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
+"""VRs in which a backslash is a letter like others (PS3.5 6.2)."""
 _BYTES: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
 _UNPRINTABLE: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -29,8 +31,8 @@ def text_of(vr: str, value: bytes, little: bool = True, charsets: bytes = b"") -
     Numbers are decimal, AT is GGGGEEEE in hexadecimal; bytes and sequences are "", and so is UN
     that is no printable text. ``charsets`` is the value of (0008,0005).
     """
-    if vr in _NUMBERS:
-        return _numbers(_NUMBERS[vr], value, little)
+    if vr in NUMBERS:
+        return _numbers(NUMBERS[vr], value, little)
     if vr == "AT":
         words = [
             word for (word,) in Struct("<H" if little else ">H").iter_unpack(_whole(value, 4))
@@ -41,7 +43,7 @@ def text_of(vr: str, value: bytes, little: bool = True, charsets: bytes = b"") -
     if vr in _BYTES or (vr in ("", "UN") and not printable(value)):
         return ""
     text = decoded(value, charsets)
-    if vr in _ONE_VALUE:
+    if vr in ONE_VALUE:
         return text
     if "\\" not in text:
         return text.strip(" \0")

@@ -5,17 +5,16 @@ written by ``dataset.splice``, so all that nobody asked to change keeps its byte
 reads the data set as it came; none sees what another made, so their order never matters.
 """
 
+from gateway.model import Private, Step
 from gateway.tags.changes import (
     Change,
     Copy,
     Hash,
-    Private,
     Remove,
     Replace,
     Secret,
     Set,
     ShiftDate,
-    Step,
     TagChanges,
     TagPath,
     Template,

@@ -10,16 +10,15 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.dataset.dictionary import private_vr_of, vr_of
+from gateway.model import Private, Step
 from gateway.tags.changes import (
     Change,
     Copy,
     Hash,
-    Private,
     Remove,
     Replace,
     Set,
     ShiftDate,
-    Step,
     TagPath,
     Template,
 )

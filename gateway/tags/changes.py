@@ -8,29 +8,15 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from gateway.model import Step
 
 _SOP_INSTANCE: Final = 0x00080018
 _PATIENT_ID: Final = 0x00100020
 _PARTS: Final = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
 
 
-class Private(NamedTuple):
-    """A private element: it stands in the block that its creator reserved (PS3.5 7.8.1).
-
-    ``element`` is the low byte of the element number.
-    """
-
-    group: int
-    element: int
-    creator: str
-
-    def __str__(self) -> str:
-        return f"({self.group:04X},xx{self.element:02X},{self.creator})"
-
-
-Step: TypeAlias = int | Private
-"""A tag, 0xGGGGEEEE, or a private element."""
 TagPath: TypeAlias = tuple[Step, ...]
 """Sequences from the outside in, and the attribute: never empty."""
 

@@ -11,14 +11,13 @@ from gateway.dataset.heads import name
 from gateway.dataset.rewrite import NewValue
 from gateway.dataset.splice import InItems
 from gateway.failures import PermanentFailure
+from gateway.model import Private, Step
 from gateway.tags.allowed import SERIES, SOP_INSTANCE, STUDY, dictionary_vr
 from gateway.tags.changes import (
     Change,
     Copy,
-    Private,
     Remove,
     Set,
-    Step,
     TagChanges,
     TagPath,
     Template,

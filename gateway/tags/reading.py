@@ -15,7 +15,8 @@ from gateway.dataset.heads import (
 )
 from gateway.dataset.scope import Scope, tells
 from gateway.dataset.text import text_of
-from gateway.tags.changes import Private, Step, TagPath
+from gateway.model import Private, Step
+from gateway.tags.changes import TagPath
 from gateway.transfer_syntax import TransferSyntax
 
 CHARACTER_SET: Final = 0x00080005

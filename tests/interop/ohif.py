@@ -6,13 +6,22 @@ headless Chromium shows it.
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 from aiohttp import web
+
+from gateway.config import load_text
+from gateway.service import Service
+from tests.serve.test_stow_rs import MULTIPART, multipart
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 VERSION = "3.13.2"
 FOLDER = Path(os.environ.get("OHIF_FOLDER", "~/.cache/dicom-gateway-ohif")).expanduser() / VERSION
@@ -57,6 +66,14 @@ CONFIG = {
         }
     ],
 }
+
+GATEWAY = """
+version: 1
+gateway:
+  dicom: {{ listen: "127.0.0.1:0" }}
+  web: {{ listen: "127.0.0.1:0" }}
+  spool: {{ path: {spool}, refuse_below_free: 1MiB }}
+"""
 
 needs_ohif = pytest.mark.skipif(
     not (FOLDER / "dist/index.html").is_file() or not CHROMIUM.is_file(),
@@ -103,6 +120,32 @@ async def hospital(gateway: str, asked: list[tuple[str, str, int]]) -> AsyncIter
             yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, files: Sequence[bytes]
+) -> AsyncIterator[tuple[str, "Browser", list[tuple[str, str, int]]]]:
+    """A gateway that holds ``files``: (the viewer's address, a browser, what was asked for)."""
+    from playwright.async_api import async_playwright
+
+    config = load_text(GATEWAY.format(spool=folder / "spool"), "test")
+    asked: list[tuple[str, str, int]] = []
+    async with (
+        Service(config, clock=lambda: datetime.now(UTC)) as service,
+        aiohttp.ClientSession() as session,
+        hospital(f"http://127.0.0.1:{service.web_port}", asked) as address,
+        async_playwright() as playwright,
+    ):
+        url = f"http://127.0.0.1:{service.web_port}/dicom-web/studies"
+        headers = {"Content-Type": MULTIPART}
+        async with session.post(url, data=multipart(*files), headers=headers) as stored:
+            assert stored.status == 200
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        try:
+            yield address, browser, asked
+        finally:
+            await browser.close()
 
 
 async def _configuration(_: web.Request) -> web.Response:

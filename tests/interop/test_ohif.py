@@ -3,11 +3,9 @@
 import asyncio
 import io
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pydicom
 import pytest
@@ -17,10 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, generate_uid
 
-from gateway.config import load_text
-from gateway.service import Service
 from tests.interop import ohif
-from tests.serve.test_stow_rs import MULTIPART, multipart
 
 pytestmark = [pytest.mark.interop, ohif.needs_ohif]
 SLICES = 5
@@ -31,13 +26,6 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
         pixels, reversible=True, level=0, codecformat="j2k"
     ),
 }
-CONFIG = """
-version: 1
-gateway:
-  dicom: {{ listen: "127.0.0.1:0" }}
-  web: {{ listen: "127.0.0.1:0" }}
-  spool: {{ path: {spool}, refuse_below_free: 1MiB }}
-"""
 
 
 def series(transfer_syntax: str) -> tuple[str, list[bytes]]:
@@ -72,24 +60,8 @@ def bright(screenshot: bytes) -> float:
 async def test_a_compressed_study_is_listed_opened_and_seen(
     tmp_path: Path, transfer_syntax: str
 ) -> None:
-    from playwright.async_api import async_playwright
-
     study, files = series(transfer_syntax)
-    config = load_text(CONFIG.format(spool=tmp_path / "spool"), "test")
-    asked: list[tuple[str, str, int]] = []
-    async with (
-        Service(config, clock=lambda: datetime.now(UTC)) as service,
-        aiohttp.ClientSession() as session,
-        ohif.hospital(f"http://127.0.0.1:{service.web_port}", asked) as address,
-        async_playwright() as playwright,
-    ):
-        url = f"http://127.0.0.1:{service.web_port}/dicom-web/studies"
-        headers = {"Content-Type": MULTIPART}
-        async with session.post(url, data=multipart(*files), headers=headers) as stored:
-            assert stored.status == 200
-        browser = await playwright.chromium.launch(
-            executable_path=str(ohif.CHROMIUM), args=ohif.FLAGS
-        )
+    async with ohif.opened(tmp_path, files) as (address, browser, asked):
         context = await browser.new_context(
             service_workers="block", viewport={"width": 1280, "height": 800}
         )
@@ -104,7 +76,6 @@ async def test_a_compressed_study_is_listed_opened_and_seen(
             while seen < 0.2:
                 seen = bright(await page.screenshot(path=tmp_path / "viewer.png"))
         frames = [each for each in asked if "/frames/" in each[0]]
-        await browser.close()
     assert seen >= 0.2
     assert frames
     assert {status for _, _, status in asked} == {200}, asked

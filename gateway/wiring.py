@@ -153,6 +153,7 @@ def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destina
         sop_classes=None if can_read.sop_classes is None else frozenset(can_read.sop_classes),
         bits=can_read.bits,
         max_instance=can_read.max_instance,
+        charsets=can_read.charset or (),
         max_associations=at_once,
     )
 

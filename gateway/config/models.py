@@ -25,6 +25,7 @@ from gateway.config.readers import (
     BytesOrUnlimited,
     Callers,
     Change,
+    Charsets,
     Color,
     CountOrAuto,
     Destinations,
@@ -160,10 +161,10 @@ class CanRead(Section):
     header together; "": decompressed YCbCr stays YBR_FULL and the header says so. ``planar``
     "interleaved" or "separate" forces Planar Configuration 0 or 1, "" leaves it.
     ``bits`` is the most Bits Stored it can read, ``sop_classes`` those it takes, None any.
-    ``max_instance`` is the largest object it takes, in bytes.
+    ``max_instance`` is the largest object it takes, in bytes. ``charset`` are the terms of
+    Specific Character Set that it reads, None any: text in another one is written in the first of
+    them that has every character, or else the instance is held.
     """
-
-    LATER = frozenset({"charset"})
 
     syntaxes: Syntaxes = None
     color: Color = ""
@@ -171,6 +172,7 @@ class CanRead(Section):
     bits: BitsOrAny = None
     sop_classes: SopClasses = None
     max_instance: BytesOrUnlimited = None
+    charset: Charsets = None
 
 
 def _sender(given: dict[str, Any]) -> Literal["dimse", "dicomweb"]:

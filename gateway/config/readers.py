@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import PlainSerializer, PlainValidator
 
+from gateway.config.charsets import parse_charset
 from gateway.config.dicom_names import parse_sop_class, parse_transfer_syntax, uid_name
 from gateway.config.expression import parse_expr
 from gateway.config.filters import Filter, parse_filter, write_filter
@@ -229,6 +230,11 @@ Color: TypeAlias = Annotated[
 ]
 Planar: TypeAlias = Annotated[
     str, PlainValidator(_planar), PlainSerializer(lambda planar: planar or AS_RECEIVED)
+]
+Charsets: TypeAlias = Annotated[
+    tuple[str, ...] | None,
+    PlainValidator(or_word(each(parse_charset), AS_RECEIVED)),
+    _or(list, AS_RECEIVED),
 ]
 Senders: TypeAlias = Annotated[
     tuple[Sender, ...],

@@ -12,6 +12,7 @@ from pydantic import PlainValidator
 from pydantic.fields import FieldInfo
 
 from gateway.config import examples, readers
+from gateway.config.charsets import ALONE, EXTENDING
 from gateway.config.conditions import OPERATORS
 from gateway.config.models import Config
 from gateway.config.section import Section
@@ -107,6 +108,7 @@ def _table() -> dict[int, dict[str, Any]]:
         (readers.SopClasses, _some(_TEXT, readers.ALL)),
         (readers.BitsOrAny, _or({"type": "integer", "minimum": 1}, readers.ANY)),
         (readers.CountOrAuto, _or({"type": "integer", "minimum": 1}, readers.AUTO)),
+        (readers.Charsets, _some({"enum": [*ALONE, *EXTENDING]}, readers.AS_RECEIVED)),
         (readers.Syntaxes, _some(_SYNTAX, readers.AS_RECEIVED)),
         (readers.Color, {"enum": ["RGB", readers.AS_RECEIVED]}),
         (readers.Planar, {"enum": ["interleaved", "separate", readers.AS_RECEIVED]}),

@@ -1,6 +1,6 @@
 """All text of a data set in another Specific Character Set, or a refusal (PS3.3 C.12.1.1.2)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from gateway.dataset.charset import encoded
@@ -15,6 +15,9 @@ from gateway.tags.values import CHARSET_VRS
 
 _ASCII: Final = ("", "ISO_IR 6")
 """What every character set can write as it is: the default repertoire."""
+_EXTENDING: Final = "ISO 2022 "
+_NEVER_FIRST: Final = frozenset(f"{_EXTENDING}IR {number}" for number in (58, 87, 149, 159))
+"""Sets of several bytes a character: they extend another one, or the default repertoire."""
 
 
 def readable(declared: str, wanted: Iterable[str]) -> bool:
@@ -28,17 +31,36 @@ def readable(declared: str, wanted: Iterable[str]) -> bool:
 
 
 def recode(data_set: DataSet, wanted: tuple[str, ...], made: dict[int, Any]) -> bytes | None:
-    """Add to ``made`` what writes all text in the first of ``wanted``, unless it is in one of
-    them; returns the Specific Character Set that it is written in then, None for as it is.
+    """Add to ``made`` what writes all text in the first of ``wanted`` that has every character.
 
-    Raises PermanentFailure where some text cannot be read or written exactly.
+    Text that is in one of them already stays as it is. Returns the Specific Character Set that
+    text is written in then, None for as it is. Raises PermanentFailure where some text cannot be
+    read or written exactly.
     """
     if _all_readable(data_set, wanted):
         return None
-    target = wanted[0].encode()
-    _recode(data_set, target, made)
-    made[CHARACTER_SET] = NewValue("CS", target)
-    return target
+    reasons = []
+    for target in _targets(wanted):
+        tree: dict[int, Any] = {CHARACTER_SET: NewValue("CS", target)}
+        try:
+            _recode(data_set, target, tree)
+        except PermanentFailure as failure:
+            reasons.append(str(failure))
+        else:
+            made.update(tree)
+            return target
+    raise PermanentFailure("; ".join(reasons))
+
+
+def _targets(wanted: tuple[str, ...]) -> Iterator[bytes]:
+    """Values of Specific Character Set: a term that stands alone, or all with code extensions."""
+    extending = [term for term in wanted if term.startswith(_EXTENDING)]
+    for term in wanted:
+        if term not in extending:
+            yield term.encode()
+        elif term == extending[0]:
+            default = [""] if term in _NEVER_FIRST else []
+            yield "\\".join((*default, *extending)).encode()
 
 
 def _all_readable(data_set: DataSet, wanted: tuple[str, ...]) -> bool:

@@ -45,7 +45,6 @@ def _problems(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        (NODES % ", can_read: { charset: utf8 }", "key 'charset' in nodes.n.can_read"),
         ("version: 1\nquery_retrieve: []", "key 'query_retrieve'"),
     ],
 )

@@ -158,6 +158,23 @@ def test_a_route_has_careful_defaults() -> None:
     assert route.delivery.give_up_after is None
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("as-received", None),
+        ("ISO_IR 100", ("ISO_IR 100",)),
+        (
+            "[ISO 2022 IR 6, ISO 2022 IR 87, GB18030]",
+            ("ISO 2022 IR 6", "ISO 2022 IR 87", "GB18030"),
+        ),
+    ],
+)
+def test_character_sets_are_the_terms_of_the_standard(
+    written: str, read: tuple[str, ...] | None
+) -> None:
+    assert _node(can_read=f"{{ charset: {written} }}").can_read.charset == read
+
+
 def test_senders_are_nodes_or_patterns() -> None:
     config = _route("from: [pacs, calling_ae:CT1, called_ae:ARCHIVE, 'address:10.1.0.0/16']")
     assert [str(sender) for sender in config.routes[0].from_] == [

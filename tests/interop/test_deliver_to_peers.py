@@ -3,6 +3,7 @@
 import pytest
 from pydicom import dcmread
 
+from tests.deliver.test_charset import YAMADA, written
 from tests.interop.main_job import wait_settled
 from tests.peers import Orthanc, PynetdicomReceiver, Storescp, free_port, start_gateway, until
 from tests.peers.senders import pynetdicom_store
@@ -73,6 +74,21 @@ def test_an_object_goes_on_byte_for_byte_where_nothing_has_to_change(tmp_path, s
             receive(gateway, some(1))
             receiver.wait_for(1)
         assert _data_set(receiver.files()[0]) == _data_set(some(1)[0])
+
+
+@pytest.mark.skipif(bool(Storescp.missing()), reason=Storescp.missing())
+def test_storescp_gets_text_in_the_character_set_that_it_reads(tmp_path):
+    file = written(tmp_path / "in.dcm", "GB18030")
+    reads = "    can_read: { charset: [ISO_IR 100, ISO_IR 192], syntaxes: [rle] }\n"
+    with Storescp(tmp_path / "peer", "+xr") as receiver:
+        config = "nodes:\n" + node("receiver", receiver.port) + reads + routes("receiver")
+        with start_gateway(config, tmp_path / "gateway") as gateway:
+            receive(gateway, [file])
+            receiver.wait_for(1)
+            wait_settled(gateway)
+    got = dcmread(receiver.files()[0])
+    assert (got.SpecificCharacterSet, str(got.PatientName)) == ("ISO_IR 192", YAMADA)
+    assert got.PixelData == dcmread(file).PixelData
 
 
 def _data_set(file):

@@ -40,6 +40,35 @@ def test_a_text_that_cannot_be_written_holds_the_instance() -> None:
     assert "Klinik" not in str(held.value)
 
 
+YAMADA = "Yamada^Tarou=山田^太郎"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "written"),
+    [
+        (("ISO_IR 100", "ISO_IR 192"), "ISO_IR 192"),
+        (("ISO_IR 192", "ISO 2022 IR 87"), "ISO_IR 192"),
+        (("ISO 2022 IR 87", "ISO_IR 192"), ["", "ISO 2022 IR 87"]),
+        (("ISO_IR 144", "ISO 2022 IR 6", "ISO 2022 IR 87"), ["ISO 2022 IR 6", "ISO 2022 IR 87"]),
+        (("GB18030",), "GB18030"),
+    ],
+)
+def test_the_first_that_has_every_character_is_taken(
+    wanted: tuple[str, ...], written: str | list[str]
+) -> None:
+    ds = patient(PatientName=YAMADA, InstitutionName="病院")
+    ds.SpecificCharacterSet = "ISO_IR 192" if "ISO_IR 192" not in wanted else "GB18030"
+    new = made(ds, ELE, charsets=wanted)
+    assert new.SpecificCharacterSet == written
+    assert (str(new.PatientName), new.InstitutionName) == (YAMADA, "病院")
+
+
+def test_where_none_has_every_character_each_is_named() -> None:
+    ds = patient(PatientName=YAMADA, SpecificCharacterSet="ISO_IR 192")
+    with pytest.raises(PermanentFailure, match=r"'ISO_IR 100': .*; .* 'ISO 2022 IR 13'"):
+        made(ds, ELE, charsets=("ISO_IR 100", "ISO 2022 IR 13"))
+
+
 def test_a_text_without_a_meaning_holds_the_instance() -> None:
     data = encode(patient(), ELE).replace(b"ISO_IR 100", b"ISO_IR 192")
     with pytest.raises(PermanentFailure, match="gives no meaning"):

@@ -1,13 +1,13 @@
 """strace on the running gateway: which step of the durable order a system call is, and kills.
 
-The calls are counted from the moment strace has attached, and by thread, as strace counts them.
+The calls are counted from the moment strace has attached.
 """
 
 import re
 import shutil
+import socket
+import struct
 import subprocess
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ STEPS = (
 )
 """DESIGN's durable order: each comes after the one before it, and the answer comes last."""
 
-_CALL = re.compile(r"^(?:(?P<thread>\d+) +)?(?P<call>\w+)\((?P<rest>.*)$")
+_CALL = re.compile(r"^(?:\d+ +)?(?P<name>\w+)\((?P<rest>.*)$")
 
 _MEANT = (
     ("write", ".part>", "write the object"),
@@ -40,16 +40,20 @@ _MEANT = (
 
 
 @dataclass(frozen=True)
-class Point:
-    """The ``count``-th ``call`` of a thread, and the step that it is ("" for none of them).
+class Call:
+    """A system call, and the step that it is ("" for none of them)."""
 
-    With ``path`` only the calls on that file count, so that others cannot shift the number.
-    """
+    name: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """The ``count``-th ``call`` on a file or socket, on which one thread alone works."""
 
     call: str
     count: int
-    step: str
-    path: str = ""
+    path: str
 
 
 def missing() -> str:
@@ -61,23 +65,17 @@ def missing() -> str:
 
 
 class Strace:
-    """strace attached to a process and all its threads; ``kill_at`` ends the process there.
-
-    To be killed at an answer only the main thread is traced: it alone speaks to peers, and wakes
-    between threads are sent by the same call.
-    """
+    """strace attached to a process and all its threads; ``kill_at`` ends the process there."""
 
     def __init__(self, pid: int, folder: Path, kill_at: Point | None = None) -> None:
         self.log = folder / "strace.log"
         self.told = folder / "strace.err"
-        self.main_only = kill_at is not None and kill_at.step == "answer"
-        threads = [] if self.main_only else ["-f"]
-        command = ["strace", *threads, "-yy", "-s", "0", "-o", str(self.log), "-p", str(pid)]
+        command = ["strace", "-f", "-yy", "-s", "0", "-o", str(self.log), "-p", str(pid)]
         command += ["-e", "trace=" + ",".join(TRACED)]
         if kill_at is not None:
             where = f"{kill_at.call}:signal=SIGKILL:when={kill_at.count}"
             command += ["-e", f"inject={where}"]
-            command += ["-P", kill_at.path] if kill_at.path else []
+            command += ["-P", kill_at.path]
         with self.told.open("wb") as out:
             self.process = subprocess.Popen(command, stderr=out, stdin=subprocess.DEVNULL)
         until(lambda: b"attached" in self.told.read_bytes(), "strace attached", 10.0)
@@ -91,33 +89,33 @@ class Strace:
         """Return when the traced process has ended, and strace with it."""
         self.process.wait(seconds)
 
-    def points(self, port: int) -> list[Point]:
+    def calls(self, port: int) -> list[Call]:
         """Every call in order of entry. ``port`` is the gateway's, by which answers are known."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return list(_points(lines, port, synced=self.main_only))
-
-    def last_before_the_kill(self, port: int) -> Point:
-        """The call at whose entry the process was killed: the last one that began."""
-        return self.points(port)[-1]
+        found = [match for line in lines if (match := _CALL.match(line))]
+        return [Call(each["name"], _step(each["name"], each["rest"], port)) for each in found]
 
 
-def _points(lines: list[str], port: int, *, synced: bool) -> Iterator[Point]:
-    counts: Counter[tuple[str, str]] = Counter()
-    for line in lines:
-        found = _CALL.match(line)
-        if found is None:
-            continue
-        call, rest = found["call"], found["rest"]
-        counts[found["thread"] or "", call] += 1
-        step = _step(call, rest, port, synced=synced)
-        synced = synced or step == "sync the ledger"
-        yield Point(call, counts[found["thread"] or "", call], step)
-
-
-def _step(call: str, rest: str, port: int, *, synced: bool) -> str:
-    """The step a call is. An answer is what goes to a peer once the ledger was synced."""
+def _step(call: str, rest: str, port: int) -> str:
+    """The step a call is. What goes to a peer whose association is established is an answer."""
     for name, text, step in _MEANT:
         if call == name and text in rest:
             return step
     to_peer = call in ("sendto", "sendmsg", "write") and f"127.0.0.1:{port}->" in rest
-    return "answer" if to_peer and synced else ""
+    return "answer" if to_peer else ""
+
+
+def connection(peer: socket.socket) -> str:
+    """The path by which strace knows the other end of a connection made from ``peer``."""
+    ends = [_address(end) for end in (peer.getpeername(), peer.getsockname())]
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        columns = line.split()
+        if columns[1:3] == ends:
+            return f"socket:[{columns[9]}]"
+    raise LookupError(f"no connection {ends}")
+
+
+def _address(end: tuple[str, int]) -> str:
+    """An IPv4 address and port as /proc/net/tcp has them."""
+    (number,) = struct.unpack("=I", socket.inet_aton(end[0]))
+    return f"{number:08X}:{end[1]:04X}"

@@ -2,21 +2,18 @@
 
 import contextlib
 import socket
-import subprocess
 
 import pytest
 
-from tests.bench import objects
 from tests.crash import strace
 from tests.crash.strace import STEPS, Point, Strace
-from tests.peers import PynetdicomReceiver, RunningGateway, Storescp, free_port, until
-from tests.peers.senders import answers, environment, pynetdicom_command
+from tests.interop import wire
+from tests.interop.wire import Hand
+from tests.peers import PynetdicomReceiver, RunningGateway, free_port, until
 
 pytestmark = [
     pytest.mark.crash,
-    pytest.mark.interop,
     pytest.mark.skipif(bool(strace.missing()), reason=strace.missing()),
-    pytest.mark.skipif(bool(Storescp.missing()), reason=Storescp.missing()),
 ]
 
 ROUTES = """\
@@ -30,57 +27,65 @@ routes:
 """
 
 INSTANCES = 3
-ATTEMPTS = 3
-PATIENCE = 5
-"""Seconds that the sender waits for an answer that will not come."""
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A few small objects, sent one after the other by one association."""
-    return objects.copies(objects.small_template(), tmp_path_factory.mktemp("files"), INSTANCES)
+def sink(tmp_path_factory):
+    """The node that gets what outlived a kill."""
+    with PynetdicomReceiver(tmp_path_factory.mktemp("sink")) as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory, files):
+def calls(tmp_path_factory):
     """The system calls of an undisturbed run, in order."""
     folder, port = tmp_path_factory.mktemp("undisturbed"), free_port()
     with silent(port):
         gateway = RunningGateway(ROUTES.format(port=port), folder / "gateway").start()
         try:
-            tracer = Strace(gateway.pid, folder)
-            assert len(send(gateway, files)) == INSTANCES
-            tracer.detach()
-            return tracer.points(gateway.port)
+            with Hand(gateway.port) as hand:
+                hand.associate()
+                tracer = Strace(gateway.pid, folder)
+                assert len(send(hand, "1.2.3")) == INSTANCES
+                tracer.detach()
+            return tracer.calls(gateway.port)
         finally:
             gateway.kill()
 
 
 @contextlib.contextmanager
 def silent(port):
-    """A node that takes connections and says nothing, so that no try to deliver ends.
+    """A node that lets nobody in: its queue of connections is full, so that none is ever made.
 
-    The verdict on a try is written into the ledger too, at a time of its own: the n-th call of a
-    run would be another one in the next.
+    What would be said to it, and the ledger's entry when a try to deliver ends, come at times of
+    their own: the n-th call of a run would be another one in the next.
     """
-    with socket.socket() as listening:
+    with socket.socket() as listening, socket.socket() as first:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
-        listening.listen()
+        listening.listen(0)
+        first.connect(("127.0.0.1", port))
         yield
 
 
-def send(gateway, files):
-    """The SOP Instance UIDs that were acknowledged before the association broke."""
-    parts = pynetdicom_command(gateway.port, files, patience=PATIENCE)
-    command = [str(part) for part in parts]
-    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
-    return {reply.uid for reply in answers(ended.stdout) if reply.status == 0}
+def send(hand, root):
+    """Instances one after the other; the UIDs acknowledged before the connection broke."""
+    acknowledged = set()
+    for number in range(INSTANCES):
+        uid = f"{root}.{number}"
+        hand.send(wire.fragment(wire.store_request(uid), command=True))
+        hand.send(wire.fragment(wire.data_set(uid)))
+        status = hand.status()
+        if status is None:
+            break
+        assert status == 0
+        acknowledged.add(uid)
+    return acknowledged
 
 
 def test_the_steps_come_in_the_durable_order(calls):
     """The first of each step, for the first instance."""
-    steps = [point.step for point in calls]
+    steps = [call.step for call in calls]
     assert set(STEPS) <= set(steps), f"seen: {sorted(set(steps))}"
     firsts = [steps.index(step) for step in STEPS]
     assert firsts == sorted(firsts)
@@ -88,7 +93,7 @@ def test_the_steps_come_in_the_durable_order(calls):
 
 def test_every_answer_comes_after_its_own_sync(calls):
     """Before the n-th answer the ledger was synced at least n times, group commit aside."""
-    steps = [point.step for point in calls]
+    steps = [call.step for call in calls]
     for number, at in enumerate((i for i, step in enumerate(steps) if step == "answer"), 1):
         if number > INSTANCES:
             break
@@ -97,21 +102,27 @@ def test_every_answer_comes_after_its_own_sync(calls):
 
 @pytest.mark.parametrize("instance", [1, 2])
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_before_it_could(tmp_path, files, calls, step, instance):
-    """... do this step for the first or second instance: nothing acknowledged is lost.
-
-    Threads that wake the event loop make calls of their own, at times of their own, so the kill
-    may meet a step beside the one that was meant. It is a kill all the same, and checked as one.
-    """
-    met = []
-    for attempt in range(ATTEMPTS):
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        point = nth(calls, step, instance, folder / "gateway" / "spool")
-        met.append(killed_and_restarted(folder, files, point))
-        if met[-1] == step:
-            return
-    pytest.skip(f"killed {ATTEMPTS} times without loss, but at: {', '.join(met)}")
+def test_killed_before_it_could(tmp_path, sink, calls, step, instance):
+    """... do this step for the first or second instance: nothing acknowledged is lost."""
+    port = free_port()
+    gateway = RunningGateway(ROUTES.format(port=port), tmp_path / "gateway")
+    try:
+        with silent(port), Hand(gateway.start().port) as hand:
+            hand.associate()
+            point = nth(calls, step, instance, gateway.spool, hand)
+            tracer = Strace(gateway.pid, tmp_path, kill_at=point)
+            acknowledged = send(hand, f"1.2.{STEPS.index(step) + 1}.{instance}")
+            tracer.wait_killed()
+        assert not gateway.running(), "the gateway outlived its kill"
+        gateway.kill()
+        gateway.config.write_text(gateway.config.read_text().replace(str(port), str(sink.port)))
+        gateway.start()
+        until(lambda: acknowledged <= sink.names(), f"{len(acknowledged)} at the sink", 20.0)
+        assert not list(gateway.spool.rglob("*.part")), "half an object outlived the restart"
+    finally:
+        gateway.kill()
+    assert tracer.calls(gateway.port)[-1].step == step, "the last call is the one not made"
+    assert len(acknowledged) == instance - 1
 
 
 ON_THE_FILE = {
@@ -122,39 +133,27 @@ ON_THE_FILE = {
 """Steps that are the first of their call on the instance's own .part file."""
 
 
-def nth(calls, step, instance, spool):
+def nth(calls, step, instance, spool, hand):
     """The step's call for the n-th instance; spool files are numbered from 1."""
     if step in ON_THE_FILE:
         file = spool / "instances" / "000000" / f"{instance}.part"
-        return Point(ON_THE_FILE[step], 1, step, str(file))
+        return Point(ON_THE_FILE[step], 1, str(file))
     if step == "sync the folder":
-        return Point("fsync", instance, step, str(spool / "instances" / "000000"))
-    if step == "sync the ledger":  # one transaction an instance, while no delivery ends
-        return Point("fdatasync", instance, step, str(spool / "ledger.sqlite3-wal"))
-    seen = 1
-    for point in calls:
-        if point.step == step and seen == instance:
-            return point
-        seen += point.step == "answer"
-    pytest.fail(f"no call seen for: {step}, instance {instance}")
+        return Point("fsync", instance, str(spool / "instances" / "000000"))
+    if step == "answer":
+        name = next(call.name for call in calls if call.step == step)
+        return Point(name, instance, strace.connection(hand.socket))
+    return in_the_ledger(calls, step, instance, spool / "ledger.sqlite3-wal")
 
 
-def killed_and_restarted(folder, files, point):
-    """Kill at the point, restart, wait for all that was acknowledged; the step that was met."""
-    sink = PynetdicomReceiver(folder / "sink")
-    gateway = RunningGateway(ROUTES.format(port=sink.port), folder / "gateway")
-    try:
-        with silent(sink.port):
-            gateway.start()
-            tracer = Strace(gateway.pid, folder, kill_at=point)
-            acknowledged = send(gateway, files)
-            tracer.wait_killed()
-            assert not gateway.running(), "the gateway outlived its kill"
-        with sink:
-            gateway.kill()
-            gateway.start()
-            until(lambda: acknowledged <= sink.names(), f"{len(acknowledged)} at the sink", 20.0)
-        assert not list(gateway.spool.rglob("*.part")), "half an object outlived the restart"
-    finally:
-        gateway.kill()
-    return tracer.last_before_the_kill(gateway.port).step
+def in_the_ledger(calls, step, instance, log):
+    """The first write to the ledger's log, or the last sync of it, before the n-th answer.
+
+    A new log has a head of its own, which is written and synced before the first transaction.
+    """
+    answered = [at for at, call in enumerate(calls) if call.step == "answer"]
+    start = answered[instance - 2] if instance > 1 else 0
+    found = [at for at, call in enumerate(calls) if call.step == step]
+    between = [at for at in found if start <= at < answered[instance - 1]]
+    at = between[0 if step == "write the ledger" else -1]
+    return Point(calls[at].name, found.index(at) + 1, str(log))

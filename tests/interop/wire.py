@@ -106,9 +106,11 @@ class Hand:
             return 0, b""
         return head[0], self._exactly(struct.unpack(">I", head[2:])[0])
 
-    def status(self) -> int:
-        """The DIMSE status (0000,0900) of the next message."""
+    def status(self) -> int | None:
+        """The DIMSE status (0000,0900) of the next message; None: the connection was closed."""
         kind, body = self.answer()
+        if not kind:
+            return None
         assert kind == P_DATA, kind
         at = body.index(struct.pack("<HHI", 0, 0x0900, 2)) + 8
         return int(struct.unpack("<H", body[at : at + 2])[0])

@@ -197,7 +197,7 @@ def _plural(subject: Subject) -> str:
 def _checked(subject: Subject, condition: Condition) -> Condition:
     """The operators are not at odds with each other."""
     low, high = condition.min, condition.max
-    if low is not None and high is not None and _order(subject, low) > _order(subject, high):
+    if low is not None and high is not None and _beyond(subject, low, high):
         raise ValueError(f"min {low} is beyond max {high}; nothing lies between")
     asks = condition.has or condition.contains or condition.matches or low or high
     if condition.missing and asks:
@@ -209,11 +209,13 @@ def _checked(subject: Subject, condition: Condition) -> Condition:
     return condition
 
 
-def _order(subject: Subject, text: str) -> Any:
+def _beyond(subject: Subject, low: str, high: str) -> bool:
+    """The one lies behind the other on every day."""
     if subject.kind == DAY:
-        day = parse_day(text)
-        return (day.text or "0", day.offset) if day.text else ("", day.offset)
-    return ordinal(subject.kind, text) or 0
+        first, last = parse_day(low), parse_day(high)
+        return bool(first.text) == bool(last.text) and first > last
+    least: Any = ordinal(subject.kind, low) or 0
+    return bool(least > (ordinal(subject.kind, high) or 0))
 
 
 def ordinal(kind: str, text: str) -> float | str | None:

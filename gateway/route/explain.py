@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config.conditions import as_written, write_condition
-from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE, SIZE, Subject
+from gateway.config.subjects import CALLING_AE, SIZE, Subject
 from gateway.model import Origin
 from gateway.route.predicates import ValueRule
-from gateway.route.rules import Decision, RouteRule, Rules, SenderRule
+from gateway.route.rules import Decision, RouteRule, Rules
+from gateway.route.senders import SenderRule
 from gateway.route.values import Met
 
 
@@ -78,9 +79,8 @@ def _explained(rule: RouteRule, met: Met) -> ExplainedRoute:
 
 def _sender(rule: SenderRule, met: Met) -> Predicate:
     sender = rule.sender
-    facts = {CALLING_AE: met.calling, CALLED_AE: met.called, ADDRESS: met.origin.address}
-    if sender.kind in facts:
-        found = facts[sender.kind] or None
+    if sender.kind in met.facts:
+        found = met.facts[sender.kind] or None
         return Predicate(sender.kind, (sender.value,), found, rule.holds(met), str(sender))
     if met.node:
         return Predicate("node", (rule.node,), met.node, rule.holds(met), str(sender))
@@ -108,14 +108,8 @@ def _shown(value: object) -> str:
 
 def _met(subject: Subject, met: Met) -> str | None:
     """The value as it came, names in place of UIDs."""
-    facts = {
-        CALLING_AE: met.calling,
-        CALLED_AE: met.called,
-        ADDRESS: met.origin.address,
-        SIZE: f"{met.size}B",
-    }
-    text = facts.get(subject.key) or met.header.get(subject.source, "").strip(" \0")
-    return as_written(subject, text) or None if subject.key != SIZE else text
+    text = met.facts.get(subject.key) or met.header.get(subject.source, "").strip(" \0")
+    return f"{text}B" if subject.key == SIZE else as_written(subject, text) or None
 
 
 def _rest(rule: RouteRule, met: Met) -> list[Predicate]:

@@ -1,6 +1,7 @@
 """Predicates, compiled: one attribute or fact, and the tests that its values have to pass."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,25 +12,20 @@ from gateway.config.days import Day, parse_day
 from gateway.config.expression import Program, program, subjects_of, variable
 from gateway.config.predicates import Match
 from gateway.config.subjects import (
-    ADDRESS,
     BYTES,
-    CALLED_AE,
-    CALLING_AE,
     DAY,
     MOMENT,
     NETWORK,
-    SIZE,
     TITLE,
     Subject,
     find_subject,
 )
-from gateway.route.values import Met, network_of
+from gateway.route.values import Met, folded, network_of, places
 
-Test: TypeAlias = Callable[[frozenset[str], date | None], bool]
-"""Whether one of an attribute's values passes, given the day that it is."""
+Test: TypeAlias = Callable[[frozenset[str], Met], bool]
+"""Whether one of an attribute's values passes, in sight of all that the instance shows."""
 
-_NOTHING: Final[frozenset[str]] = frozenset()
-_ABSENT: Final = frozenset({""})
+NOTHING: Final[frozenset[str]] = frozenset()
 _NO_WILDCARDS: Final = re.compile(r"[^*?]*")
 
 
@@ -39,21 +35,17 @@ class ValueRule:
 
     subject: Subject
     condition: Condition
-    holds: Callable[[Met], bool] = field(compare=False)
-    wanted: frozenset[str] = _NOTHING
+    test: Test = field(compare=False)
+    wanted: frozenset[str] = NOTHING
 
     @property
     def key(self) -> str:
         """What the rule speaks of."""
         return self.subject.key
 
-
-_FACTS: Final[Mapping[str, Callable[[Met], str]]] = {
-    CALLING_AE: lambda met: met.calling,
-    CALLED_AE: lambda met: met.called,
-    ADDRESS: lambda met: met.origin.address,
-    SIZE: lambda met: str(met.size),
-}
+    def holds(self, met: Met) -> bool:
+        """The instance is as the condition wants it."""
+        return self.test(met.values.get(self.key, NOTHING), met)
 
 
 def value_rules(match: Match) -> tuple[ValueRule, ...]:
@@ -63,82 +55,63 @@ def value_rules(match: Match) -> tuple[ValueRule, ...]:
 
 def value_rule(subject: Subject, condition: Condition) -> ValueRule:
     """One rule, compiled."""
-    key, wanted = subject.key, frozenset(condition.has)
-    if key in _FACTS:
-        return ValueRule(subject, condition, _of_fact(subject, condition))
-    if condition.plain and not _relative(subject, condition):
-        return ValueRule(
-            subject,
-            condition,
-            lambda met: not wanted.isdisjoint(met.values.get(key, _NOTHING)),
-            wanted,
-        )
+    equality = condition.plain and not _relative(subject, condition)
+    wanted = frozenset(condition.has) if equality else NOTHING
     tests = _tests(subject, condition)
     if len(tests) == 1:
-        (test,) = tests
-        return ValueRule(
-            subject, condition, lambda met: test(met.values.get(key, _NOTHING), met.today)
-        )
+        return ValueRule(subject, condition, tests[0], wanted)
     return ValueRule(
-        subject,
-        condition,
-        lambda met: all(test(met.values.get(key, _NOTHING), met.today) for test in tests),
+        subject, condition, lambda values, met: all(test(values, met) for test in tests)
     )
 
 
-def _of_fact(subject: Subject, condition: Condition) -> Callable[[Met], bool]:
-    """A condition for what is not in the data set: titles, the address, the size."""
-    fact = _FACTS[subject.key]
-    if subject.kind == NETWORK and condition.has:
-        networks = tuple(map(network_of, condition.has))
-        return lambda met: any(network.has(met.address) for network in networks)
-    tests = _tests(subject, condition)
-    return lambda met: all(test(frozenset((fact(met),)) - _ABSENT, met.today) for test in tests)
-
-
 def _relative(subject: Subject, condition: Condition) -> bool:
-    """Values that no set of texts can hold: days from today, titles with wildcards."""
+    """Values that no set of texts can hold: days from today, networks, titles with wildcards."""
     if subject.kind == DAY:
         return any(not parse_day(text).text for text in condition.has)
+    if subject.kind == NETWORK:
+        return True
     return subject.kind == TITLE and not all(map(_NO_WILDCARDS.fullmatch, condition.has))
 
 
 def _tests(subject: Subject, condition: Condition) -> list[Test]:
+    """The operators, the cheapest first."""
     tests: list[Test] = []
     if condition.missing is not None:
         missing = condition.missing
         tests.append(lambda values, _: bool(values) != missing)
     if condition.has:
         tests.append(_has(subject, condition))
+    if condition.min is not None or condition.max is not None:
+        tests.append(_within(subject.kind, condition.min, condition.max))
     if condition.contains:
         tests.append(_contains(condition.contains, condition.ignore_case))
     if condition.matches:
         patterns = [pattern(text, ignore_case=condition.ignore_case) for text in condition.matches]
         tests.append(lambda values, _: any(fits(value) for value in values for fits in patterns))
-    if condition.min is not None or condition.max is not None:
-        tests.append(_within(subject, condition.min, condition.max))
     return tests
 
 
 def _has(subject: Subject, condition: Condition) -> Test:
     if subject.kind == DAY:
         days = [parse_day(text) for text in condition.has]
-        return lambda values, today: any(_day(day, today) in values for day in days)
-    if subject.kind == TITLE:
+        return lambda values, met: any(_day(day, met.today) in values for day in days)
+    if subject.kind == NETWORK:
+        networks = [network_of(text) for text in condition.has]
+        return lambda _, met: any(network.has(met.address) for network in networks)
+    if subject.kind == TITLE and not all(map(_NO_WILDCARDS.fullmatch, condition.has)):
         shapes = [title_shape(text, condition.ignore_case) for text in condition.has]
         return lambda values, _: any(shape(value) for value in values for shape in shapes)
     if not condition.ignore_case:
         wanted = frozenset(condition.has)
         return lambda values, _: not wanted.isdisjoint(values)
-    folded = frozenset(text.casefold() for text in condition.has)
-    return lambda values, _: any(value.casefold() in folded for value in values)
+    low = frozenset(text.casefold() for text in condition.has)
+    return lambda values, _: not low.isdisjoint(folded(values))
 
 
-def _day(day: Day, today: date | None) -> str:
-    """The day as YYYYMMDD, what no value is where it depends on a day that is not known."""
-    if day.text:
-        return day.text
-    return "-" if today is None else day.on(today)
+def _day(day: Day, today: date | None) -> str | None:
+    """The day as YYYYMMDD, None where it depends on a day that is not known."""
+    return day.text or (None if today is None else day.on(today))
 
 
 def title_shape(text: str, ignore_case: bool = False) -> Callable[[str], bool]:
@@ -152,39 +125,39 @@ def title_shape(text: str, ignore_case: bool = False) -> Callable[[str], bool]:
 def _contains(pieces: tuple[str, ...], ignore_case: bool) -> Test:
     if not ignore_case:
         return lambda values, _: any(piece in value for value in values for piece in pieces)
-    folded = [piece.casefold() for piece in pieces]
-    return lambda values, _: any(
-        piece in low for low in map(str.casefold, values) for piece in folded
-    )
+    low = [piece.casefold() for piece in pieces]
+    return lambda values, _: any(piece in value for value in folded(values) for piece in low)
 
 
-def _within(subject: Subject, low: str | None, high: str | None) -> Test:
+def _within(kind: str, low: str | None, high: str | None) -> Test:
     """One value lies between the bounds, both included."""
-    kind = subject.kind
     if kind == DAY:
         return _within_days(*(None if text is None else parse_day(text) for text in (low, high)))
     first, last = (None if text is None else ordinal(kind, text) for text in (low, high))
-    return lambda values, _: any(
-        _lies(kind, ordinal(kind, value), first, last) for value in values
-    )
+    return lambda values, _: _between(kind, places(kind, values), first, last)
 
 
 def _within_days(low: Day | None, high: Day | None) -> Test:
-    def test(values: frozenset[str], today: date | None) -> bool:
-        first, last = (None if day is None else _day(day, today) for day in (low, high))
-        if "-" in (first, last):
+    def test(values: frozenset[str], met: Met) -> bool:
+        first = None if low is None else _day(low, met.today)
+        last = None if high is None else _day(high, met.today)
+        if (low is not None and first is None) or (high is not None and last is None):
             return False
-        return any(_lies(DAY, ordinal(DAY, value), first, last) for value in values)
+        return _between(DAY, places(DAY, values), first, last)
 
     return test
 
 
-def _lies(kind: str, place: Any, first: Any, last: Any) -> bool:
-    if place is None:
-        return False
-    if kind == MOMENT and last is not None:
-        return bool((first is None or first <= place) and place[: len(last)] <= last)
-    return bool((first is None or first <= place) and (last is None or place <= last))
+def _between(kind: str, found: tuple[Any, ...], first: Any, last: Any) -> bool:
+    """The least place from ``first`` on is not behind ``last``; None is an open end.
+
+    A bound of a date and time may be a part of one: it holds up to its end.
+    """
+    index = 0 if first is None else bisect_left(found, first)
+    if index == len(found) or last is None:
+        return index < len(found)
+    place = found[index][: len(last)] if kind == MOMENT else found[index]
+    return bool(place <= last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +184,8 @@ class ExpressionRule:
         """What the expression sees of an instance."""
         found = {}
         for name, subject in self.subjects.items():
-            if name in _FACTS:
-                found[name] = met.size if subject.kind == BYTES else _FACTS[name](met)
+            if name in met.facts:
+                found[name] = met.size if subject.kind == BYTES else met.facts[name]
             else:
                 found[name] = variable(subject, met.header.get(subject.source, ""))
         return found

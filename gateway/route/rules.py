@@ -5,14 +5,13 @@ one destination is named in the ledger: the first in the file, whose ``pixels`` 
 then hold. A missing or empty attribute meets no value.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from types import MappingProxyType
 
 from gateway.config.models import Config, Route
-from gateway.config.senders import Sender
-from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE, ITEMS, Subject
+from gateway.config.subjects import ITEMS, Subject
 from gateway.config.windows import Window, find_zone
 from gateway.dataset.wanted import Wanted, plan_of
 from gateway.model import Origin, Owed, Terms
@@ -20,49 +19,34 @@ from gateway.route.predicates import (
     ExpressionRule,
     ValueRule,
     expression_rule,
-    title_shape,
     value_rules,
 )
-from gateway.route.table import Strikes, Table, shared, strikes
-from gateway.route.values import Met, Network, meet, network_of
+from gateway.route.senders import SenderRule, index_senders, sender_rule
+from gateway.route.table import Table, shared, strikes
+from gateway.route.values import Met, meet
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """To whom an instance is owed: one entry per destination, in the order of the routes.
 
-    ``reasons`` says in short sentences what ``owed`` alone does not: that no route took the
-    instance, or that a second route named a destination that already has it.
+    ``again`` is what further routes ask for destinations that already have it.
     """
 
     owed: tuple[Owed, ...] = ()
-    reasons: tuple[str, ...] = ()
+    again: tuple[Owed, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class SenderRule:
-    """One entry of ``from``: the AE title that has to be equal, or the network of the peer.
-
-    For a ``node`` the title is its own, or, where the instance was fetched, the node's name that
-    the fetch notes as the calling side. ``shape`` stands in for a title with wildcards.
-    """
-
-    sender: Sender
-    calling: str = ""
-    called: str = ""
-    network: Network | None = None
-    node: str = ""
-    shape: Callable[[str], bool] | None = None
-
-    def holds(self, met: Met) -> bool:
-        """The instance came from this sender."""
-        if self.network is not None:
-            return self.network.has(met.address)
-        if self.shape is not None:
-            return self.shape(met.called if self.called else met.calling)
-        if self.called:
-            return self.called == met.called
-        return met.node == self.node if met.node else met.calling == self.calling != ""
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """In short sentences what ``owed`` alone does not say."""
+        if not self.owed:
+            return ("no route takes it",)
+        first = {each.destination: each.route for each in self.owed}
+        return tuple(
+            f"{each.destination} is owed by route {first[each.destination]};"
+            f" {each.route} adds nothing"
+            for each in self.again
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +118,14 @@ class Rules:
     def decide(self, met: Met) -> Decision:
         """As ``route``, of what was met."""
         owed: dict[str, Owed] = {}
-        reasons: list[str] = []
+        asked: list[Owed] = []
         left = self.table.left(met)
         while left:
             lowest = left & -left
             left ^= lowest
-            for each in self.routes[lowest.bit_length() - 1].owed:
-                first = owed.setdefault(each.destination, each)
-                if first is not each:
-                    reasons.append(_second(first, each))
-        if not owed:
-            reasons.append("no route takes it")
-        return Decision(tuple(owed.values()), tuple(reasons))
+            asked += self.routes[lowest.bit_length() - 1].owed
+        again = [each for each in asked if owed.setdefault(each.destination, each) is not each]
+        return Decision(tuple(owed.values()), tuple(again))
 
     def meet(
         self,
@@ -185,9 +165,7 @@ def compile_rules(config: Config) -> Rules:
 
 
 def _subjects(rule: RouteRule) -> Iterator[Subject]:
-    for each in (*rule.match, *rule.unless):
-        if each.subject.steps or each.key == "TransferSyntaxUID":
-            yield each.subject
+    return (each.subject for each in (*rule.match, *rule.unless))
 
 
 def _terms(route: Route) -> Terms:
@@ -202,7 +180,7 @@ def _terms(route: Route) -> Terms:
 def _compile(route: Route, config: Config) -> RouteRule:
     for destination in route.send_to:
         _ = config.nodes[destination]
-    senders = tuple(_sender(sender, config) for sender in route.from_)
+    senders = tuple(sender_rule(sender, config) for sender in route.from_)
     return RouteRule(
         route,
         senders,
@@ -217,32 +195,12 @@ def _compile(route: Route, config: Config) -> RouteRule:
 def _table(routes: Sequence[RouteRule]) -> Table:
     bits = [(1 << index, rule) for index, rule in enumerate(routes)]
     every = (1 << len(routes)) - 1
-    match = strikes(((bit, each) for bit, rule in bits for each in rule.match), every)
-    last: list[tuple[int, Hashable, ExpressionRule | HoursRule]] = []
-    last += [(bit, rule.hours.windows, rule.hours) for bit, rule in bits if rule.hours]
-    last += [(bit, rule.expression.text, rule.expression) for bit, rule in bits if rule.expression]
+    hours = [(bit, rule.hours.windows, rule.hours) for bit, rule in bits if rule.hours]
+    said = [(bit, rule.expression.text, rule.expression) for bit, rule in bits if rule.expression]
     return Table(
-        every=every,
-        anyone=sum(bit for bit, rule in bits if not rule.senders),
-        senders=shared([(bit, each.sender, each) for bit, rule in bits for each in rule.senders]),
-        match=Strikes(match.lookups, (*match.rules, *shared(last))),
+        senders=index_senders((bit, rule.senders) for bit, rule in bits),
+        match=strikes(((bit, each) for bit, rule in bits for each in rule.match), every),
+        last=(*shared(hours), *shared(said)),
         unless=strikes(((bit, each) for bit, rule in bits for each in rule.unless), every),
         guarded=sum(bit for bit, rule in bits if rule.unless),
     )
-
-
-def _sender(sender: Sender, config: Config) -> SenderRule:
-    value = sender.value
-    if sender.kind == ADDRESS:
-        return SenderRule(sender, network=network_of(value))
-    if sender.kind not in (CALLING_AE, CALLED_AE):
-        dimse = config.nodes[value].dimse
-        return SenderRule(sender, calling="" if dimse is None else dimse.ae_title, node=value)
-    shape = title_shape(value) if {"*", "?"} & set(value) else None
-    if sender.kind == CALLED_AE:
-        return SenderRule(sender, called=value, shape=shape)
-    return SenderRule(sender, calling="" if shape else value, shape=shape)
-
-
-def _second(first: Owed, second: Owed) -> str:
-    return f"{second.destination} is owed by route {first.route}; {second.route} adds nothing"

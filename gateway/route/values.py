@@ -3,11 +3,21 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from gateway.config.conditions import PADDING, decimal
-from gateway.config.subjects import DAY, NAME, NUMBER, Subject
+from gateway.config.conditions import PADDING, decimal, ordinal
+from gateway.config.subjects import (
+    ADDRESS,
+    CALLED_AE,
+    CALLING_AE,
+    DAY,
+    NAME,
+    NUMBER,
+    SIZE,
+    Subject,
+)
 from gateway.model import Arrival, Origin
 
 Address: TypeAlias = tuple[int, int]
@@ -41,9 +51,10 @@ _NAME_GROUPS: Final = 3
 class Met:
     """What one instance shows to the rules, in comparable form.
 
-    ``node`` is the origin server that the instance was fetched from. ``values`` maps a subject's
-    key to the whole value and, where there are several, to each of them; ``header`` holds the
-    texts as they came. ``now`` is in the gateway's time zone, as ``today`` is; None: the time is
+    ``node`` is the origin server that the instance was fetched from. ``facts`` are the titles, the
+    address and the size by the names that rules have for them. ``values`` maps a subject's key to
+    the whole value and, where there are several, to each of them; ``header`` holds the texts as
+    they came. ``now`` is in the gateway's time zone, as ``today`` is; None: the time is
     not known, and nothing that asks for it holds.
     """
 
@@ -51,6 +62,7 @@ class Met:
     called: str
     address: Address | None
     node: str
+    facts: Mapping[str, str]
     values: Mapping[str, frozenset[str]]
     header: Mapping[str, str]
     origin: Origin
@@ -69,19 +81,29 @@ def meet(
     zone: tzinfo | None,
 ) -> Met:
     """Header and origin in the form in which they are compared with the rules."""
-    name = origin.calling.strip(PADDING)
+    name, called = origin.calling.strip(PADDING), origin.called.strip(PADDING)
     fetched = origin.arrival in (Arrival.WADO_RS, Arrival.UPSTREAM)
+    calling, node = ("", name) if fetched else (name, "")
     local = None if now is None else now.astimezone(zone)
+    facts = {
+        CALLING_AE: calling,
+        CALLED_AE: called,
+        ADDRESS: origin.address,
+        SIZE: str(size),
+    }
     values = {}
     for subject in subjects:
-        text = header.get(subject.source, "")
-        if text:
-            values[subject.key] = comparable(subject, text)
+        key = subject.key
+        if fact := facts.get(key):
+            values[key] = frozenset((fact,))
+        elif text := header.get(subject.source):
+            values[key] = comparable(subject, text)
     return Met(
-        calling="" if fetched else name,
-        called=origin.called.strip(PADDING),
+        calling=calling,
+        called=called,
         address=_address(origin.address),
-        node=name if fetched else "",
+        node=node,
+        facts=facts,
         values=values,
         header=header,
         origin=origin,
@@ -125,6 +147,20 @@ def _component(group: str, component: int) -> str:
     return parts[component].strip(PADDING) if component < len(parts) else ""
 
 
+@lru_cache(maxsize=1024)
+def folded(values: frozenset[str]) -> tuple[str, ...]:
+    """Values without their case."""
+    return tuple(value.casefold() for value in values)
+
+
+@lru_cache(maxsize=1024)
+def places(kind: str, values: frozenset[str]) -> tuple[Any, ...]:
+    """What values of a kind are ordered by, in this order, without those that have no place."""
+    found = (ordinal(kind, value) for value in values)
+    return tuple(sorted(place for place in found if place is not None))
+
+
+@lru_cache(maxsize=1024)
 def _address(text: str) -> Address | None:
     """The peer's address; IPv4 where it came as IPv6-mapped IPv4, None where it is none."""
     try:

@@ -60,6 +60,8 @@ def _takes(line: str, header: dict[str, str], origin: Origin = CT, size: int = 0
         ("StudyDate: { min: today-7d }", "20261115", True),
         ("StudyDate: { min: today-7d }", "20261114", False),
         ("StudyDate: { min: today-1w, max: 20261120 }", "20261121", False),
+        ("StudyDate: { min: 20200101, max: today }", "20261122", True),
+        ("StudyDate: { min: 20200101, max: today }", "20261123", False),
         ("StudyTime: { min: 0800, max: 1730 }", "080000.123", True),
         ("StudyTime: { min: 0800, max: 1730 }", "173001", False),
         ("AcquisitionDateTime: { max: 20261122 }", "20261122235959.1+0100", True),

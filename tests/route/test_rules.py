@@ -1,5 +1,6 @@
 """Which destinations an instance is owed to."""
 
+import time
 import timeit
 
 import pytest
@@ -184,7 +185,7 @@ def test_a_route_to_a_node_that_does_not_exist_is_not_compiled() -> None:
 
 
 def test_two_hundred_routes_are_decided_within_a_fraction_of_a_millisecond() -> None:
-    """Wanted: 200 microseconds; three times that is allowed for a busy machine."""
+    """Wanted: 200 microseconds of processor time; three times that is allowed here."""
     routes = [
         f"name: r{n}, send_to: pacs, from: [ct, 'called_ae:A{n}', 'address:10.{n}.0.0/16'],"
         f" match: {{ Modality: [CT, MR], BodyPartExamined: [HEAD, P{n}] }},"
@@ -194,7 +195,10 @@ def test_two_hundred_routes_are_decided_within_a_fraction_of_a_millisecond() -> 
     rules = _rules(*routes)
     header = {"Modality": "CT", "BodyPartExamined": "HEAD", "ImageType": "A\\B", "Rows": "512"}
     assert len(rules.route(header, CT).reasons) == 199
-    best = min(timeit.repeat(lambda: rules.route(header, CT), number=1, repeat=300))
+    times = timeit.repeat(
+        lambda: rules.route(header, CT), number=10, repeat=30, timer=time.process_time
+    )
+    best = min(times) / 10
     assert best < 600e-6
 
 

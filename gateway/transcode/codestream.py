@@ -25,7 +25,8 @@ MAX_SPANNING = 1_024
 MAX_SEGMENTS = 2_000
 TAIL = 128
 """Bytes at the end of a frame in which the end marker must stand: what is behind it is stray."""
-_PADDING: Final = b"\0\xff"
+PADDING: Final = b"\0\xff"
+"""By which some senders fill up frames and fragments."""
 
 _SEGMENT = Struct(">BBH")
 _SIZ = Struct(">HHIIIIIIIIH")
@@ -230,7 +231,7 @@ def _must_end(frame: Any, marker: bytes, name: str) -> None:
 
 def _tail_before_padding(frame: Any) -> bytes:
     """The last bytes before the zeros or 0xFF by which some senders fill up fragments."""
-    return bytes(frame).rstrip(_PADDING)[-TAIL:]
+    return bytes(frame).rstrip(PADDING)[-TAIL:]
 
 
 def _contiguous_codestream(frame: Any) -> int:

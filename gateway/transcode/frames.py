@@ -12,6 +12,7 @@ from struct import unpack
 from typing import Any, TypeAlias
 
 from gateway.failures import PermanentFailure
+from gateway.transcode.codestream import PADDING, TAIL
 
 Span: TypeAlias = tuple[int, int]
 """(offset, length) of a run of bytes in the source file."""
@@ -25,8 +26,8 @@ _WITHOUT_END = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 _END = b"\xff\xd9"
 _HEAD = 64
 """Bytes that tell where an RLE frame starts; the others need fewer."""
-_TAIL = 16
-"""Bytes in which the end marker of a frame stands, perhaps over two fragments."""
+_PIECE = 4096
+"""Bytes that are looked at together for the end of padding."""
 
 
 def split_frames(
@@ -144,15 +145,27 @@ def _by_markers(data: Any, bodies: Sequence[Span]) -> list[Frame]:
     JPEG XL and RLE have no end marker: their frames start like the first one.
     """
     frames: list[list[Span]] = []
-    first, tail = bytes(data[bodies[0][0] : bodies[0][0] + _HEAD]), b""
+    first = bytes(data[bodies[0][0] : bodies[0][0] + _HEAD])
     for start, length in bodies:
         head = bytes(data[start : start + min(length, _HEAD)])
-        if not frames or (_starts_like(first, head) and (_END in tail or not _marked(first))):
+        if not frames or (
+            _starts_like(first, head) and (not _marked(first) or _END in _tail(data, frames[-1]))
+        ):
             frames.append([])
-            tail = b""
         frames[-1].append((start, length))
-        tail = (tail + bytes(data[max(start, start + length - _TAIL) : start + length]))[-_TAIL:]
     return [tuple(frame) for frame in frames]
+
+
+def _tail(data: Any, frame: Sequence[Span]) -> bytes:
+    """The last bytes of a frame before the padding of any length that fragments may end with."""
+    tail = b""
+    for start, length in reversed(frame):
+        at = start + length
+        while at > start and len(tail) < TAIL:
+            begin = max(start, at - _PIECE)
+            tail = (bytes(data[begin:at]) + tail).rstrip(PADDING)
+            at = begin
+    return tail[-TAIL:]
 
 
 def _marked(head: bytes) -> bool:

@@ -90,6 +90,20 @@ def test_padding_after_the_end_marker_does_not_hide_it() -> None:
     assert frames_of([one[:8], one[8:], two[:8], two[8:]], 2) == [one, two]
 
 
+@pytest.mark.parametrize("padding", [b"\0" * 17, b"\xff" * 40, b"\0" * 10_000, b"\0\xff" * 5_000])
+def test_padding_of_any_length_does_not_hide_the_end_marker(padding: bytes) -> None:
+    one, two = jpeg(20) + padding, jpeg(30)
+    assert frames_of([one[:8], one[8:], two[:8], two[8:]], 2) == [one, two]
+    halves = [one[:19], one[19:], padding, two[:8], two[8:]]
+    assert frames_of(halves, 2) == [one + padding, two]
+
+
+def test_an_end_marker_amid_a_fragment_ends_no_frame() -> None:
+    """It is that of a thumbnail in an application segment, say."""
+    one, two = jpeg(20) + bytes(range(1, 251)) + jpeg(20), jpeg(30)
+    assert frames_of([one[:270], one[270:], two[:8], two[8:]], 2) == [one, two]
+
+
 def test_an_end_marker_may_stand_in_two_fragments() -> None:
     one, two = jpeg(21)[:-2] + b"\x01\xff\xd9", jpeg(31)
     for parts in (

@@ -254,6 +254,8 @@ def _plan(source: Source, index: int) -> Pixels:
     pixels = plan_frames(source, BY_UID[EXPLICIT_LE], Rendition(), only=index + 1)
     if pixels.form.spanning:
         raise Undecoded("its codestreams run across frames")
+    if pixels.form.kept_in_pairs:
+        raise Undecoded("two of its pixels share their chroma")
     return pixels
 
 

@@ -79,8 +79,14 @@ class FrameFormat:
 
     @property
     def paired(self) -> bool:
-        """Native samples of which two pixels share their chroma: Y1 Y2 Cb Cr."""
-        return self.coding is Coding.NATIVE and self.photometric in PAIRED
+        """Native samples of which two pixels share their chroma, Y1 Y2 Cb Cr, to be spread."""
+        native = self.coding is Coding.NATIVE and self.photometric in PAIRED
+        return native and not self.kept_in_pairs
+
+    @property
+    def kept_in_pairs(self) -> bool:
+        """The same, to be left as they are: two samples stand for each pixel."""
+        return self.samples_per_pixel == 2 and self.photometric in PAIRED
 
     @property
     def container(self) -> int:

@@ -16,7 +16,7 @@ from gateway.model import Rendition
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.colour import DCT, RGB, YBR_FULL, Colour, decide_colour
-from gateway.transcode.form import Coding, FrameFormat
+from gateway.transcode.form import PAIRED, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join, split_collections, split_frames
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
@@ -93,6 +93,8 @@ def plan_frames(
     colour = decide_colour(header.photometric, found, rendition.color)
     syntax = source.meta.transfer_syntax
     form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
+    if found is None and form.coding is Coding.NATIVE and _in_pairs(header, len(first)):
+        form, colour = _paired(form, header, colour, rendition)
     out, finish, changes = _rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
@@ -118,7 +120,7 @@ def plan_frames(
             known=None if only > 1 else (first, found),
             count=1 if only else header.frames,
         ),
-        out,
+        replace(out, samples=form.samples_per_pixel) if form.kept_in_pairs else out,
         target,
     )
 
@@ -210,7 +212,27 @@ def _codestream(source: Source, first: Any, header: ImagePixel) -> Codestream | 
 def _native_size(header: ImagePixel, length: int) -> bool:
     """Whether a frame of ``length`` bytes is one of uncompressed samples, padded to even."""
     bits = header.rows * header.columns * header.samples * header.allocated
-    return bits > 0 and length - -(-bits // 8) in (0, 1)
+    return bits > 0 and (length - -(-bits // 8) in (0, 1) or _in_pairs(header, length))
+
+
+def _in_pairs(header: ImagePixel, length: int) -> bool:
+    """Whether a frame of ``length`` bytes is one of Y1 Y2 Cb Cr for two pixels each."""
+    if header.photometric not in PAIRED or (header.samples, header.allocated) != (3, 8):
+        return False
+    return header.columns % 2 == 0 and length == 2 * header.rows * header.columns > 0
+
+
+def _paired(
+    form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
+) -> tuple[FrameFormat, Colour]:
+    """Uncompressed pairs of pixels stay as they are, unless another form of them is asked for."""
+    form = replace(form, photometric=header.photometric)
+    if rendition.color == RGB or rendition.planar == "separate":
+        return form, colour
+    why = "the samples stand as the header names them"
+    return replace(form, samples_per_pixel=2), Colour(
+        form.photometric, form.photometric, False, why
+    )
 
 
 def frame_format(

@@ -8,10 +8,12 @@ import pytest
 from pydicom.dataset import Dataset
 
 from gateway.failures import PermanentFailure
+from gateway.rendering import samples
 from gateway.rendering.refusals import NothingToShow
 from gateway.rendering.view import View, Window
+from gateway.transfer_syntax import ENCAPSULATED_UNCOMPRESSED
 from tests.rendering.pictures import colour_file, given, shown
-from tests.transcode.objects import EXPLICIT_LE, header, save
+from tests.transcode.objects import EXPLICIT_LE, encapsulated, header, save
 
 PRIMARIES = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [200, 100, 50]]], np.uint8)
 YCBCR = np.array([[[76, 85, 255], [150, 44, 21]], [[29, 255, 107], [124, 86, 182]]], np.uint8)
@@ -60,6 +62,17 @@ def test_pairs_of_pixels_share_their_chroma(path: Path) -> None:
     ]
     red = shown(_in_pairs(path, "YBR_FULL_422", [76, 76, 85, 255]))
     assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 1
+
+
+def test_pairs_of_pixels_in_fragments_are_shown_as_native_ones(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "_WORTH", 0)
+    ds = header(1, 2, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422")
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.NumberOfFrames = 8, 8, 7, 3
+    frames = [bytes((grey, grey + 9, 128, 128)) for grey in (10, 20, 30)]
+    found = shown(encapsulated(path, ds, ENCAPSULATED_UNCOMPRESSED, frames), View(), 2)
+    assert found.tolist() == [[[20, 20, 20], [29, 29, 29]]]
 
 
 def test_three_bytes_a_pixel_under_422_are_ybr_full(path: Path) -> None:

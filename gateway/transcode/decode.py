@@ -1,7 +1,7 @@
 """Frames through one decoder: preflight, decode, check, finish. No file is written here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join
 from gateway.transcode.image_pixel import different
+from gateway.transcode.presets import decode_either
 from gateway.transcode.samples import Finish, apart, conform, finished, pack, spread_422
 from gateway.transcode.words import Swapped
 
@@ -36,6 +37,8 @@ class Decoding:
     first: int = 0
     known: tuple[Any, Codestream | None] | None = None
     """The bytes and declarations of the first of them, where they were read before."""
+    notes: list[str] = field(default_factory=list)
+    """What only decoding shows, for the record."""
 
 
 def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[Any]:
@@ -48,7 +51,7 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
     carry, known = np.empty(0, bool), decoding.known
     for number, frame in enumerate(decoding.frames, decoding.first + 1):
         stream, found = known or (join(view, frame), None)
-        samples, known = _decoded(stream, decoding.form, backend, number, found), None
+        samples, known = _decoded(stream, decoding, backend, number, found), None
         if decoding.form.bits_allocated == 1:
             packed, carry = pack(samples, carry)
             yield packed
@@ -61,16 +64,19 @@ def decoded_frames(decoding: Decoding, data: Any, backend: Backend) -> Iterator[
 
 
 def _decoded(
-    frame: Any, form: FrameFormat, backend: Backend, number: int, known: Codestream | None
+    frame: Any, decoding: Decoding, backend: Backend, number: int, known: Codestream | None
 ) -> Any:
+    form = decoding.form
     try:
         if form.spanning:
             form = _as_spanned(frame, form)
         frame = _checked(frame, form, known)
         if form.paired:
             return spread_422(frame, form.rows, form.columns)
-        samples = backend.decode(frame, form)
-        return conform(samples, form)
+        if form.coding is Coding.JPEG_LS and form.precision < 8:
+            either = decode_either(frame, lambda one: backend.decode(one, form), decoding.notes)
+            return conform(either, form)
+        return conform(backend.decode(frame, form), form)
     except PermanentFailure as failure:
         raise PermanentFailure(f"frame {number}: {failure}") from failure
     except (MemoryError, KeyboardInterrupt, SystemExit):

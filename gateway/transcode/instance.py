@@ -287,7 +287,7 @@ def _write_checked(
     """Write the frames, and see what was asked to be seen. Raises Disagreement."""
     found.digests = digests = Digests() if checks.digests else None
     beside = watched(backend, pixels.form, checks.verify)
-    _write_frames(descriptor, plan, pixels, beside or backend, digests)
+    seen = _write_frames(descriptor, plan, pixels, beside or backend, digests)
     tally = beside.tally if beside else None
     decoder = described_decoder(backend, pixels.form) if checks.verify else ""
     found.verification = verdict(decoder, pixels.form, checks.verify, tally)
@@ -295,6 +295,7 @@ def _write_checked(
         digests.store_value(plan.stored)
     elif digests:
         digests.store(pixels.data, pixels.frames)
+    found.notes += seen
 
 
 def _undecoded(plan: Plan) -> Digests:
@@ -329,8 +330,8 @@ def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
 
 def _write_frames(
     descriptor: int, plan: Plan, pixels: Pixels, backend: Backend, digests: Digests | None
-) -> None:
-    """Head, frames and tail; one system call where there is a single frame."""
+) -> list[str]:
+    """Head, frames and tail; one system call where there is a single frame. What was seen."""
     decoding = Decoding(pixels.form, pixels.finish, pixels.frames, known=pixels.known)
     pending = list(plan.head)
     done = 0
@@ -345,6 +346,7 @@ def _write_frames(
     if done != pixels.length:
         raise DecoderFailed(f"{backend.name}: {done} bytes came out, {pixels.length} were due")
     write_all(descriptor, [*pending, *plan.tail])
+    return decoding.notes
 
 
 def _size(plan: Plan) -> int:

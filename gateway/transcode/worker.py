@@ -100,6 +100,7 @@ class Heard:
     frames: int
     tally: Tally | None
     stderr: str
+    notes: tuple[str, ...] = ()
 
 
 def initialize(
@@ -237,7 +238,7 @@ def decode_range(split: Split, first: int, patience: float) -> Heard:
     done, length = _put(frames, split, until)
     if not done or length != done * split.frame_bytes:
         raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
-    return Heard(done, beside.tally if beside else None, _printed())
+    return Heard(done, beside.tally if beside else None, _printed(), tuple(decoding.notes))
 
 
 def _put(frames: Iterator[Any], split: Split, until: float) -> tuple[int, int]:
@@ -287,8 +288,10 @@ def concluded(split: Split, heard: Sequence[Heard], digests: tuple[str, str]) ->
     tallies = [each.tally for each in heard if each.tally is not None]
     for each in tallies[1:]:
         tallies[0].add(each)
+    notes = dict.fromkeys((*split.result.notes, *(note for each in heard for note in each.notes)))
     return replace(
         split.result,
+        notes=tuple(notes),
         stderr=distinct([each.stderr for each in heard]),
         stored_digest=digests[0],
         native_digest=digests[1],

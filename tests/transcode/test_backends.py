@@ -1,6 +1,5 @@
 """Each decoder alone: what it says it supports it decodes exactly."""
 
-from base64 import b64decode
 from dataclasses import replace
 
 import imagecodecs
@@ -244,44 +243,3 @@ def test_gdcm_is_not_asked_for_less_than_8_bits_where_it_is_wrong_or_ends_its_pr
             "", 4, 4, bits_stored=precision, coding=coding, precision=precision, lossy=lossy
         )
         assert gdcm.supports(form) == (precision >= 8)
-
-
-OLD_CHARLS = {
-    (6, 0): (
-        "/9j/9wALBgAQABABAREA/9oACAEBAAAAAIwDAAMuIjbpYAmUlKbpcBBACKADR/NgSQIgAAANaKUpEfRCuIZx"
-        "hxi9jb9R9FKmxm7i4xuuzQoXGFFzXnw6uATQixyb7qe3/3Sac++2eM/nfJpceRfcxKIKoka9EUMUT3n3pjQi"
-        "RT7Lpbc+hnybzo54x+pg7/01qnilifv3RVzdmCH1SfuNb6ZoTTHeya7VFfpNOLgjXPfv5JpsfbTA/9kA"
-    ),
-    (7, 0): (
-        "/9j/9wALBwAQABABAREA/9oACAEBAAAAAIwDAAMuIjZKXnIjFo3fmZiAQQAiiigANHDQGEMjBLlO1sazOt6X"
-        "4EP/LeMJV8X8+vcAAAMutZio6KfaPVbcxXwaQuA3WNfwBlR+3M3IMefX/1uZOQz3/AK0/togtVwEK8/+n7tq"
-        "FFwFWwBlN0n9himGe/SJ/UwSiWOvIAVWL/WYRAWnv++n5jUy5cBlMAO59fu3bLPWXBGvHbhljr/qAP/Z"
-    ),
-    (7, 2): (
-        "/9j/9wALBwAQABABAREA/9oACAEBAAIAALzDKcl5J5okUookRER5OABGkgBRIiRKV9xRH1IiKovL2cASSJeL"
-        "/3qSKJSEc5RRTipIlau+/UVWk1tZSkiVy50O/1ItUoxKTKXIq9djsoSlIVjq1LEsomdW/xkhsUJMUan0rvY/"
-        "aea0z7kpUP/ZAA=="
-    ),
-}
-"""Written by dcmcjpls of DCMTK 3.6.7."""
-
-
-@pytest.mark.parametrize(("bits", "near"), OLD_CHARLS)
-def test_jpeg_ls_below_8_bits_with_the_thresholds_of_an_old_encoder(bits: int, near: int) -> None:
-    y, x = np.mgrid[:16, :16]
-    image = (x * x * 3 + y * 7 + x * y) % (1 << bits)
-    stream = b64decode(OLD_CHARLS[bits, near])
-    form = FrameFormat(
-        JPEG_LS,
-        16,
-        16,
-        coding=Coding.JPEG_LS,
-        precision=bits,
-        bits_allocated=8,
-        bits_stored=bits,
-        lossy=near > 0,
-    )
-    got = codecs.decode(memoryview(stream), form)
-    assert np.abs(got.astype(int) - image).max() == near
-    with pytest.raises(RuntimeError, match="JPEG-LS"):
-        codecs.decode(memoryview(stream[:60] + stream[70:]), form)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.transcode import part2
 from gateway.transcode.codestream import rle_segments
 from gateway.transcode.form import Coding, FrameFormat
-from gateway.transcode.presets import with_old_presets
 
 if TYPE_CHECKING:
     from gateway.transcode.form import Samples
@@ -72,13 +71,7 @@ def _jpeg_lossless(frame: Any, form: FrameFormat) -> Any:
 
 
 def _jpeg_ls(frame: Any, form: FrameFormat) -> Any:
-    try:
-        samples = _library().jpegls_decode(frame)
-    except RuntimeError:  # JpeglsError
-        if form.precision >= 8 or not (older := with_old_presets(bytes(frame))):
-            raise
-        samples = _library().jpegls_decode(older)
-    return _interleaved(samples, form)
+    return _interleaved(_library().jpegls_decode(frame), form)
 
 
 def _interleaved(samples: "Samples", form: FrameFormat) -> "Samples":

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ from gateway.index.keys import (
 FileOf = Callable[[int], Path]
 
 _ONLINE: Final = attribute(AVAILABILITY, "CS", '"ONLINE"')
+_TIMEZONE: Final = f'"{TIMEZONE:08X}"'
+_URL: Final = f'"{RETRIEVE_URL:08X}":{{"vr":"UR","Value":['
 _STUDY: Final = (
     "SELECT study_id, uid, source, series, instances, modalities, attributes FROM study "
     "WHERE study_id IN (SELECT value FROM json_each(?))"
@@ -103,8 +106,12 @@ class Page:
     asked: Asked
     file_of: FileOf
     model: JsonModel
+    _extra: frozenset[int] | None = field(init=False)
     _studies: dict[int, _Above] = field(default_factory=dict)
     _series: dict[int, _Above] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._extra = self.asked.extra
 
     def results(self, ids: Sequence[int]) -> list[bytes]:
         """One DICOM JSON object for each id that is still there, in their order."""
@@ -114,7 +121,7 @@ class Page:
 
     def _of_studies(self, ids: str) -> Iterator[tuple[int, bytes]]:
         for study_id, uid, source, series, instances, modalities, text in self._rows(_STUDY, ids):
-            members = text.split("\n") + _counted(series, instances, modalities)
+            members = [*text.split("\n"), *_counted(series, instances, modalities)]
             yield study_id, self._object(members, self._url(uid), source)
 
     def _of_series(self, ids: str) -> Iterator[tuple[int, bytes]]:
@@ -122,8 +129,7 @@ class Page:
         self._know_studies({row[3] for row in rows})
         for series_id, uid, source, study_id, instances, text in rows:
             above = self._studies[study_id]
-            members = text.split("\n") + above.members
-            members.append(attribute(SERIES_INSTANCES, "IS", str(instances)))
+            members = [*text.split("\n"), *above.members, _count_of_series(instances)]
             yield series_id, self._object(members, f"{above.url}/series/{uid}", source)
 
     def _of_instances(self, ids: str) -> Iterator[tuple[int, bytes]]:
@@ -149,22 +155,22 @@ class Page:
             above = self._studies[study_id]
             members = self._common(Level.SERIES, text.split("\n"))
             if self.asked.shows(Level.SERIES):
-                members.append(attribute(SERIES_INSTANCES, "IS", str(instances)))
+                members.append(_count_of_series(instances))
             members = _once(members + above.members)
             self._series[series_id] = _Above(f"{above.url}/series/{uid}", members)
 
     def _common(self, level: Level, members: Members) -> Members:
         """What of a higher level's attributes is returned with the lower one."""
         if self.asked.shows(level):
-            return [member for member in members if _tag(member) != TIMEZONE]
+            return [member for member in members if not member.startswith(_TIMEZONE)]
         wanted = {STUDY_UID, SERIES_UID, *self.asked.query.include} - {TIMEZONE}
         return [member for member in members if _tag(member) in wanted]
 
     def _object(self, members: Members, url: str, source: int) -> bytes:
         """Members begin with their tags, so that they sort as F.2.2 wants them."""
         members.append(_ONLINE)
-        members.append(f'"{RETRIEVE_URL:08X}":{{"vr":"UR","Value":[{quoted(url)}]}}')
-        if (extra := self.asked.extra) is None or extra:
+        members.append(f"{_URL}{quoted(url)}]}}")
+        if (extra := self._extra) is None or extra:
             members = _once(members + self._read(extra, source, url))
         else:
             members.sort()
@@ -185,13 +191,19 @@ class Page:
         return self.connection.execute(sql, (ids,)).fetchall()
 
 
-def _counted(series: int, instances: int, modalities: str) -> Members:
+@lru_cache(maxsize=1024)
+def _counted(series: int, instances: int, modalities: str) -> tuple[str, ...]:
     names = ",".join(quoted(name) for name in modalities.split("\\") if name)
-    return [
+    return (
         attribute(MODALITIES, "CS", names),
         attribute(STUDY_SERIES, "IS", str(series)),
         attribute(STUDY_INSTANCES, "IS", str(instances)),
-    ]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _count_of_series(instances: int) -> str:
+    return attribute(SERIES_INSTANCES, "IS", str(instances))
 
 
 def _tag(member: str) -> int:

@@ -25,7 +25,7 @@ from gateway.index.answer import Asked, Page
 from gateway.index.entry import Reception, reception_of
 from gateway.index.schema import INDEX
 from gateway.index.select import Selection, selection
-from gateway.index.store import PAGE, DamagedIndex, Store
+from gateway.index.store import PAGE, Counts, DamagedIndex, Store
 from gateway.model import UID, Instance
 
 T = TypeVar("T")
@@ -45,6 +45,8 @@ _FILES: Final = 3000
 """Headers that are read for one search at most."""
 _FILES_AT_ONCE: Final = 50
 _RESULTS_AT_ONCE: Final = 500
+_MOST_COUNTS: Final = 1000
+"""Counts that are remembered between two changes of the index."""
 
 
 class TooBroad(PermanentFailure):
@@ -195,14 +197,15 @@ class Index:
         """What matches a query. Raises TooBroad where it would take reading too many files."""
         await self.caught_up()
         query, found = asked.query, selection(asked.query, asked.level)
+        make = self._maker(asked)
         if found.rest:
             ids, more = await self._by_files(found, query)
-            matches = None if more else query.offset + len(ids)
-        else:
-            ids = await self._read(_ids, found, query.limit, query.offset)
-            matches = await self._matches(found, query, len(ids))
+            matches, first = None if more else query.offset + len(ids), None
+        else:  # in one turn of a thread: waiting for another may take longer than the search
+            counts = self._store.counts
+            ids, matches, first = await self._read(_found, found, query, make, counts)
             more = matches is None or query.offset + len(ids) < matches
-        return Answer(self._pages(asked, ids), len(ids), matches, more)
+        return Answer(self._pages(make, ids, first), len(ids), matches, more)
 
     async def aclose(self) -> None:
         """End what runs, and close."""
@@ -268,13 +271,6 @@ class Index:
             raise TemporaryFailure(f"the index cannot be made anew: {error}") from error
         self._compare()
 
-    async def _matches(self, found: Selection, query: Query, results: int) -> int | None:
-        """How many match in all, None where there are too many to count."""
-        if query.limit is None and (results or not query.offset):
-            return query.offset + results
-        count, limit = await self._read(_count, found)
-        return None if limit and count >= limit else count
-
     async def _by_files(self, found: Selection, query: Query) -> tuple["array[int]", bool]:
         """The ids of what also matches in the headers, and whether there may be more."""
         candidates = await self._read(_ids, found, _FILES + 1, 0)
@@ -299,14 +295,39 @@ class Index:
         file_of = self._store.file_of
         return answer.matching(connection, JsonModel(), file_of, found.level, ids, found.rest)
 
-    async def _pages(self, asked: Asked, ids: "array[int]") -> AsyncGenerator[list[bytes], None]:
+    def _maker(self, asked: Asked) -> "_Maker":
+        """What makes results of ids, each time by itself: memory does not grow with them."""
         model = JsonModel()
 
-        def some(connection: sqlite3.Connection, page: "array[int]") -> list[bytes]:
-            return Page(connection, asked, self._store.file_of, model).results(page)
+        def page(connection: sqlite3.Connection, ids: "array[int]") -> list[bytes]:
+            return Page(connection, asked, self._store.file_of, model).results(ids)
 
-        for at in range(0, len(ids), _RESULTS_AT_ONCE):
-            yield await self._read(some, ids[at : at + _RESULTS_AT_ONCE])
+        return page
+
+    async def _pages(
+        self, make: "_Maker", ids: "array[int]", first: list[bytes] | None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The results, the first of which may have been made already."""
+        if first is not None:
+            yield first
+        for at in range(0 if first is None else _RESULTS_AT_ONCE, len(ids), _RESULTS_AT_ONCE):
+            yield await self._read(make, ids[at : at + _RESULTS_AT_ONCE])
+
+
+_Maker = Callable[[sqlite3.Connection, "array[int]"], list[bytes]]
+
+
+def _found(
+    connection: sqlite3.Connection,
+    found: Selection,
+    query: Query,
+    make: _Maker,
+    counts: Counts,
+) -> tuple["array[int]", int | None, list[bytes]]:
+    """The ids of what matches, how many match in all, and the first results."""
+    ids = _ids(connection, found, query.limit, query.offset)
+    matches = _matches(connection, found, query, len(ids), counts)
+    return ids, matches, make(connection, ids[:_RESULTS_AT_ONCE])
 
 
 def _ids(
@@ -316,6 +337,20 @@ def _ids(
     return array("q", (row[0] for row in connection.execute(sql, parameters)))
 
 
-def _count(connection: sqlite3.Connection, found: Selection) -> tuple[int, int]:
+def _matches(
+    connection: sqlite3.Connection,
+    found: Selection,
+    query: Query,
+    results: int,
+    counts: Counts,
+) -> int | None:
+    """How many match in all, None where there are too many to count."""
+    is_last = query.limit is None or results < query.limit
+    if is_last and (results or not query.offset):
+        return query.offset + results
     sql, parameters, limit = found.count()
-    return connection.execute(sql, parameters).fetchone()[0], limit
+    if (count := counts.get((sql, parameters))) is None:
+        count = int(connection.execute(sql, parameters).fetchone()[0])
+        if len(counts) < _MOST_COUNTS:
+            counts[sql, parameters] = count
+    return None if limit and count >= limit else count

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from gateway import telemetry
 from gateway.dataset.json_model import JsonModel
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 PAGE: Final = 256
 """Rows that are compared, read or forgotten at once."""
+
+Counts: TypeAlias = dict[tuple[str, tuple[str | int, ...]], int]
+"""How many rows were counted, by SQL and its parameters."""
 
 # The ledger's table ``instance``, as far as it has to be known here.
 _MISSING: Final = (
@@ -43,11 +46,16 @@ _ONE: Final = (
 
 
 class Store:
-    """The database at ``file``, derived from the ledger and the files that ``file_of`` names."""
+    """The database at ``file``, derived from the ledger and the files that ``file_of`` names.
+
+    ``counts`` are those since the last change: whoever counts takes it before looking, and a
+    change begins another one, so that no count outlives what it counted.
+    """
 
     def __init__(self, file: Path, ledger: Path, file_of: Callable[[int], Path]) -> None:
         self.file, self._ledger, self.file_of = file, ledger, file_of
         self.model = JsonModel()
+        self.counts: Counts = {}
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         prepare(file)
         self._connection = connect(file, "rw")
@@ -124,6 +132,7 @@ class Store:
         self.close()
         remove(self.file)
         prepare(self.file)
+        self.counts = {}
         self._connection = connect(self.file, "rw")
 
     def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -132,6 +141,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             result = change(connection)
             connection.execute("COMMIT")
+            self.counts = {}
         except (sqlite3.Error, OSError) as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")

@@ -16,9 +16,9 @@ from pydicom.uid import (
 )
 
 from gateway.dataset.json_model import JsonModel
-from gateway.dicomweb.query import Level
+from gateway.dicomweb.query import Level, parse_query
 from gateway.failures import TemporaryFailure
-from gateway.index import INDEX
+from gateway.index import INDEX, Asked
 from gateway.index import index as index_module
 from gateway.index import store as store_module
 from gateway.index.entry import Entry, Reception
@@ -68,6 +68,23 @@ async def test_an_older_reception_serves_again_when_the_latest_is_removed(
     assert list(await archive.index.spool_ids("1.1")) == [archive.kept[0].spool_id]
     await archive.forget(archive.kept[0])
     assert await archive.search(Level.STUDY) == await archive.search(Level.SERIES) == []
+
+
+async def test_how_many_match_is_said_as_it_is_now_however_often_it_is_asked(
+    archive: Archive,
+) -> None:
+    async def matches() -> int | None:
+        asked = Asked(Level.INSTANCE, parse_query([("limit", "1"), ("PatientID", "P1")]))
+        first, again = await archive.index.search(asked), await archive.index.search(asked)
+        assert first.matches == again.matches
+        return first.matches
+
+    await archive.keep(*(image("1.1", "1.1.1", f"1.1.1.{n}", PatientID="P1") for n in range(3)))
+    assert await matches() == 3
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.9", PatientID="P1"))
+    assert await matches() == 4
+    await archive.forget(archive.kept[0])
+    assert await matches() == 3
 
 
 async def test_an_instance_that_moved_to_another_study_moves_back(archive: Archive) -> None:

@@ -43,7 +43,12 @@ class Matrix:
                 self._times[key] = min(each, self._times.get(key, each))
 
     def closed(self, form: FrameFormat, backend: str) -> str:
-        """Why this decoder may not serve frames of this form, "" where it may.
+        """Why this decoder may not serve frames of this form, "" where it may."""
+        failed = [one for one in self.tried(form, backend) if one.state == FAILED]
+        return f"{failed[0].what}: {failed[0].why}" if failed else ""
+
+    def tried(self, form: FrameFormat, backend: str) -> list[Outcome]:
+        """What stands for frames of this form; none where nothing like them was tried.
 
         A depth that has no test picture stands with the next deeper one.
         """
@@ -51,9 +56,8 @@ class Matrix:
         for deeper in (d for d in DEPTHS if d >= depth):
             tried = self._tried.get(((coding, lossy, deeper, *rest), backend))  # type: ignore[arg-type]
             if tried:
-                failed = [one for one in tried if one.state == FAILED]
-                return f"{failed[0].what}: {failed[0].why}" if failed else ""
-        return ""
+                return tried
+        return []
 
     def inexact(self, form: FrameFormat, backend: str) -> bool:
         """Whether it differs, within the bound, from the reference."""

@@ -13,14 +13,13 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Final
 
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
 from gateway.transcode.matrix import proven
-from gateway.transcode.outcome import FAILED, PROVEN
-from gateway.transcode.probes import Cell, cell_of
+from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN
+from gateway.transcode.probes import cell_of
 
 MOST_STDERR: Final = 4096
 """Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
@@ -87,19 +86,15 @@ def standing(backend: Backend, form: FrameFormat) -> str:
     """What the self-test said of this decoder for such frames."""
     if form.coding is Coding.NATIVE:
         return ""
-    return _standing(backend.name, cell_of(form))
-
-
-@cache
-def _standing(name: str, cell: Cell) -> str:
-    tried = [one for one in proven().outcomes if one.backend == name and one.cell == cell]
+    tried = [one for one in proven().tried(form, backend.name) if one.state != NOT_OFFERED]
     if not tried:
-        return "no test picture of this kind"
+        return "not proven: there is no test picture of this kind"
     failed = [one for one in tried if one.state == FAILED]
     if failed:
         return f"failed: {failed[0].why}"
     error = max(one.error for one in tried)
-    return f"{PROVEN}, within {error} of the reference" if error else PROVEN
+    deeper = "" if tried[0].cell == cell_of(form) else " by a deeper test picture"
+    return f"{PROVEN}{deeper}" + (f", within {error} of the reference" if error else "")
 
 
 class Stderr:

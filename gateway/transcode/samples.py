@@ -1,9 +1,11 @@
 """From what a decoder returns to native samples: container, sign, range, colour, order.
 
-The rules (PS3.3 C.7.6.3, PS3.5 8.1.1): a sample fills Bits Allocated; bits above Bits Stored are
-the sign's where Pixel Representation is 1, else zero, but for overlays that live there; a lossy
-codec's overshoot beyond Bits Stored is clamped, never masked; single bits are packed, the first
-in the least significant bit.
+The rules (PS3.3 C.7.6.3, PS3.5 8.1.1): a sample fills Bits Allocated. A lossy codec's overshoot
+beyond Bits Stored is clamped, never masked. Else the bits above Bits Stored are the sign's where
+Pixel Representation is 1, and zero where it is 0; but they stay as decoded where something lives
+there (an overlay, or a reversible codestream under a lossy label), and where the codestream has a
+sign of its own: its samples are numbers, not bits. Single bits are packed, the first in the least
+significant bit.
 """
 
 from dataclasses import dataclass

@@ -146,12 +146,13 @@ def _scan(
 
 
 def _pass_over(data: Any, position: int, end: int) -> int:
-    """The first element that is wanted, or not plain: of undefined length, or of an odd VR.
+    """The first element that is wanted, or not plain: of undefined length, of an odd VR, or of
+    a group that no data set has.
 
     A scan of its own, since most elements of most headers are none of a transcoder's business.
     """
     head, long, short_codes, long_codes = _HEAD, EXPLICIT.long, _SHORT, _LONG
-    last, before, passed = end - 12, position, 0
+    last, before, passed = end - 12, position, -1
     while position <= last:
         group, code, length = head(data, position)
         before = position

@@ -21,6 +21,7 @@ from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.matrix import Matrix
 from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN, Outcome
 from gateway.transcode.probes import DEPTHS, all_probes, cell_of, picture
+from gateway.transcode.record import standing
 from gateway.transcode.survey import survey
 
 FORM = FrameFormat("", 4, 4, coding=Coding.JPEG_LS, precision=12, bits_stored=12)
@@ -113,6 +114,23 @@ def test_a_depth_without_a_picture_stands_with_the_next_deeper() -> None:
     found = Matrix([outcome("one", FAILED, why="wrong", cell=deeper)])
     assert found.closed(replace(FORM, precision=11), "one")
     assert found.closed(replace(FORM, precision=17), "one") == ""
+
+
+def test_the_record_tells_what_was_proven_from_what_was_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Matrix(
+        [outcome("one"), outcome("two", FAILED, why="wrong"), outcome("3", NOT_OFFERED)]
+    )
+    monkeypatch.setattr(matrix, "_known", [found])
+    one, two, three = named("one", "two", "3")
+    unlike = "not proven: there is no test picture of this kind"
+    assert standing(one, FORM) == "proven"
+    assert standing(one, replace(FORM, precision=9)) == "proven by a deeper test picture"
+    assert standing(two, FORM) == "failed: wrong"
+    assert [standing(three, FORM), standing(one, replace(FORM, samples_per_pixel=4))] == [
+        unlike
+    ] * 2
 
 
 def test_the_fastest_comes_first_unless_it_is_about_as_fast() -> None:

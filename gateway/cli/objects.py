@@ -1,12 +1,12 @@
 """What a person names to be explained: a DICOM file, a DICOM JSON header, or a kept instance."""
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from gateway.dataset.beginning import beginning
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.encode_model import encode_model
 from gateway.dataset.header import read_header, texts
@@ -19,6 +19,8 @@ from gateway.route.replay import known_of
 from gateway.route.rules import Rules
 from gateway.spool.history import History
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
+
+_SOP_INSTANCE_UID: Final = 0x00080018
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,7 @@ def find_objects(
 
 def _of_file(path: Path, rules: Rules, origin: Origin, now: datetime) -> Shown:
     header = read_header(path, rules.tags)
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        meta = read_file_meta(data)
+    meta = read_file_meta(beginning(path, _SOP_INSTANCE_UID))
     header |= {
         "TransferSyntaxUID": meta.transfer_syntax,
         "SOPClassUID": meta.sop_class_uid,

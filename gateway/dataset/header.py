@@ -4,11 +4,12 @@ Only the file's beginning is looked at: the walk ends at the first element beyon
 wanted tag, and of a deflated data set only so much is inflated.
 """
 
-import mmap
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateway.dataset.beginning import beginning, first_look
 from gateway.dataset.dictionary import vr_of
 from gateway.dataset.elements import Element, elements, item_syntax, items
 from gateway.dataset.heads import DEFAULT_LIMITS, UNDEFINED, Buffer, Limits, MalformedDataSet
@@ -38,17 +39,27 @@ def read_header(file: Path, plan: Plan, limits: Limits = DEFAULT_LIMITS) -> dict
 
     ``plan`` maps 0xGGGGEEEE to what is wanted there, the keyword as a rule; group 0002 may be
     among them. Values are joined by a backslash, also those of several items; padding is removed;
-    bytes are "". Raises MalformedDataSet.
+    bytes are "". Raises OSError, MalformedDataSet.
     """
-    with file.open("rb") as opened:
-        if not opened.seek(0, 2):
-            raise MalformedDataSet("the file is empty")
-        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return header_of(data, plan, limits)
+    data, whole = first_look(file)
+    if whole:
+        return header_of(data, plan, limits)
+    with suppress(MalformedDataSet):
+        found, passed = _read(data, plan, limits)
+        if passed:
+            return found
+    return header_of(beginning(file, max(plan, default=0), limits), plan, limits)
 
 
 def header_of(data: Buffer, plan: Plan, limits: Limits = DEFAULT_LIMITS) -> dict[str, str]:
     """As ``read_header``, of a Part 10 file's bytes."""
+    return _read(data, plan, limits)[0]
+
+
+def _read(data: Buffer, plan: Plan, limits: Limits) -> tuple[dict[str, str], bool]:
+    """What is wanted, and whether all of it was passed."""
+    if not data:
+        raise MalformedDataSet("the file is empty")
     meta = read_file_meta(data)
     found: dict[str, str] = {}
     if any(tag < 0x00030000 for tag in plan):
@@ -58,9 +69,10 @@ def header_of(data: Buffer, plan: Plan, limits: Limits = DEFAULT_LIMITS) -> dict
                 value = bytes(data[element.value : element.end])
                 found[name] = text_of(element.vr, value)
     if meta.transfer_syntax == DEFLATED:
-        return found | _deflated_texts(data, meta, plan, limits)
+        return found | _deflated_texts(data, meta, plan, limits), True
     syntax = BY_UID.get(meta.transfer_syntax, BY_UID[EXPLICIT_LE])
-    return found | texts(data, meta.dataset_offset, len(data), syntax, plan, limits)[0]
+    more, passed = texts(data, meta.dataset_offset, len(data), syntax, plan, limits)
+    return found | more, passed
 
 
 def texts(

@@ -188,7 +188,8 @@ class JsonModel:
 
         ``syntax`` is that of the bytes (not a deflated one). Without ``bulk`` all binary values
         stand inline, and pixels are left empty. ``only`` names the top-level tags wanted, None
-        all. In ``found`` all elements of the groups ``WATCHED`` are put, and others.
+        all. In ``found`` all elements of the groups ``WATCHED`` are put, and others, such as the
+        one behind those of ``only``, which shows that no more of them follow.
         Raises MalformedDataSet; with ``damage`` it is put there, and what stands before is given.
         """
         self._forget()
@@ -339,11 +340,11 @@ class JsonModel:
 
 
 def _up_to(tag: int, data: Buffer, context: _Context, limits: Limits) -> Iterator[Element]:
-    """The elements of no greater tag, as far as they stand in order."""
+    """The elements of no greater tag, as far as they stand in order, and the next one."""
     for element in elements_of(data, *context.span, context.form, limits, tag):
+        yield element
         if element.tag > tag:
             return
-        yield element
 
 
 def _fits(vr: str, value: Buffer, length: int) -> bool:

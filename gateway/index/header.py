@@ -4,12 +4,14 @@ The file is read up to the last attribute that is wanted; of a deflated one as m
 """
 
 import json
-import mmap
 from base64 import b64decode
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.dataset.beginning import beginning, first_look
+from gateway.dataset.elements import Element
 from gateway.dataset.heads import DEFAULT_LIMITS, Buffer, MalformedDataSet
 from gateway.dataset.inflate import inflated
 from gateway.dataset.json_model import PIXELS, BulkDataURI, JsonModel
@@ -18,6 +20,7 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _BEGINNING: Final = 1 << 20
+_ALL: Final = 0xFFFFFFFF
 
 
 def attributes(
@@ -25,31 +28,55 @@ def attributes(
 ) -> dict[int, str]:
     """The JSON members of the wanted top-level attributes by tag, ``only`` None for all.
 
-    What stands before damage is given. Pixels are left out. Raises OSError, MalformedDataSet
-    where it is no Part 10 file.
+    What stands before damage is given. Pixels are left out, and values of more than 16 MiB.
+    Raises OSError, MalformedDataSet where it is no Part 10 file.
     """
-    with file.open("rb") as opened:
-        if not opened.seek(0, 2):
-            raise MalformedDataSet("the file is empty")
-        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            texts = _attributes(model, data, only, bulk)
+    data, whole = first_look(file)
+    if not data:
+        raise MalformedDataSet("the file is empty")
+    texts: dict[int, str] | None = None
+    last = _ALL if only is None else max(only, default=0)
+    if not whole and last != _ALL:
+        texts = _whole_of(model, data, only, bulk, last)
+    if texts is None:
+        texts = _attributes(model, data if whole else beginning(file, last), only, bulk)
     return {tag: text for tag, text in texts.items() if tag not in PIXELS}
 
 
+def _whole_of(
+    model: JsonModel,
+    data: bytes,
+    only: Collection[int] | None,
+    bulk: BulkDataURI | None,
+    last: int,
+) -> dict[int, str] | None:
+    """What is wanted in a file's first bytes; None where there may be more behind them."""
+    found: dict[int, Element] = {}
+    with suppress(MalformedDataSet):
+        texts = _attributes(model, data, only, bulk, found)
+        if max(found, default=0) > last:
+            return texts
+    return None
+
+
 def _attributes(
-    model: JsonModel, data: Buffer, only: Collection[int] | None, bulk: BulkDataURI | None
+    model: JsonModel,
+    data: bytes,
+    only: Collection[int] | None,
+    bulk: BulkDataURI | None,
+    found: dict[int, Element] | None = None,
 ) -> dict[int, str]:
     meta = read_file_meta(data)
     syntax = BY_UID.get(meta.transfer_syntax, BY_UID[EXPLICIT_LE])
     damage: list[MalformedDataSet] = []
     if not syntax.deflated:
         start = meta.dataset_offset
-        return model.attributes(data, start, len(data), syntax, bulk, only, None, damage)
+        return model.attributes(data, start, len(data), syntax, bulk, only, found, damage)
     texts: dict[int, str] = {}
     for most in (_BEGINNING, DEFAULT_LIMITS.header):
         plain, whole = _inflated(data, meta.dataset_offset, most)
         damage.clear()
-        texts = model.attributes(plain, 0, len(plain), syntax, bulk, only, None, damage)
+        texts = model.attributes(plain, 0, len(plain), syntax, bulk, only, found, damage)
         if whole or not damage:
             break
     return texts

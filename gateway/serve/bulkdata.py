@@ -21,8 +21,9 @@ from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
+from gateway.serve.stored_values import Value
 from gateway.serve.streaming import opened, send, while_there, write
-from gateway.serve.values import Value, value_of
+from gateway.serve.values import value_of
 
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*")
 

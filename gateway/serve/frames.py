@@ -71,7 +71,8 @@ class Source:
 class Places:
     """Where the frames of files stand, for those that were looked at last."""
 
-    def __init__(self) -> None:
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
         self._known: OrderedDict[Path, Located] = OrderedDict()
         self._frames = 0
 
@@ -80,7 +81,7 @@ class Places:
         if file in self._known:
             self._known.move_to_end(file)
             return self._known[file]
-        found = await asyncio.to_thread(located, file)
+        found = await self._serving.look(located, file)
         if file not in self._known:
             self._known[file] = found
             self._frames += 1 + len(found.spans)
@@ -91,7 +92,7 @@ class Places:
 
 def routes(serving: Serving) -> list[web.RouteDef]:
     """Retrieve frames of an instance."""
-    places = Places()
+    places = Places(serving)
 
     async def retrieve(request: web.Request) -> web.StreamResponse:
         return await _Frames(serving, places, request).answer()

@@ -1,14 +1,20 @@
 """What all DICOMweb resources share: what is held, how it is derived, and how it is served."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from gateway.derivation import Derivations
+from gateway.failures import TemporaryFailure
 from gateway.intake import Intake
 from gateway.model import UID, Instance
 from gateway.transcode.pool import TranscodePool
+from gateway.transcode.source import READ_WHOLE
+
+T = TypeVar("T")
 
 
 class Holdings(Protocol):
@@ -46,3 +52,21 @@ class Serving:
     intake: Intake
     settings: ServeSettings
     clock: Callable[[], datetime]
+
+    async def look(self, function: Callable[..., T], file: Path, *facts: Any) -> T:
+        """``function(file, *facts)`` in a thread, or in a worker where the file is a large one.
+
+        A large file is mapped by who looks at it, which must not be the gateway itself. Raises
+        what ``function`` raises, PermanentFailure where it brought its worker down.
+        """
+        if self.is_large(file):
+            return await self.pool.run(function, file, *facts)
+        return await asyncio.to_thread(function, file, *facts)
+
+    def is_large(self, file: Path) -> bool:
+        """Whether ``look`` takes a worker for it. Raises TemporaryFailure where it is missing."""
+        try:
+            return file.stat().st_size > READ_WHOLE
+        except OSError as error:
+            text = f"cannot read the stored file {file.name}: {error.strerror}"
+            raise TemporaryFailure(text) from error

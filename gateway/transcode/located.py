@@ -15,9 +15,10 @@ from gateway.dataset.elements import Element
 from gateway.failures import PermanentFailure
 from gateway.transcode.frames import Frame, split_frames
 from gateway.transcode.image_pixel import read_image_pixel
+from gateway.transcode.limits import allow
 from gateway.transcode.native import native_body
 from gateway.transcode.plan import fragments_of, offset_table, spans_frames
-from gateway.transcode.source import Source, open_bytes, open_source
+from gateway.transcode.source import Source, open_source, read_span
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
@@ -58,8 +59,9 @@ def located(file: Path) -> Located:
     """Look where the frames stand; not of a deflated file, in which nothing does.
 
     Video counts as one frame. Raises NoPixels, and PermanentFailure where fragments or length do
-    not fit Number of Frames.
+    not fit Number of Frames. A large file is looked at in a worker.
     """
+    allow(0)
     source = open_source(file, file.parent)
     element = source.pixels or _floats(source)
     header = read_image_pixel(source.values)
@@ -94,13 +96,17 @@ def _floats(source: Source) -> Element:
 
 
 def frame(file: Path, where: Located, number: int) -> bytes:
-    """A native frame that cannot be copied as it stands: swapped, and from a byte on."""
-    data = memoryview(open_bytes(file))[where.offset : where.offset + where.length]
-    value: Any = Swapped(data, where.swap) if where.swap > 1 else data
-    first = (number - 1) * where.bits
-    stop = first + where.bits
-    piece = value[first // 8 : -(-stop // 8)]
+    """A native frame that cannot be copied as it stands: swapped, and from a byte on.
+
+    Raises TemporaryFailure where the file cannot be read.
+    """
+    bit, width = (number - 1) * where.bits, max(where.swap, 1)
+    start, stop = bit // 8, -(-(bit + where.bits) // 8)
+    low, high = start - start % width, min(stop + -stop % width, where.length)
+    data = memoryview(read_span(file, where.offset + low, high - low))
+    value: Any = Swapped(data, width) if width > 1 else data
+    piece = value[start - low : stop - low]
     if where.bits % 8 == 0:
         return bytes(piece)
     bits = np.unpackbits(np.frombuffer(piece, "u1"), bitorder="little")
-    return np.packbits(bits[first % 8 : first % 8 + where.bits], bitorder="little").tobytes()
+    return np.packbits(bits[bit % 8 : bit % 8 + where.bits], bitorder="little").tobytes()

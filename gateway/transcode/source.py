@@ -4,7 +4,8 @@ import itertools
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -30,7 +31,7 @@ _GROUPS: Final = frozenset((0x0028, 0x0088, *range(0x6000, 0x6100, 2), 0x7FE0, 0
 _HEAD: Final = Struct("<HxxHH").unpack_from
 _SHORT: Final = frozenset(int.from_bytes(code, "little") for code in SHORT_CODES)
 _LONG: Final = frozenset(int.from_bytes(code, "little") for code in LONG_CODES)
-_READ_WHOLE: Final = 4 << 20
+READ_WHOLE: Final = 4 << 20
 """Files up to this size are read into memory: cheaper than the page faults of a map. Inflated
 data sets too.
 """
@@ -75,23 +76,42 @@ class Source:
 
 
 def open_bytes(path: Path) -> Any:
-    """The file's bytes, read or mapped. Raises TemporaryFailure when it cannot be read."""
+    """The file's bytes, a large one mapped: for a worker, since a map of a file that is cut short
+    or has a bad sector ends the process (SIGBUS). Raises TemporaryFailure when it cannot be read.
+    """
+    with _opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > READ_WHOLE:
+            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        return _read(descriptor, 0, size)
+
+
+def read_span(path: Path, offset: int, length: int) -> bytes:
+    """``length`` bytes of a file. Raises TemporaryFailure when they cannot be read."""
+    with _opened(path) as descriptor:
+        data = _read(descriptor, offset, length)
+    if len(data) < length:
+        raise TemporaryFailure(f"the stored file {path.name} is cut short")
+    return data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            size = os.fstat(descriptor).st_size
-            if size > _READ_WHOLE:
-                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            return _read_all(descriptor, size)
+            yield descriptor
         finally:
             os.close(descriptor)
     except OSError as error:
         raise TemporaryFailure(f"cannot read the stored file {path.name}: {error}") from error
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    data = os.read(descriptor, size + 1)
-    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length and (
+        more := os.pread(descriptor, length - len(data), offset + len(data))
+    ):
         data += more
     return data
 
@@ -178,7 +198,7 @@ def _inflated(data: Any, start: int, scratch: Path, limits: Limits) -> Any:
     for piece in pieces:
         held.append(piece)
         size += len(piece)
-        if size > _READ_WHOLE:
+        if size > READ_WHOLE:
             return _mapped(itertools.chain(held, pieces), scratch)
     return b"".join(held)
 

@@ -14,10 +14,11 @@ import pytest_asyncio
 from pydicom.dataset import Dataset
 
 from gateway.dataset.elements import elements
-from gateway.dataset.json_model import JsonModel, to_json
+from gateway.dataset.json_model import to_json
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.model import Instance
-from gateway.serve import descriptions, metadata, wado_rs
+from gateway.serve import description, metadata, wado_rs
+from gateway.serve.description import Description
 from gateway.serve.descriptions import Descriptions
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, JPEG_BASELINE
 from tests.dataset.samples import bundled, element, head
@@ -116,14 +117,14 @@ async def test_what_nobody_foresaw_of_one_instance_leaves_the_others_to_be_seen(
 ) -> None:
     made = [objects.jpeg_ls(tmp_path / f"{n}.dcm", objects.pictures(1, n)) for n in range(3)]
     hung = [gateway.gallery.hang(file, "1.2.4711", "1.2.4711.1") for file in made]
-    make = descriptions.uncompressed_header
+    make = description.uncompressed_header
 
     def header(source: Any) -> Any:
         if bytes(source.data) == hung[1].file.read_bytes():
             raise AttributeError("what nobody thought of")
         return make(source)
 
-    monkeypatch.setattr(descriptions, "uncompressed_header", header)
+    monkeypatch.setattr(description, "uncompressed_header", header)
     found = await described(client, gateway.url("/dicom-web/studies/1.2.4711/metadata"))
     assert found[1]["00080018"]["Value"] == [hung[1].sop_instance_uid]
     assert ["00280010" in one for one in found] == [True, False, True]
@@ -251,11 +252,11 @@ async def test_the_event_loop_goes_on_while_descriptions_are_written(
 ) -> None:
     threads = set()
 
-    def noted(model: JsonModel, root_url: str, instance: Instance) -> bytes:
+    def noted(*_: object) -> Description:
         threads.add(threading.get_ident())
-        return b"{}"
+        return Description(b"{}")
 
-    monkeypatch.setattr("gateway.serve.descriptions.described", noted)
+    monkeypatch.setattr("gateway.serve.descriptions.describe", noted)
     held = [gateway.gallery.hang(bundled("CT_small.dcm"), "1.2.83") for _ in range(3)]
     assert await Descriptions(gateway.serving).of(held) == [b"{}"] * 3
     assert threading.get_ident() not in threads

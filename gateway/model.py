@@ -121,6 +121,26 @@ class Owed:
     terms: Terms = field(default=Terms(), compare=False)
 
 
+AS_RECEIVED: Final = "as-received"
+NEWEST_FIRST: Final = "newest-first"
+BY_SERIES: Final = "by-series"
+BY_STUDY: Final = "by-study"
+ORDERS: Final = (AS_RECEIVED, NEWEST_FIRST, BY_SERIES, BY_STUDY)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """In which order a destination is served what is due to it with one priority.
+
+    ``kind`` is one of ``ORDERS``: what is due for longest first; the other way round; or the
+    oldest first and then all of its series, or study. What was begun with is gone on with:
+    ``last`` is the instance that was taken up last, by priority.
+    """
+
+    kind: str = AS_RECEIVED
+    last: Mapping[int, Instance] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One instance owed to one destination. ``attempts`` counts the tries so far."""

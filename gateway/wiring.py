@@ -1,6 +1,7 @@
 """The configuration as the settings of each stage. Nothing here decides."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.deliver.stow_client import StowClient
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Rendition
+from gateway.model import AS_RECEIVED, UID, Rendition
 from gateway.receive.fetch_rules import FetchRule
 from gateway.receive.store_scp import ScpSettings
 from gateway.serve.auth import AuthSettings, Gate
@@ -27,12 +28,13 @@ from gateway.web_client import OriginServer, ServerSettings, server_settings
 
 def destinations(config: Config, servers: Mapping[str, OriginServer]) -> list[Destination]:
     """The nodes that instances can be sent to, by DIMSE or to one of ``servers`` by STOW-RS."""
-    return [
+    found = [
         _dimse_destination(name, node, node.dimse, config)
         if node.dimse is not None and node.send_by == "dimse"
         else _web_destination(name, node, servers[name])
         for name, node in config.nodes.items()
     ]
+    return [replace(each, order=_order(each.name, config)) for each in found]
 
 
 def origin_servers(config: Config) -> dict[str, ServerSettings]:
@@ -156,6 +158,12 @@ def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destina
         charsets=can_read.charset or (),
         max_associations=at_once,
     )
+
+
+def _order(name: str, config: Config) -> str:
+    """The one order that routes to a node ask for."""
+    orders = (route.delivery.order for route in config.routes if name in route.send_to)
+    return next((order for order in orders if order != AS_RECEIVED), AS_RECEIVED)
 
 
 def _readable(node: Node) -> frozenset[UID] | None:

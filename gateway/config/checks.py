@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.config.problems import Complaint, Path, allowed, closest, shown
+from gateway.model import AS_RECEIVED, ORDERS
 
 
 def check(data: dict[str, Any]) -> Iterator[Complaint]:
@@ -16,6 +17,7 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
     for index, route in _mappings(data.get("routes")):
         for key in ("from", "send_to"):
             yield from _unknown_nodes(route.get(key), ("routes", index, key), nodes)
+    yield from _orders(data)
     for index, rule in _mappings(data.get("fetch")):
         yield from _no_origins(rule.get("from"), ("fetch", index, "from"), nodes)
     for index, entry in _mappings(data.get("query_retrieve")):
@@ -32,6 +34,25 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
     ):
         yield from _repeated_names(data.get(key), key, what)
     yield from _shared_port(data.get("gateway"))
+
+
+def _orders(data: dict[str, Any]) -> Iterator[Complaint]:
+    """What waits for one node waits in one line."""
+    wanted: dict[str, tuple[str, str]] = {}
+    for index, route in _mappings(data.get("routes")):
+        delivery, name = route.get("delivery"), route.get("name")
+        order = delivery.get("order") if isinstance(delivery, dict) else None
+        if order not in ORDERS or order == AS_RECEIVED or not isinstance(name, str):
+            continue
+        for _, node in _entries(route.get("send_to"), ()):
+            first, other = wanted.setdefault(node, (order, name))
+            if first != order:
+                text = (
+                    f"routes.delivery.order: what waits for {node} is sent {first}, as route"
+                    f" {other} says, and cannot be sent {order} as well"
+                )
+                yield Complaint(("routes", index, "delivery", "order"), text)
+                break
 
 
 def _unknown_in_examples(data: dict[str, Any], nodes: dict[str, Any]) -> Iterator[Complaint]:

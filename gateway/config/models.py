@@ -36,6 +36,7 @@ from gateway.config.readers import (
     Keep,
     LevelName,
     NodeName,
+    OrderName,
     OwnTitle,
     Place,
     Planar,
@@ -227,16 +228,17 @@ class DeliverySettings(Section):
     """How a route delivers, and tries again.
 
     After ``give_up_after`` seconds a delivery is held, None never. Of what waits for one node,
-    the higher ``priority`` goes first. Deliveries are made ``during`` these hours, () always, and
+    the higher ``priority`` goes first, and of one priority what ``order`` says: the routes to a
+    node say one order beside "as-received", and it holds for all that waits there. Deliveries are
+    made ``during`` these hours, () always, and
     to one node at most ``objects_per_s`` instances and ``mbit_per_s`` million bits a second, on
     average.
     """
 
-    LATER = frozenset({"order", "never_blocks"})
-
     retry: Schedule = Retry(30.0, 900.0)
     give_up_after: SecondsOrNever = None
     priority: Priority = "normal"
+    order: OrderName = "as-received"
     during: Windows = ()
     objects_per_s: RateOrUnlimited = None
     mbit_per_s: RateOrUnlimited = None

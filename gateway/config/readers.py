@@ -46,7 +46,7 @@ from gateway.config.values import (
     parse_web_origin,
 )
 from gateway.config.windows import LOCAL, Window, parse_window, parse_zone
-from gateway.model import UID
+from gateway.model import ORDERS, UID
 from gateway.transfer_syntax import name_of
 
 AS_RECEIVED: Final = "as-received"
@@ -268,6 +268,9 @@ IfUndecodable: TypeAlias = Annotated[
 ]
 Verify: TypeAlias = Annotated[str, PlainValidator(_verify)]
 Priority: TypeAlias = Annotated[Literal["high", "normal", "low"], _choice("high", "normal", "low")]
+OrderName: TypeAlias = Annotated[
+    Literal["as-received", "newest-first", "by-series", "by-study"], _choice(*ORDERS)
+]
 Reload: TypeAlias = Annotated[
     Literal["on-request", "on-change"], _choice("on-request", "on-change")
 ]

@@ -20,22 +20,40 @@ from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.rate import Meter
 from gateway.failures import Failure
-from gateway.model import UID, Deferred, Delivered, Delivery, Rejected, Verdict
+from gateway.model import (
+    AS_RECEIVED,
+    UID,
+    Deferred,
+    Delivered,
+    Delivery,
+    Instance,
+    Order,
+    Rejected,
+    Verdict,
+)
 
 MOST_PAIRS = 40
 """(SOP class, transfer syntax) pairs a session asks for: three contexts each, of 128 at most."""
 MOST_SETTLING = 64
 """Verdicts on their way into the ledger before a courier has to wait for it."""
 MOMENT = timedelta(seconds=1)
+MOST_REORDERED = 16
+"""Rows held in memory of a destination that is not served in the order of arrival."""
 
 
 class Ledger(Protocol):
     """The queue as the scheduler sees it; ``spool.Spool`` is one."""
 
     async def due(
-        self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
+        self,
+        destination: str,
+        *,
+        limit: int,
+        now: datetime,
+        exclude: Collection[int] = (),
+        order: Order | None = None,
     ) -> list[Delivery]:
-        """Deliveries that are due, oldest first, without those in ``exclude``."""
+        """Deliveries that are due, in their order, without those in ``exclude``."""
         ...
 
     async def next_due_at(
@@ -76,6 +94,7 @@ class Outbox:
         self.policies = policies
         self._waiting: deque[Delivery] = deque()
         self._running: set[int] = set()
+        self._last: dict[int, Instance] = {}
         self._settling: dict[int, asyncio.Task[None]] = {}
         self._hungry = asyncio.Event()
         self._fresh = self._stale = True
@@ -95,6 +114,16 @@ class Outbox:
     def waiting(self) -> int:
         """How many due deliveries wait in memory."""
         return len(self._waiting)
+
+    @property
+    def _reordered(self) -> bool:
+        """Whether something new may go before what waits already, of the same priority."""
+        return self.destination.order != AS_RECEIVED
+
+    @property
+    def _window(self) -> int:
+        """How many rows are held: few where each arrival may have them fetched anew."""
+        return min(self.pace.look_ahead, MOST_REORDERED if self._reordered else 1 << 30)
 
     def open(self) -> bool:
         """Whether deliveries may be made now."""
@@ -125,6 +154,7 @@ class Outbox:
         """Take up what ``peek`` showed."""
         delivery = self._waiting.popleft()
         self._running.add(delivery.delivery_id)
+        self._last[delivery.priority] = delivery.instance
         policy, size = self.policy(delivery), delivery.instance.size
         self._meter = policy.metered(self._meter, size, self.pace.clock())
         return delivery
@@ -242,8 +272,8 @@ class Outbox:
         self.ring()
 
     def wake(self, priority: int = 0) -> None:
-        """The ledger has something new for this destination; what is less urgent gives way."""
-        if any(each.priority < priority for each in self._waiting):
+        """The ledger has something new for this destination; what it may precede gives way."""
+        if self._reordered or any(each.priority < priority for each in self._waiting):
             self._waiting.clear()
         self._fresh = True
         self._hungry.set()
@@ -277,13 +307,15 @@ class Outbox:
             self._waiting.clear()
             self._fresh = True
             return self.lane.closed_until
-        if self._fresh and len(self._waiting) <= self.pace.look_ahead // 2:
+        if self._fresh and len(self._waiting) <= self._window // 2:
+            if self._reordered:
+                self._waiting.clear()  # what came since may belong before it
             return await self._fetch(now)
         return None if self._waiting else await self._next_due(now)
 
     async def _fetch(self, now: datetime) -> datetime | None:
         self._fresh = False
-        name, limit = self.destination.name, self.pace.look_ahead - len(self._waiting)
+        name, limit = self.destination.name, self._window - len(self._waiting)
         rows = await outcome(self._due(name, limit, now), "due")
         if isinstance(rows, Failure):
             return self._ledger_failed(rows, now)
@@ -294,7 +326,9 @@ class Outbox:
 
     async def _due(self, name: str, limit: int, now: datetime) -> list[Delivery]:
         """What may be made now; the rest waits in the ledger until its window opens."""
-        rows = await self._ledger.due(name, limit=limit, now=now, exclude=self._known())
+        order = Order(self.destination.order, dict(self._last))
+        known = self._known()
+        rows = await self._ledger.due(name, limit=limit, now=now, exclude=known, order=order)
         self._fresh = self._fresh or len(rows) == limit
         late: dict[datetime, list[Delivery]] = {}
         for row in rows:

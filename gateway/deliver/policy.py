@@ -10,7 +10,7 @@ from gateway.deliver.hours import opens_at
 from gateway.deliver.rate import Meter
 from gateway.deliver.session import Sender
 from gateway.failures import Failure, PermanentFailure
-from gateway.model import UID, Deferred, Delivery, Rejected, Rendition
+from gateway.model import AS_RECEIVED, UID, Deferred, Delivery, Rejected, Rendition
 from gateway.tags import Change
 
 
@@ -21,7 +21,7 @@ class Destination:
     ``can_read`` None means every transfer syntax that it accepts, ``sop_classes`` None every SOP
     class. ``bits`` is the most that Bits Stored may be, ``max_instance`` the largest Part 10 file
     in bytes that may be sent to it, None for any. ``charsets`` are the terms of Specific
-    Character Set that it reads, best first; () for any.
+    Character Set that it reads, best first; () for any. ``order`` is one of ``model.ORDERS``.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Destination:
     sop_classes: frozenset[UID] | None = None
     bits: int | None = None
     charsets: tuple[str, ...] = ()
+    order: str = AS_RECEIVED
 
 
 @dataclass(frozen=True, slots=True)

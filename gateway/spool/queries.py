@@ -1,7 +1,7 @@
 """What is asked of the ledger. Each function takes a connection and only reads."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import PRIORITIES, Delivery, Instance, Owed
+from gateway.model import PRIORITIES, Instance, Owed
 from gateway.spool.rows import (
     INSTANCE_COLUMNS,
     QUEUE_COLUMNS,
@@ -17,7 +17,6 @@ from gateway.spool.rows import (
     Counts,
     DestinationCounts,
     QueueRow,
-    Row,
     instance_of,
     micros,
     moment,
@@ -28,16 +27,6 @@ Selector: TypeAlias = int | str
 """A delivery id, in digits or as a number, or else a SOP Instance UID."""
 
 # The column lists are constants of this package; every value is a parameter.
-_DUE: Final = (
-    "SELECT d.delivery_id, d.destination, d.route, d.attempts, d.due_at, d.priority, "  # noqa: S608
-    f"{INSTANCE_COLUMNS} FROM delivery d JOIN instance i ON i.spool_id = d.spool_id "
-    "WHERE d.state = 'owed' AND d.destination = ? AND d.priority = ? AND d.due_at <= ? "
-    "ORDER BY d.due_at, d.spool_id LIMIT ?"
-)
-_DUE_AT: Final = (
-    "SELECT delivery_id, due_at FROM delivery "
-    "WHERE state = 'owed' AND destination = ? AND priority = ? ORDER BY due_at, spool_id LIMIT ?"
-)
 _QUEUE: Final = (
     f"SELECT {QUEUE_COLUMNS} FROM delivery d "  # noqa: S608
     "JOIN instance i ON i.spool_id = d.spool_id "
@@ -72,55 +61,6 @@ _FINISHED: Final = (
     "AND (d.state IN ('owed', 'held') OR d.settled_at >= :before)) "
     "ORDER BY i.spool_id LIMIT :limit"
 )
-
-
-def due(
-    connection: sqlite3.Connection,
-    destination: str,
-    limit: int,
-    now: datetime,
-    exclude: Collection[int],
-    file_of: Callable[[int], Path],
-) -> list[Delivery]:
-    """At most ``limit`` deliveries due, without the ids in ``exclude``.
-
-    The highest priority comes first, and of one priority what is due for longest.
-    """
-    found: list[Delivery] = []
-    for priority in PRIORITIES:
-        most = limit - len(found) + len(exclude)
-        rows = connection.execute(_DUE, (destination, priority, micros(now), most)).fetchall()
-        found += [_delivery_of(row, file_of(row[-1])) for row in rows if row[0] not in exclude]
-        if len(found) >= limit:
-            break
-    return found[:limit]
-
-
-def _delivery_of(row: Row, file: Path) -> Delivery:
-    return Delivery(
-        delivery_id=row[0],
-        instance=instance_of(row[6:], file),
-        destination=row[1],
-        route=row[2],
-        attempts=row[3],
-        due_at=moment(row[4]),
-        priority=row[5],
-    )
-
-
-def next_due_at(
-    connection: sqlite3.Connection, destination: str, exclude: Collection[int]
-) -> datetime | None:
-    """When the next owed delivery that is not in ``exclude`` falls due; None when none is owed."""
-    times = [
-        due_at
-        for priority in PRIORITIES
-        for delivery_id, due_at in connection.execute(
-            _DUE_AT, (destination, priority, len(exclude) + 1)
-        ).fetchall()
-        if delivery_id not in exclude
-    ]
-    return moment(min(times)) if times else None
 
 
 def owed_destinations(connection: sqlite3.Connection) -> list[str]:

@@ -128,7 +128,14 @@ _VERSION_4: Final = (
         UNIQUE (destination, route, uid))""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5: Final = (
+    # Serves due() where a series or study is kept together.
+    "CREATE INDEX instance_by_study ON instance (study_uid, series_uid)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5,
+)  # fmt: skip
 """The statements that lead from version n to n + 1."""
 
 

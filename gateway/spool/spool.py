@@ -12,10 +12,11 @@ from typing import Self
 
 from gateway import telemetry
 from gateway.failures import TemporaryFailure
-from gateway.model import Arriving, Delivery, Instance, Owed, Passport, Verdict
+from gateway.model import Arriving, Delivery, Instance, Order, Owed, Passport, Verdict
 from gateway.spool import gathering, passports, queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
+from gateway.spool.due import due, next_due_at
 from gateway.spool.files import Files, Part
 from gateway.spool.ledger import (
     Ledger,
@@ -184,18 +185,24 @@ class Spool:
         return replace(instance, file=path)
 
     async def due(
-        self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
+        self,
+        destination: str,
+        *,
+        limit: int,
+        now: datetime,
+        exclude: Collection[int] = (),
+        order: Order | None = None,
     ) -> list[Delivery]:
-        """Deliveries owed and due, oldest first; ``exclude`` are the ids in flight."""
-        file_of = self._files.file_of
-        without = frozenset(exclude)
-        return await self._due.ask(queries.due, destination, limit, now, without, file_of)
+        """Deliveries owed and due, in their order; ``exclude`` are the ids in flight."""
+        file_of, without = self._files.file_of, frozenset(exclude)
+        in_order = order or Order()
+        return await self._due.ask(due, destination, limit, now, without, file_of, in_order)
 
     async def next_due_at(
         self, destination: str, *, exclude: Collection[int] = ()
     ) -> datetime | None:
         """When the next delivery that is not in flight falls due; None when none is owed."""
-        return await self._due.ask(queries.next_due_at, destination, frozenset(exclude))
+        return await self._due.ask(next_due_at, destination, frozenset(exclude))
 
     async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Record what became of one try, durably.

@@ -75,6 +75,7 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "      retry: 30s..15m\n"
         "      give_up_after: never\n"
         "      priority: normal\n"
+        "      order: as-received\n"
         "      during: []\n"
         "      objects_per_s: unlimited\n"
         "      mbit_per_s: unlimited\n"

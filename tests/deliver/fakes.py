@@ -21,6 +21,7 @@ from gateway.model import (
     Delivered,
     Delivery,
     Instance,
+    Order,
     Origin,
     Passport,
     Rejected,
@@ -140,7 +141,13 @@ class FakeSpool:
         return uid
 
     async def due(
-        self, destination: str, *, limit: int, now: datetime, exclude: Collection[int] = ()
+        self,
+        destination: str,
+        *,
+        limit: int,
+        now: datetime,
+        exclude: Collection[int] = (),
+        order: Order | None = None,
     ) -> list[Delivery]:
         await self._answer("due")
         owed = (each for each in self._owed(destination, exclude) if each.due_at <= now)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
-from gateway.model import Arrival, Arriving, Origin, Owed
+from gateway.model import Arrival, Arriving, Origin, Owed, Terms
 from gateway.spool import Queue, QueueRow, Spool
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, UnreliableSender
@@ -37,16 +37,25 @@ class Watched:
         await asyncio.wait({self._task})
         await self.spool.aclose()
 
-    async def keep(self, *destinations: str, syntax: str = EXPLICIT_LE) -> str:
+    async def keep(
+        self,
+        *destinations: str,
+        syntax: str = EXPLICIT_LE,
+        series: str = "1.2.1",
+        priority: int = 0,
+    ) -> str:
+        """An instance of a series, whose study is the first two components of its UID."""
         part = self.spool.create()
         part.write(memoryview(b"\0" * 500))
         uid = f"1.2.{part.path.stem.lstrip('0') or 0}"
         arriving = Arriving(
-            uid, CT, syntax, "1.2", "1.3", Origin(Arrival.C_STORE), part.size, self.time.now
+            uid, CT, syntax, series[:3], series, Origin(Arrival.C_STORE), part.size, self.time.now
         )
-        await self.spool.commit(part, arriving, [Owed(name, "route") for name in destinations])
+        terms = Terms(priority)
+        owed = [Owed(name, "route", terms) for name in destinations]
+        await self.spool.commit(part, arriving, owed)
         for name in destinations:
-            self.scheduler.wake(name)
+            self.scheduler.wake(name, priority)
         return uid
 
     async def verdicts(self, count: int) -> None:

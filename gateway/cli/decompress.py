@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gateway.failures import Failure, TemporaryFailure
+from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.pool import TranscodePool
@@ -145,14 +145,25 @@ def _files_below(folder: Path, out: Path) -> Iterator[str]:
     results = out.resolve()
     if folder.resolve().is_relative_to(results):
         raise typer.BadParameter(f"{folder} lies in {out}: name another --out")
-    for at, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if name != results.name or Path(at, name).resolve() != results
-        )
-        before = "" if Path(at) == folder else f"{Path(at).relative_to(folder)}/"
-        for name in sorted(files):
-            if os.path.isfile(f"{at}/{name}"):  # noqa: PTH113 - for every file of a folder
-                yield before + name
+    return _walk(str(folder), "", results)
+
+
+def _walk(folder: str, before: str, results: Path) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read the folder {folder}: {error.strerror}") from error
+    for entry in entries:
+        if entry.is_file():
+            yield before + entry.name
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not _is(entry, results):
+            yield from _walk(entry.path, f"{before}{entry.name}/", results)
+
+
+def _is(entry: "os.DirEntry[str]", folder: Path) -> bool:
+    return entry.name == folder.name and Path(entry.path).resolve() == folder
 
 
 def _same(file: Path, place: Path) -> bool:
@@ -224,16 +235,18 @@ async def _results(
 
 
 def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
-    most = max(1, min(_TOGETHER, len(pairs) // (2 * workers)))
-    batch: list[Pair] = []
+    """Less in each towards the end, so that no worker is left alone with much."""
+    left, batch, most = len(pairs), [], 0
     for pair in pairs:
+        left -= 1
         if pair[0].stat().st_size > _SMALL:
             yield [pair]
             continue
+        most = most or max(1, min(_TOGETHER, (left + 1) // (2 * workers)))
         batch.append(pair)
         if len(batch) == most:
             yield batch
-            batch = []
+            batch, most = [], 0
     if batch:
         yield batch
 
@@ -241,23 +254,29 @@ def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
 async def _batch(
     pool: TranscodePool, batch: list[Pair], order: Order
 ) -> list[tuple[Path, Transcoded | Failure | None]]:
-    dicom = [_looks_like_dicom(source) for source, _ in batch]
-    wanted = [pair for pair, is_one in zip(batch, dicom, strict=True) if is_one]
     try:
-        for folder in {place.parent for _, place in wanted}:
-            folder.mkdir(parents=True, exist_ok=True)
+        _make_folders(batch)
     except OSError as error:
         text = f"cannot make the folder {error.filename}: {error.strerror}"
         return [(source, TemporaryFailure(text)) for source, _ in batch]
-    if len(wanted) == 1:
-        outcomes = [await _one(pool, *wanted[0], order)]
+    if len(batch) == 1:
+        outcomes = [await _one(pool, *batch[0], order)]
     else:
-        outcomes = await pool.transcode_many(wanted, order.target, checks=order.checks)
-    told = iter(outcomes)
+        outcomes = await pool.transcode_many(batch, order.target, checks=order.checks)
     return [
-        (source, next(told) if is_one else None)
-        for (source, _), is_one in zip(batch, dicom, strict=True)
+        (source, None if _is_other(source, outcome) else outcome)
+        for (source, _), outcome in zip(batch, outcomes, strict=True)
     ]
+
+
+def _make_folders(batch: list[Pair]) -> None:
+    for folder in {str(place).rpartition("/")[0] for _, place in batch}:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def _is_other(source: Path, outcome: Transcoded | Failure) -> bool:
+    """Whether the file could not be read as DICOM because it is none."""
+    return isinstance(outcome, PermanentFailure) and not _looks_like_dicom(source)
 
 
 async def _one(

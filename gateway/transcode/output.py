@@ -13,6 +13,7 @@ from gateway.transcode.words import Swapped
 
 _BATCH: Final = 512
 """Buffers per writev: below IOV_MAX everywhere."""
+_BESIDE: Final = ".tmp"
 _KEEP_SIZE: Final = 1
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -46,7 +47,7 @@ def written(out: Path, size: int = 0) -> Iterator[int]:
 
     The file is renamed into place, or removed after a failure.
     """
-    beside = beside_of(out)
+    beside = f"{out}{_BESIDE}"
     try:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -65,12 +66,12 @@ def written(out: Path, size: int = 0) -> Iterator[int]:
 
 def beside_of(out: Path) -> Path:
     """Where a result is written before it has its name."""
-    return out.with_name(out.name + ".tmp")
+    return Path(f"{out}{_BESIDE}")
 
 
-def _remove(path: Path) -> None:
+def _remove(path: str) -> None:
     with suppress(OSError):
-        path.unlink(missing_ok=True)
+        os.unlink(path)  # noqa: PTH108 - as it was opened
 
 
 def size_of(part: Any) -> int:

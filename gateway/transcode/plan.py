@@ -424,10 +424,26 @@ def data_set_part(
 ) -> list[Any]:
     """[start, end) of the data set in the target's encoding; the bytes themselves if equal."""
     same = source.syntax.explicit == target.explicit
-    same = same and source.syntax.little_endian == target.little_endian
-    if same and not any(value or tag in source.found for tag, value in changes.items()):
-        return [memoryview(source.data)[start:end]] if end > start else []
-    return list(rewrite(source.data, start, end, source.syntax, target, changes))
+    if not same or source.syntax.little_endian != target.little_endian:
+        return list(rewrite(source.data, start, end, source.syntax, target, changes))
+    due = {tag: value for tag, value in changes.items() if value or tag in source.found}
+    first = _first_concerned(source, start, end, due) if due else end
+    parts: list[Any] = [memoryview(source.data)[start:first]] if first > start else []
+    if due:
+        parts += rewrite(source.data, first, end, source.syntax, target, due)
+    return parts
+
+
+def _first_concerned(source: Source, start: int, end: int, changes: Changes) -> int:
+    """Where the lowest group that is changed begins, if only whole heads stand before it."""
+    group = min(changes) >> 16
+    for element in source.found.values():
+        if start <= element.start < end:
+            if not element.vr:
+                break
+            if element.tag >> 16 == group:
+                return element.start
+    return start
 
 
 def pixel_head(vr: str, length: int, target: TransferSyntax) -> bytes:

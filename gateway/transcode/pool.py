@@ -12,21 +12,21 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from pebble import ProcessExpired, ProcessPool
 
 from gateway import telemetry
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
 from gateway.tags import TagChanges
+from gateway.transcode.crew import Closed, Crew, NoWorker, Overdue, WorkerEnded, serve
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
-from gateway.transcode.matrix import proven
+from gateway.transcode.matrix import Matrix, proven
 from gateway.transcode.output import beside_of
 from gateway.transcode.worker import (
     MOST_AT_ONCE,
@@ -36,9 +36,7 @@ from gateway.transcode.worker import (
     decode_range,
     decoder_names,
     digests_of,
-    guarded,
     initialize,
-    ready,
     transcode_each,
     transcode_or_split,
 )
@@ -58,7 +56,8 @@ _AS_STORED: Final = Rendition()
 _NONE: Final = Checks()
 
 
-_SAID: Final = (Failure, DecoderFailed, BrokenProcessPool, OSError)
+_STOPPED: Final = "the workers were stopped"
+_SAID: Final = (Failure, DecoderFailed, OSError)
 """What a task is known to raise."""
 
 
@@ -88,32 +87,35 @@ class TranscodePool:
         self._lifeline = os.pipe2(os.O_CLOEXEC)
         path = f"/proc/{os.getpid()}/fd/{self._lifeline[0]}"
         self._arguments = (memory, path, prepare)
-        self._pool: Any = None
-        self._renewing = asyncio.Lock()
+        self._crew: Crew | None = None
+        self._starting = asyncio.Lock()
         self._closed = False
         self._leaving = threading.Event()
 
-    async def _started(self) -> Any:
+    async def _started(self) -> Crew:
         """The processes. Before the first task it is found out, beside the event loop, what the
         decoders can do here: whoever asks meanwhile waits for that.
         """
-        async with self._renewing:
-            if self._pool is None:
-                await self._begin()
-            return self._pool
+        async with self._starting:
+            if self._crew is None:
+                matrix = None if self._closed else await asyncio.to_thread(proven, self._leaving)
+                if self._closed or matrix is None:
+                    raise TemporaryFailure(_STOPPED)
+                self._crew = Crew(self.workers, TASKS_PER_WORKER, self._starter(matrix))
+            return self._crew
 
-    async def _begin(self) -> None:
-        matrix = None if self._closed else await asyncio.to_thread(proven, self._leaving)
-        if self._closed or matrix is None:
-            raise TemporaryFailure("the workers were stopped")
+    def _starter(self, matrix: Matrix) -> Callable[[Connection], BaseProcess]:
         memory, lifeline, prepare = self._arguments
-        self._pool = ProcessPool(
-            max_workers=self.workers,
-            max_tasks=TASKS_PER_WORKER,
-            initializer=initialize,
-            initargs=(memory, lifeline, matrix, prepare),
-            context=self._context,
-        )
+        arguments = (memory, lifeline, matrix, prepare)
+
+        def start(connection: Connection) -> BaseProcess:
+            process = self._context.Process(
+                target=serve, args=(connection, initialize, arguments), daemon=True
+            )
+            process.start()
+            return process
+
+        return start
 
     async def transcode(
         self,
@@ -196,10 +198,7 @@ class TranscodePool:
 
     async def warm(self) -> None:
         """Start the workers now, so that the first instance need not wait for them."""
-        pool = self._pool or await self._started()
-        future = await asyncio.to_thread(pool.schedule, ready)
-        with suppress(ProcessExpired):
-            await asyncio.wrap_future(future)
+        await (self._crew or await self._started()).fill()
 
     async def aclose(self) -> None:
         """Stop: what is running is killed, what waits is given up."""
@@ -207,8 +206,8 @@ class TranscodePool:
             return
         self._closed = True
         self._leaving.set()
-        if self._pool is not None:
-            await asyncio.to_thread(_stop, self._pool)
+        if self._crew is not None:
+            await self._crew.aclose()
         for end in self._lifeline:
             os.close(end)
 
@@ -291,32 +290,21 @@ class TranscodePool:
 
         What nobody foresaw is a PermanentFailure: it is this one instance that cannot be used.
         """
-        pool = self._pool or await self._started()
+        crew = self._crew or await self._started()
         try:
-            return await self._once(pool, function, *arguments)
-        except BrokenProcessPool:
-            await self._renew(pool)
-        try:
-            return await self._once(self._pool, function, *arguments)
-        except BrokenProcessPool as error:
-            raise TemporaryFailure(
-                f"the decoding workers cannot be kept alive ({error}): is there memory for them?"
-            ) from error
-
-    async def _once(self, pool: Any, function: Callable[..., _Result], *arguments: Any) -> _Result:
-        """Run a task in a worker of this pool. Raises BrokenProcessPool when it has none left."""
-        try:
-            future = pool.schedule(guarded, args=(function, *arguments), timeout=self._seconds)
-        except RuntimeError as error:
-            raise BrokenProcessPool(str(error)) from error
-        try:
-            result: _Result = await asyncio.wrap_future(future)
-        except TimeoutError:
+            result: _Result = await crew.run(function, *arguments, seconds=self._seconds)
+        except Overdue:
             raise _WorkerLost(f"did not end within {self._seconds:g} s") from None
-        except ProcessExpired as end:
-            raise _WorkerLost(f"brought its worker down ({_ending(end)})") from None
+        except WorkerEnded as end:
+            raise _WorkerLost(f"brought its worker down ({end})") from None
         except MemoryError:
             raise _WorkerLost("asked for more memory than a worker may have") from None
+        except NoWorker as error:
+            raise TemporaryFailure(
+                f"no decoding worker can be started ({error}): is there memory for one?"
+            ) from error
+        except Closed:
+            raise TemporaryFailure(_STOPPED) from None
         except _SAID:
             raise
         except Exception as error:
@@ -327,32 +315,11 @@ class TranscodePool:
             ) from error
         return result
 
-    async def _renew(self, broken: Any) -> None:
-        """New workers for a pool that lost an idle one and gave itself up (the OOM killer does
-        such things). Its other workers end first: they might still write.
-        """
-        async with self._renewing:
-            if self._closed:
-                raise TemporaryFailure("the workers were stopped")
-            if self._pool is broken:
-                await asyncio.to_thread(_stop, broken)
-                await self._begin()
-
 
 def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:
     """How many frames go into a task: all workers have some, and none has too many bytes."""
     ranges = workers * _RANGES_PER_WORKER if workers > 1 else 1
     return max(1, min(-(-frames // ranges), MOST_AT_ONCE // frame_bytes))
-
-
-def _stop(pool: Any) -> None:
-    pool.stop()
-    pool.join()
-
-
-def _ending(end: ProcessExpired) -> str:
-    code = end.exitcode or 0
-    return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
 def _given_up(lost: Sequence[str]) -> str:

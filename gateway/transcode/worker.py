@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -46,8 +46,6 @@ from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source, open_bytes, open_source
 from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import Tally, verdict, watched
-
-_Result = TypeVar("_Result")
 
 MANY_FRAMES: Final = 8
 """Objects of more frames than this are split into ranges."""
@@ -142,18 +140,6 @@ def _hang_on(lifeline: str) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
-
-
-def guarded(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """What ``function`` gives. No future can hold a StopIteration: it would never be done."""
-    try:
-        return function(*arguments)
-    except StopIteration as error:
-        raise RuntimeError("an iterator ended early") from error
-
-
-def ready() -> None:
-    """Nothing: a worker that has done it is there, with its libraries loaded."""
 
 
 def _printed() -> str:

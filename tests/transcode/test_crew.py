@@ -1,0 +1,216 @@
+"""Tasks and workers, without anything that is transcoded."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.failures import PermanentFailure
+from gateway.transcode.crew import Closed, Crew, NoWorker, Overdue, WorkerEnded, serve
+from tests.transcode import crew_tasks
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def starting(
+    prepare: Callable[[], None] = crew_tasks.nothing,
+) -> Callable[[Connection], BaseProcess]:
+    def start(connection: Connection) -> BaseProcess:
+        process = CONTEXT.Process(target=serve, args=(connection, prepare, ()), daemon=True)
+        process.start()
+        return process
+
+    return start
+
+
+@asynccontextmanager
+async def crew_of(count: int = 1, tasks: int = 1000, start: Any = None) -> AsyncIterator[Crew]:
+    crew = Crew(count, tasks, start or starting())
+    try:
+        yield crew
+    finally:
+        await crew.aclose()
+
+
+async def pids(crew: Crew, number: int) -> Sequence[int]:
+    return [await crew.run(os.getpid, seconds=30) for _ in range(number)]
+
+
+async def standing(file: Path) -> None:
+    async with asyncio.timeout(30):
+        while not file.exists():  # noqa: ASYNC110, ASYNC240 - the worker tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_a_task_is_done_in_another_process() -> None:
+    async with crew_of() as crew:
+        assert (await pids(crew, 1))[0] != os.getpid()
+
+
+async def test_tasks_and_answers_of_many_megabytes_come_through() -> None:
+    data = os.urandom(9 << 20)
+    async with crew_of() as crew:
+        assert await crew.run(crew_tasks.size_of, data, seconds=30) == (len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "text"),
+    [
+        ("failure", PermanentFailure, "cannot be decoded"),
+        ("odd", ZeroDivisionError, "odd"),
+        ("two words", RuntimeError, "TwoWords: two words"),
+        ("stop", RuntimeError, "StopIteration"),
+        ("exit", RuntimeError, "SystemExit: leave"),
+    ],
+)
+async def test_what_a_task_raises_is_raised_here_and_its_worker_stays(
+    kind: str, expected: type[Exception], text: str
+) -> None:
+    async with crew_of() as crew:
+        before = await pids(crew, 1)
+        with pytest.raises(expected, match=text):
+            await crew.run(crew_tasks.raised, kind, seconds=30)
+        assert await pids(crew, 1) == before
+
+
+async def test_what_nobody_foresaw_tells_where_in_the_worker_it_was() -> None:
+    async with crew_of() as crew:
+        with pytest.raises(ZeroDivisionError) as caught:
+            await crew.run(crew_tasks.raised, "odd", seconds=30)
+    assert "in raised" in "".join(caught.value.__notes__)
+
+
+async def test_a_worker_that_dies_fails_its_own_task_only() -> None:
+    async with crew_of(2) as crew:
+        await crew.fill()
+        died, *others = await asyncio.gather(
+            crew.run(crew_tasks.kill_itself, seconds=30),
+            *(crew.run(os.getpid, seconds=30) for _ in range(8)),
+            return_exceptions=True,
+        )
+    assert isinstance(died, WorkerEnded)
+    assert str(died) == f"signal {signal.SIGSEGV.value}"
+    assert all(isinstance(pid, int) for pid in others)
+
+
+async def test_a_task_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    async with crew_of() as crew:
+        before = await pids(crew, 1)
+        with pytest.raises(Overdue):
+            await crew.run(crew_tasks.linger, tmp_path / "started", seconds=0.2)
+        assert await pids(crew, 1) != before
+
+
+async def test_no_task_is_lost_to_a_worker_that_was_killed_while_idle() -> None:
+    async with crew_of() as crew:
+        for _ in range(10):
+            pid = await crew.run(os.getpid, seconds=30)
+            crew_tasks.kill(pid)  # of which the event loop has noticed nothing
+            assert await crew.run(os.getpid, seconds=30) != pid
+
+
+async def test_a_worker_is_replaced_after_its_tasks() -> None:
+    async with crew_of(tasks=3) as crew:
+        seen = await pids(crew, 7)
+    assert [len(set(seen[first : first + 3])) for first in (0, 3)] == [1, 1]
+    assert len(set(seen)) == 3
+
+
+async def test_no_more_workers_come_than_there_may_be() -> None:
+    async with crew_of(2) as crew:
+        await crew.fill()
+        seen = await asyncio.gather(*(crew.run(os.getpid, seconds=30) for _ in range(50)))
+    assert len(set(seen)) == 2
+
+
+async def test_tasks_begin_in_the_order_they_came(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    async with crew_of() as crew:
+        tasks = [crew.run(crew_tasks.lines_of, file, str(n), seconds=30) for n in range(20)]
+        await asyncio.gather(*tasks)
+    assert file.read_text().split() == [str(n) for n in range(20)]
+
+
+async def test_a_caller_that_is_cancelled_goes_on_when_its_worker_is_gone(tmp_path: Path) -> None:
+    async with crew_of() as crew:
+        pid = (await pids(crew, 1))[0]
+        running = asyncio.create_task(
+            crew.run(crew_tasks.linger, tmp_path / "started", seconds=30)
+        )
+        await standing(tmp_path / "started")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert crew_tasks.dead(pid)
+        assert await pids(crew, 1) != [pid]
+
+
+async def test_a_task_that_is_given_up_while_it_waits_is_never_begun(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    async with crew_of() as crew:
+        await crew.fill()
+        first = asyncio.create_task(crew.run(crew_tasks.lines_of, file, "first", seconds=30))
+        waiting = asyncio.create_task(crew.run(crew_tasks.lines_of, file, "given up", seconds=30))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(first, crew.run(crew_tasks.lines_of, file, "last", seconds=30))
+    assert file.read_text().split() == ["first", "last"]
+
+
+async def test_who_runs_and_who_waits_meets_a_closed_crew(tmp_path: Path) -> None:
+    crew = Crew(1, 1000, starting())
+    running = asyncio.create_task(crew.run(crew_tasks.linger, tmp_path / "started", seconds=30))
+    waiting = asyncio.create_task(crew.run(os.getpid, seconds=30))
+    await standing(tmp_path / "started")
+    await crew.aclose()
+    for task in (running, waiting):
+        with pytest.raises(Closed):
+            await task
+    with pytest.raises(Closed):
+        await crew.run(os.getpid, seconds=30)
+
+
+async def test_closing_while_workers_come_leaves_none_behind() -> None:
+    begun: list[BaseProcess] = []
+
+    def start(connection: Connection) -> BaseProcess:
+        begun.append(starting()(connection))
+        return begun[-1]
+
+    crew = Crew(3, 1000, start)
+    coming = asyncio.create_task(crew.fill())
+    async with asyncio.timeout(30):
+        while not begun:  # noqa: ASYNC110 - a thread tells nobody
+            await asyncio.sleep(0)
+    await crew.aclose()
+    await coming
+    assert not any(process.is_alive() for process in begun)
+
+
+async def test_without_a_worker_tasks_are_refused_until_one_can_be_started() -> None:
+    broken = True
+
+    def start(connection: Connection) -> BaseProcess:
+        if broken:
+            raise OSError("no memory for a process")
+        return starting()(connection)
+
+    async with crew_of(start=start) as crew:
+        with pytest.raises(NoWorker, match="no memory for a process"):
+            await crew.run(os.getpid, seconds=30)
+        broken = False
+        assert await pids(crew, 1)
+
+
+async def test_a_worker_that_cannot_be_prepared_is_no_worker() -> None:
+    async with crew_of(start=starting(crew_tasks.end_at_once)) as crew:
+        with pytest.raises(NoWorker, match="before it was ready"):
+            await crew.run(os.getpid, seconds=30)

@@ -10,7 +10,7 @@ person.
 from collections.abc import Iterable, Sequence
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from gateway.model import Delivery, Instance, Origin
 from gateway.transfer_syntax import name_of
@@ -34,6 +34,7 @@ DELIVERY_ASSOCIATIONS = Counter(
 DELIVERED = Counter("gateway_delivered_total", "Deliveries done", ["destination"])
 DEFERRED = Counter("gateway_deferred_total", "Deliveries put off", ["destination"])
 HELD = Counter("gateway_held_total", "Deliveries held for a person", ["destination"])
+INDEX_REFUSED = Gauge("gateway_index_refused", "1 while the index of searches cannot be written")
 DECODE_SECONDS = Histogram(
     "gateway_decode_seconds",
     "Time to transcode one instance",

@@ -11,6 +11,7 @@ from array import array
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -41,9 +42,12 @@ _MOST_WAITING: Final = 20_000
 """Notes that are held; beyond it the ledger is asked what is missing."""
 _PATIENCE: Final = 5.0
 """Seconds that a search waits for an index that is being made anew."""
+_MOST_MISSING: Final = 2_000
+"""Instances that a retrieval waits for to be indexed; with more the ledger is the quicker one."""
 _FILES: Final = 3000
 """Headers that are read for one search at most."""
 _FILES_AT_ONCE: Final = 50
+_BEHIND: Final = "the index cannot be written at present: what was received lately may be missing"
 _RESULTS_AT_ONCE: Final = 500
 _MOST_COUNTS: Final = 1000
 """Counts that are remembered between two changes of the index."""
@@ -51,6 +55,10 @@ _MOST_COUNTS: Final = 1000
 
 class TooBroad(PermanentFailure):
     """A search for which too many files would have to be read: status 413."""
+
+
+class _BeingMade(TemporaryFailure):
+    """The index misses so much that searches would mislead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +96,21 @@ class Index:
         self._comparing = asyncio.Lock()
         self._after = 0
         self._missing = 0
+        self._refusal, self._try_again = "", 0.0
 
     @classmethod
     def open(cls, folder: Path, *, ledger: Path, file_of: Callable[[int], Path]) -> Self:
         """Open or create the index in a spool's folder. Blocks.
 
-        ``ledger`` is the spool's ledger, ``file_of`` names the file of a spool id. Raises
-        TemporaryFailure where the disk refuses.
+        ``ledger`` is the spool's ledger, ``file_of`` names the file of a spool id. Where the disk
+        refuses it is tried again later: what is received does not depend on it.
         """
+        store = Store(folder / INDEX, ledger, file_of)
         try:
-            return cls(Store(folder / INDEX, ledger, file_of))
+            store.prepare()
         except (OSError, sqlite3.Error) as error:
-            raise TemporaryFailure(f"cannot open the index in {folder}: {error}") from error
+            telemetry.alarm("the index cannot be opened", folder=str(folder), reason=str(error))
+        return cls(store)
 
     def kept(self, instance: Instance) -> None:
         """Take a note of an instance that has become durable."""
@@ -116,7 +127,8 @@ class Index:
         try:
             await self._compare_once()
         except TemporaryFailure as failure:
-            telemetry.alarm("the index is not compared with the ledger", reason=str(failure))
+            self._stands(str(failure))
+            self._something.set()
         while True:
             await self._something.wait()
             await self._round()
@@ -130,25 +142,55 @@ class Index:
                 break
         wanted = self._arrived
         try:
+            await self._compare_once()
             while self._done < wanted or self._gone or self._behind:
                 await self._step()
             self._rest()
+            self._stands("")
+        except DamagedIndex:
+            pass  # it is made anew
         except TemporaryFailure as failure:
-            telemetry.alarm("the index is behind", reason=str(failure))
+            self._stands(str(failure))
             await asyncio.sleep(_AFTER_FAILURE)
 
-    async def caught_up(self) -> None:
-        """Wait until all that was kept before is indexed.
+    async def caught_up(self) -> str:
+        """Wait until all that was kept before is indexed: "", or why it cannot be at present.
 
-        Raises TemporaryFailure where that takes long since the index is being made anew.
+        Raises TemporaryFailure where the index is being made anew and that takes long.
         """
+        if asyncio.get_running_loop().time() >= self._try_again:
+            try:
+                await self._catch_up()
+                self._stands("")
+            except (DamagedIndex, _BeingMade):
+                raise
+            except TemporaryFailure as failure:
+                self._stands(str(failure))
+        behind = self._waiting or self._gone or self._behind or not self._compared
+        return self._refusal if behind else ""
+
+    def _stands(self, refusal: str) -> None:
+        """Remember and tell why the index cannot be written, "" where it can."""
+        if refusal and not self._refusal:
+            telemetry.alarm(
+                "the index cannot be written: searches miss what is kept from now on",
+                reason=refusal,
+            )
+        elif self._refusal and not refusal:
+            telemetry.note("the index is written again")
+        telemetry.INDEX_REFUSED.set(bool(refusal))
+        self._refusal = refusal
+        now = asyncio.get_running_loop().time()
+        self._try_again = now + _AFTER_FAILURE if refusal else 0.0
+
+    async def _catch_up(self) -> None:
         await self._compare_once()
         wanted, loop = self._arrived, asyncio.get_running_loop()
         end = loop.time() + _PATIENCE
         while self._done < wanted or self._gone or self._behind:
             await self._step()
             if loop.time() > end:
-                raise TemporaryFailure(
+                raise _BeingMade(
                     f"the index is being made anew, {self._missing} instances are not in it yet: "
                     "ask again later"
                 )
@@ -186,16 +228,25 @@ class Index:
     async def spool_ids(self, study: UID, series: UID = "", sop: UID = "") -> Sequence[int]:
         """Of a study, a series or one instance: the latest reception of each; none of "".
 
-        Ordered by series, Instance Number, arrival.
+        Ordered by series, Instance Number, arrival. What the index cannot tell now, the ledger
+        does: more slowly, and by arrival.
         """
-        await self.caught_up()
+        if not study:
+            return ()
         named = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
         query = Query().within(**named)
-        return await self._read(_ids, selection(query, Level.INSTANCE), None, 0) if study else ()
+        with suppress(TemporaryFailure):
+            if self._missing <= _MOST_MISSING and not await self.caught_up():
+                return await self._read(_ids, selection(query, Level.INSTANCE), None, 0)
+        loop, in_ledger = asyncio.get_running_loop(), self._store.in_ledger
+        return await loop.run_in_executor(self._readers, in_ledger, study, series, sop)
 
     async def search(self, asked: Asked) -> Answer:
-        """What matches a query. Raises TooBroad where it would take reading too many files."""
-        await self.caught_up()
+        """What matches a query. Raises TooBroad where it would take reading too many files.
+
+        Where the index cannot be written, what was kept lately is missing, and the answer says so.
+        """
+        remarks = (_BEHIND,) if await self.caught_up() else ()
         query, found = asked.query, selection(asked.query, asked.level)
         make = self._maker(asked)
         if found.rest:
@@ -205,7 +256,7 @@ class Index:
             counts = self._store.counts
             ids, matches, first = await self._read(_found, found, query, make, counts)
             more = matches is None or query.offset + len(ids) < matches
-        return Answer(self._pages(make, ids, first), len(ids), matches, more)
+        return Answer(self._pages(make, ids, first), len(ids), matches, more, remarks)
 
     async def aclose(self) -> None:
         """End what runs, and close."""

@@ -4,7 +4,9 @@ A database that turns out to be damaged is deleted and begun anew; what it held 
 comparing it with the ledger, page by page.
 """
 
+import errno
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from gateway.failures import TemporaryFailure
 from gateway.index.entry import Entry, Reception, entry_of, read_entry
 from gateway.index.schema import connect, is_damage, prepare, remove
 from gateway.index.write import add, forget
+from gateway.model import UID
 
 T = TypeVar("T")
 
@@ -44,6 +47,13 @@ _ONE: Final = (
     "WHERE i.spool_id = ?"
 )
 
+_LATEST: Final = (
+    "SELECT spool_id FROM instance l WHERE (:study = study_uid AND :series IN ('', series_uid) "
+    "AND series_uid <> '') AND (:sop = '' OR sop_instance_uid = :sop) AND NOT EXISTS "
+    "(SELECT 1 FROM instance n WHERE n.sop_instance_uid = l.sop_instance_uid "
+    "AND n.spool_id > l.spool_id) ORDER BY series_uid, spool_id"
+)
+
 
 class Store:
     """The database at ``file``, derived from the ledger and the files that ``file_of`` names.
@@ -57,8 +67,17 @@ class Store:
         self.model = JsonModel()
         self.counts: Counts = {}
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        prepare(file)
-        self._connection = connect(file, "rw")
+        self._connection: sqlite3.Connection | None = None
+
+    def prepare(self) -> sqlite3.Connection:
+        """The connection that writes, to a database that is made where there is none.
+
+        For one thread at a time. Raises OSError, sqlite3.Error where the disk refuses.
+        """
+        if self._connection is None:
+            prepare(self.file)
+            self._connection = connect(self.file, "rw")
+        return self._connection
 
     def add(self, receptions: Sequence[Reception]) -> None:
         """Read the headers of instances and put them in. Raises TemporaryFailure."""
@@ -120,23 +139,40 @@ class Store:
         except Empty:
             return connect(self.file, "ro")
 
+    def in_ledger(self, study: UID, series: UID, sop: UID) -> "array[int]":
+        """As the index would find them, by series and arrival: for when it cannot be trusted.
+
+        Reads the whole ledger, unless ``sop`` is named. Raises TemporaryFailure.
+        """
+        uri = f"{self._ledger.absolute().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as connection:
+                rows = connection.execute(_LATEST, {"study": study, "series": series, "sop": sop})
+                return array("q", (spool_id for (spool_id,) in rows))
+        except sqlite3.Error as error:
+            raise TemporaryFailure(f"the ledger cannot be read: {error}") from error
+
     def close(self) -> None:
         """Close all connections; nothing may be under way."""
         self._let_readers_go()
-        with suppress(sqlite3.Error):
-            self._connection.close()
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
 
     def begin_anew(self, reason: str) -> None:
         """Delete the database and make an empty one. Raises OSError, sqlite3.Error."""
         telemetry.alarm("the index is made anew", index=str(self.file), reason=reason)
         self.close()
         remove(self.file)
-        prepare(self.file)
         self.counts = {}
-        self._connection = connect(self.file, "rw")
+        self.prepare()
 
     def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._connection
+        try:
+            connection = self.prepare()
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = change(connection)
@@ -160,11 +196,12 @@ class Store:
     def _beside_the_ledger(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees both databases, and writes neither."""
         try:
+            self.prepare()
             with closing(connect(self.file, "ro")) as connection:
                 ledger = f"{self._ledger.absolute().as_uri()}?mode=ro"
                 connection.execute("ATTACH ? AS ledger", (ledger,))
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
     def _add(self, connection: sqlite3.Connection, receptions: Sequence[Reception]) -> None:
@@ -175,14 +212,22 @@ class Store:
         """What no reader foresaw of one instance must not keep all others from being found."""
         try:
             return read_entry(self.model, reception, self.file_of(reception.spool_id))
-        except OSError:
-            raise
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            telemetry.alarm(
+                "an instance is indexed by its UIDs alone",
+                instance=reception.uid,
+                spool_id=reception.spool_id,
+                reason=str(error),
+            )
+            return entry_of(reception, {})
         except Exception as error:  # noqa: BLE001 - known by its UIDs alone it does no harm
             telemetry.bug(f"the header of spool id {reception.spool_id} cannot be indexed", error)
             return entry_of(reception, {})
 
     def _read_again(self, spool_id: int) -> Entry | None:
-        row = self._connection.execute(_ONE, (spool_id,)).fetchone()
+        row = self.prepare().execute(_ONE, (spool_id,)).fetchone()
         try:
             return self._read(Reception(*row)) if row else None
         except OSError:

@@ -134,19 +134,19 @@ async def opened_archive(folder: Path) -> AsyncIterator[Archive]:
     spool = Spool.open(folder, clock=Clock(), refuse_below_free=0)
     index = open_index(folder, spool)
 
-    def kept(instance: Instance, _: Sequence[Owed]) -> None:
-        index.kept(instance)
-
     try:
         await index.reconcile()
-        yield Archive(
-            folder,
-            spool,
-            Intake(
-                spool, compile_rules(load_text("version: 1\n", "test")), kept=kept, clock=Clock()
-            ),
-            index,
-        )
+        yield archive_of(folder, spool, index)
     finally:
         await index.aclose()
         await spool.aclose()
+
+
+def archive_of(folder: Path, spool: Spool, index: Index) -> Archive:
+    """An archive over what is open."""
+
+    def kept(instance: Instance, _: Sequence[Owed]) -> None:
+        index.kept(instance)
+
+    rules = compile_rules(load_text("version: 1\n", "test"))
+    return Archive(folder, spool, Intake(spool, rules, kept=kept, clock=Clock()), index)

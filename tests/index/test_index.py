@@ -1,6 +1,7 @@
 """What the index holds, and that it follows the ledger through everything that can happen."""
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from gateway import telemetry
 from gateway.dataset.json_model import JsonModel
 from gateway.dicomweb.query import Level, parse_query
 from gateway.failures import TemporaryFailure
@@ -23,7 +25,9 @@ from gateway.index import index as index_module
 from gateway.index import store as store_module
 from gateway.index.entry import Entry, Reception
 from gateway.serve.holdings import LocalHoldings
-from tests.index.archive import Archive, image, opened_archive, value
+from gateway.spool import Spool
+from tests.index.archive import Archive, archive_of, image, open_index, opened_archive, value
+from tests.spool.arrivals import Clock
 
 
 async def test_instances_come_by_series_then_number_then_arrival(archive: Archive) -> None:
@@ -217,8 +221,9 @@ async def test_an_index_that_turns_out_damaged_when_it_is_read_is_made_anew(
         size = (tmp_path / INDEX).stat().st_size
         (tmp_path / INDEX).write_bytes(b"\xff" * size)
         with pytest.raises(TemporaryFailure, match="damaged"):
-            await archive.held("1.1")
+            await archive.search(Level.STUDY)
         assert await archive.held("1.1") == ["1.1.1.1"]
+        assert await archive.found(Level.INSTANCE, "") == ["1.1.1.1"]
 
 
 def _let_go(archive: Archive) -> None:
@@ -300,7 +305,8 @@ async def test_a_search_does_not_wait_for_ever_for_an_index_made_anew(
     await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
     archive.index._compare(1)
     with pytest.raises(TemporaryFailure, match="made anew, 1 instances"):
-        await archive.held("1.1")
+        await archive.search(Level.STUDY)
+    assert await archive.held("1.1") == ["1.1.1.1"]
 
 
 async def test_the_background_task_indexes_what_nobody_asks_for(
@@ -318,12 +324,85 @@ async def test_the_background_task_indexes_what_nobody_asks_for(
     assert await archive.held("1.1") == ["1.1.1.1"]
 
 
-async def test_a_disk_that_refuses_is_a_temporary_failure(
+def full(archive: Archive) -> None:
+    """No more may be written: SQLITE_FULL, as on a full disk."""
+    connection = archive.index._store.prepare()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA max_page_count = 1")
+
+
+def read_only(archive: Archive) -> None:
+    archive.index._store.prepare().execute("PRAGMA query_only = 1")
+
+
+@pytest.mark.parametrize("harm", [full, read_only])
+async def test_an_index_that_cannot_be_written_still_serves_what_is_there(
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Archive], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = {"PatientComments": "x" * 8192, "StudyDescription": "y" * 60, "StudyID": "z" * 16}
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.2"), image("1.2", "1.2.1", "1.2.1.1"))
+    assert await archive.index.caught_up() == ""
+    harm(archive)
+    later = [image("1.1", "1.1.2", f"1.1.2.{n}", **texts) for n in range(1, 60)]
+    await archive.keep(*later, image("1.1", "1.1.1", "1.1.1.1"), image("1.1", "1.1.1", "1.1.1.2"))
+    assert await archive.held("1.1") == [
+        *("1.1.1.1", "1.1.1.2"),
+        *(str(each.SOPInstanceUID) for each in later),
+    ]
+    assert await archive.held("1.1", "1.1.1") == ["1.1.1.1", "1.1.1.2"]
+    assert list(await archive.index.spool_ids("1.1", "1.1.1", "1.1.1.2")) == [
+        archive.kept[-1].spool_id
+    ]
+    assert await archive.held("1.1", "1.1.3") == await archive.held("1.9") == []
+    assert await archive.found(Level.STUDY, "") == ["1.1", "1.2"]
+    asked = Asked(Level.STUDY, parse_query(()), "/dicom-web")
+    (remark,) = (await archive.index.search(asked)).remarks
+    assert "cannot be written" in remark
+    assert capsys.readouterr().out.count("searches miss what is kept") == 1
+    assert telemetry.INDEX_REFUSED._value.get() == 1
+
+    connection = archive.index._store.prepare()
+    connection.execute("PRAGMA query_only = 0")
+    connection.execute("PRAGMA max_page_count = 1000000")
+    monkeypatch.setattr(archive.index, "_try_again", 0.0)
+    assert len(await archive.found(Level.INSTANCE, "StudyInstanceUID=1.1")) == 61
+    assert (await archive.index.search(asked)).remarks == ()
+    assert telemetry.INDEX_REFUSED._value.get() == 0
+
+
+async def test_without_an_index_what_is_received_is_held_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / INDEX).mkdir(parents=True)
+    spool = Spool.open(tmp_path, clock=Clock(), refuse_below_free=0)
+    index = open_index(tmp_path, spool)
+    archive = archive_of(tmp_path, spool, index)
+    try:
+        await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
+        assert await archive.held("1.1") == ["1.1.1.1"]
+        with pytest.raises(TemporaryFailure):
+            await archive.search(Level.STUDY)
+        (tmp_path / INDEX).rmdir()
+        monkeypatch.setattr(index, "_try_again", 0.0)
+        assert await archive.found(Level.STUDY, "") == ["1.1"]
+    finally:
+        await index.aclose()
+        await spool.aclose()
+
+
+async def test_a_file_on_a_bad_sector_is_known_by_its_uids(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
-    archive.index._store._connection.execute("PRAGMA query_only = 1")
-    with pytest.raises(TemporaryFailure, match="cannot be written"):
-        await archive.held("1.1")
-    archive.index._store._connection.execute("PRAGMA query_only = 0")
-    assert await archive.held("1.1") == ["1.1.1.1"]
+    read = store_module.read_entry
+
+    def failing(model: Any, reception: Any, file: Path) -> Any:
+        if reception.uid == "1.1.1.1":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(model, reception, file)
+
+    monkeypatch.setattr(store_module, "read_entry", failing)
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.1"), image("1.1", "1.1.1", "1.1.1.2"))
+    assert await archive.found(Level.INSTANCE, "") == ["1.1.1.1", "1.1.1.2"]

@@ -34,6 +34,7 @@ from gateway.receive.store_scp import StoreScp
 from gateway.receive.wado_fetch import Fetcher
 from gateway.rehearsal import rehearse
 from gateway.route.rules import compile_rules
+from gateway.route.warnings import QUERY_RETRIEVE_IS_NOT_SERVED
 from gateway.serve.auth import gatekeeping
 from gateway.serve.cors import sharing
 from gateway.serve.deletion import routes as deletion_routes
@@ -125,6 +126,7 @@ class Service:
         except BaseException:
             await self._close()
             raise
+        _tell_what_is_not_served(self.config)
         telemetry.note(
             "gateway started",
             version=__version__,
@@ -181,6 +183,7 @@ class Service:
             self._scheduler.redirect(destinations, policies)
             self._intake.rules = rules
             self._scp.associations.settings = settings
+            _tell_what_is_not_served(config)
             self._start(self._reconsider(), "reconsider what is owed")
 
         return swap
@@ -334,6 +337,11 @@ class Service:
         except Failure as failure:
             return str(failure)
         return ""
+
+
+def _tell_what_is_not_served(config: Config) -> None:
+    if config.query_retrieve:
+        telemetry.alarm(QUERY_RETRIEVE_IS_NOT_SERVED, entries=len(config.query_retrieve))
 
 
 @contextlib.contextmanager

@@ -19,13 +19,11 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
             yield from _unknown_nodes(route.get(key), ("routes", index, key), nodes)
     yield from _orders(data)
     for index, rule in _mappings(data.get("fetch")):
-        yield from _no_origins(rule.get("from"), ("fetch", index, "from"), nodes)
-    for index, entry in _mappings(data.get("query_retrieve")):
-        for key in ("allow", "source", "move_to"):
-            yield from _unknown_nodes(entry.get(key), ("query_retrieve", index, key), nodes)
+        yield from _unable(rule.get("from"), ("fetch", index, "from"), nodes, "dicomweb")
+    yield from _query_retrieve(data, nodes)
     serve = data.get("serve")
     if isinstance(serve, dict):
-        yield from _no_origins(serve.get("upstream"), ("serve", "upstream"), nodes)
+        yield from _unable(serve.get("upstream"), ("serve", "upstream"), nodes, "dicomweb")
     yield from _unknown_in_examples(data, nodes)
     for key, what in (
         ("routes", "route"),
@@ -53,6 +51,24 @@ def _orders(data: dict[str, Any]) -> Iterator[Complaint]:
                 )
                 yield Complaint(("routes", index, "delivery", "order"), text)
                 break
+
+
+def _query_retrieve(data: dict[str, Any], nodes: dict[str, Any]) -> Iterator[Complaint]:
+    """Peers that ask, and that C-MOVE sends to, speak DIMSE; one entry answers for a title."""
+    gateway, taken = data.get("gateway"), dict[str, str]()
+    own = gateway.get("ae_title") if isinstance(gateway, dict) else None
+    for index, entry in _mappings(data.get("query_retrieve")):
+        path: Path = ("query_retrieve", index)
+        yield from _unknown_nodes(entry.get("source"), (*path, "source"), nodes)
+        for key in ("allow", "move_to"):
+            yield from _unable(entry.get(key), (*path, key), nodes, "dimse")
+        title = entry.get("called_ae", own or "")
+        if isinstance(title, str) and _named(entry):
+            other = taken.setdefault(title.strip(), entry["name"])
+            if other != entry["name"]:
+                what = f"AE title {shown(title.strip())}" if title else "the gateway's AE title"
+                text = f"{what} is answered for by {other}; give each entry its own called_ae"
+                yield Complaint(path, f"query_retrieve: {text}")
 
 
 def _unknown_in_examples(data: dict[str, Any], nodes: dict[str, Any]) -> Iterator[Complaint]:
@@ -88,14 +104,14 @@ def _unknown_nodes(value: Any, path: Path, nodes: dict[str, Any]) -> Iterator[Co
             yield Complaint(where, _no_node(name, nodes, str(path[-1])))
 
 
-def _no_origins(value: Any, path: Path, nodes: dict[str, Any]) -> Iterator[Complaint]:
-    """Nodes that are to be asked over DICOMweb and cannot be."""
+def _unable(value: Any, path: Path, nodes: dict[str, Any], how: str) -> Iterator[Complaint]:
+    """Nodes that are to be spoken with in a way that they do not have: dimse or dicomweb."""
     for where, name in _entries(value, path):
         if name not in nodes:
             yield Complaint(where, _no_node(name, nodes, ""))
-        elif isinstance(nodes[name], dict) and "dicomweb" not in nodes[name]:
-            able = [each for each in nodes if "dicomweb" in (nodes[each] or ())]
-            text = f"node {shown(name)} has no dicomweb to be asked by"
+        elif isinstance(nodes[name], dict) and how not in nodes[name]:
+            able = [each for each in nodes if how in (nodes[each] or ())]
+            text = f"node {shown(name)} has no {how} to be asked by"
             yield Complaint(where, text + allowed(able))
 
 

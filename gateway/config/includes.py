@@ -1,4 +1,4 @@
-"""``include``: nodes, routes, fetch rules and examples from further files, read as if in one.
+"""``include``: nodes, routes and rules, examples from further files, read as if in one.
 
 An entry is a file, a pattern such as ``conf.d/*.yaml``, or a folder, whose ``*.yaml`` files are
 read in the order of their names. Paths are relative to the file that holds the entry.
@@ -12,7 +12,7 @@ from gateway.config.problems import ConfigError, Problem, allowed, shown
 from gateway.config.yaml_tree import Tree, read_tree
 
 INCLUDE: Final = "include"
-_MERGED: Final = ("nodes", "routes", "fetch", "examples")
+_MERGED: Final = ("nodes", "routes", "fetch", "query_retrieve", "examples")
 _MOST: Final = 1000
 
 

@@ -51,7 +51,7 @@ def load_text(
         what = f"expected keys and values such as 'version: 1', found {shown(tree.data)}"
         raise ConfigError([tree.problem_at((), what)])
     config: Config | None = None
-    complaints = [*check(tree.data), *_too_early(tree.data, Config, ())]
+    complaints = [*check(tree.data)]
     try:
         config = Config.model_validate(tree.data)
     except ValidationError as error:
@@ -61,25 +61,6 @@ def load_text(
         raise ConfigError(problems)
     config.remember(tree.place)
     return config
-
-
-def _too_early(data: Any, kind: Any, path: ValuePath) -> Iterator[Complaint]:
-    """Keys that a section has a field for and this version not yet."""
-    if get_origin(kind) is UnionType:
-        kind = next(each for each in get_args(kind) if each is not NoneType)
-    if isinstance(data, list) and get_origin(kind) is tuple:
-        for index, each in enumerate(data):
-            yield from _too_early(each, get_args(kind)[0], (*path, index))
-    elif isinstance(data, dict) and get_origin(kind) is dict:
-        for key, each in data.items():
-            yield from _too_early(each, get_args(kind)[1], (*path, key))
-    elif isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Section):
-        for name, field in kind.model_fields.items():
-            key = field.alias or name
-            if key in data and key in kind.LATER:
-                yield Complaint((*path, key), _unknown_key((*path, key)), at_key=True)
-            elif key in data:
-                yield from _too_early(data[key], field.annotation, (*path, key))
 
 
 def _placed(tree: Tree, complaints: list[Complaint]) -> Iterator[Problem]:

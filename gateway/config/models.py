@@ -302,7 +302,6 @@ class Places:
 class Config(Section):
     """The whole configuration, checked: every node that a route names exists."""
 
-    LATER = frozenset({"query_retrieve"})
     BESIDE = ("include",)
 
     version: Version

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from pydantic import PlainValidator
 from pydantic.fields import FieldInfo
 
-from gateway.config import examples, readers
+from gateway.config import examples, query_retrieve, readers
 from gateway.config.charsets import ALONE, EXTENDING
 from gateway.config.conditions import OPERATORS
 from gateway.config.models import Config
@@ -109,6 +109,7 @@ def _table() -> dict[int, dict[str, Any]]:
         (readers.BitsOrAny, _or({"type": "integer", "minimum": 1}, readers.ANY)),
         (readers.CountOrAuto, _or({"type": "integer", "minimum": 1}, readers.AUTO)),
         (readers.Charsets, _some({"enum": [*ALONE, *EXTENDING]}, readers.AS_RECEIVED)),
+        (query_retrieve.Services, _some({"enum": list(query_retrieve.SERVICES)})),
         (readers.Syntaxes, _some(_SYNTAX, readers.AS_RECEIVED)),
         (readers.Color, {"enum": ["RGB", readers.AS_RECEIVED]}),
         (readers.Planar, {"enum": ["interleaved", "separate", readers.AS_RECEIVED]}),
@@ -118,7 +119,7 @@ def _table() -> dict[int, dict[str, Any]]:
         (readers.QueryFilter, {"$ref": "#/$defs/filter"}),
     ]
     lists = (readers.Callers, readers.Senders, readers.Destinations, readers.Nodes,
-             readers.Origins, readers.Texts, readers.Windows)  # fmt: skip
+             readers.Origins, readers.Texts, readers.Windows, query_retrieve.Keywords)  # fmt: skip
     table = {id(get_args(alias)[1]): schema for alias, schema in kinds}
     table |= {id(get_args(alias)[1]): _some(_TEXT) for alias in lists}
     for name, schema in (("given", {"$ref": "#/$defs/given"}), ("expect", _EXPECTED)):

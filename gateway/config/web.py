@@ -74,7 +74,7 @@ class Access(Section):
 
     @model_serializer(mode="wrap")
     def _write(self, handler: SerializerFunctionWrapHandler) -> Any:
-        return NONE if self.open else super()._write(handler)
+        return NONE if self.open else handler(self)
 
 
 OPEN: Final = Access.model_construct()

@@ -13,6 +13,9 @@ from gateway.config.subjects import CALLING_AE, find_subject
 from gateway.config.values import Listen
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
+QUERY_RETRIEVE_IS_NOT_SERVED: Final = (
+    "query_retrieve is checked, and not served yet: C-FIND, C-MOVE and C-GET are refused"
+)
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -22,6 +25,7 @@ def warnings(config: Config) -> list[Problem]:
         *_never_match(config),
         *_overlaps(config),
         *_nobody_sends(config),
+        *_unanswered(config),
         *_unmeetable(config),
         *_plain_credentials(config),
         *_open_doors(config),
@@ -124,9 +128,16 @@ def _nobody_sends(config: Config) -> Iterator[tuple[Path, str]]:
     used = {node for route in config.routes for node in route.send_to}
     used |= {value for route in config.routes for kind, value in route.from_ if kind == NODE}
     used |= {*config.serve.upstream, *(rule.from_ for rule in config.fetch)}
+    for entry in config.query_retrieve:
+        used |= {*entry.allow, *entry.move_to, entry.source}
     for name in config.nodes:
         if name not in used:
             yield ("nodes", name), f"node {name}: no route sends to it, and nothing comes from it"
+
+
+def _unanswered(config: Config) -> Iterator[tuple[Path, str]]:
+    if config.query_retrieve:
+        yield ("query_retrieve",), QUERY_RETRIEVE_IS_NOT_SERVED
 
 
 def _unmeetable(config: Config) -> Iterator[tuple[Path, str]]:

@@ -45,6 +45,7 @@ def test_the_default_prints_with_every_limit_in_units() -> None:
         "  upstream: []\n"
         "  allow_delete: false\n"
         "fetch: []\n"
+        "query_retrieve: []\n"
         "examples: []\n"
     )
 

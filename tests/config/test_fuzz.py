@@ -75,7 +75,7 @@ def test_any_heap_of_yaml_signs_is_read_or_refused(text: str) -> None:
 @settings(deadline=None, max_examples=250)
 def test_any_tree_of_known_words_is_read_or_refused(tree: Any) -> None:
     text = StringIO()
-    names = ("routes", "gateway", "nodes", "serve", "fetch", "examples")
+    names = ("routes", "gateway", "nodes", "serve", "fetch", "query_retrieve", "examples")
     sections = dict.fromkeys(names, tree)
     YAML(typ="safe", pure=True).dump({"version": 1, **sections}, text)
     outcome(text.getvalue())

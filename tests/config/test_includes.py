@@ -74,7 +74,7 @@ def test_every_problem_names_the_file_that_it_is_in(tmp_path: Path) -> None:
         "a.yaml:1:10: the name 'a' is taken; first in main.yaml, line 3",
         "a.yaml:3:25: 'x' is no node; nodes: a, d",
         "b.yaml:1:1: key 'gateway' belongs in main.yaml; included files hold nodes, routes, fetch,"
-        " examples",
+        " query_retrieve, examples",
         "b.yaml:2:9: routes is of another kind than in main.yaml",
         "b.yaml:4:8: nodes.d.dimse lacks the key host",
     ]

@@ -1,16 +1,11 @@
 """What the language has and this version does not do yet: checked, and refused by name."""
 
 from collections.abc import Iterator
-from io import StringIO
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from ruamel.yaml import YAML
 
 from gateway.config import Config, ConfigError, Route, effective, load_text
 from gateway.config.models import CanRead
-from tests.config.test_fuzz import outcome, trees
 
 NODES = "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h }%s } }\n"
 ROUTE = NODES % "" + "routes:\n  - name: r\n    send_to: n\n    "
@@ -40,21 +35,6 @@ def _problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as refusal:
         load_text(text, "FILE", {})
     return [each.text for each in refusal.value.problems]
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("version: 1\nquery_retrieve: []", "key 'query_retrieve'"),
-    ],
-)
-def test_until_it_is_done_it_is_refused(text: str, key: str) -> None:
-    assert _problems(text) == [f"{key} is not supported in this version"]
-
-
-def test_what_is_refused_is_not_printed_either() -> None:
-    printed = effective(_config(ROUTE))
-    assert "query_retrieve" not in printed
 
 
 @pytest.mark.usefixtures("unlocked")
@@ -129,31 +109,3 @@ def test_every_kind_of_change_to_tags_is_read() -> None:
 @pytest.mark.usefixtures("unlocked")
 def test_wrong_changes_are_refused(tags: str, why: str) -> None:
     assert _problems(f"{ROUTE}tags: {tags}") == [why]
-
-
-@pytest.mark.usefixtures("unlocked")
-def test_a_query_service_names_nodes_and_what_they_may_do() -> None:
-    head = NODES % "" + "query_retrieve:\n  - { name: q, allow: [n], source: n"
-    (entry,) = _config(head + ", services: [find, move], move_to: n }\n").query_retrieve
-    assert (entry.services, entry.move_to) == (("find", "move"), ("n",))
-    assert entry.limits.max_results == 500
-    assert _problems(head + ", services: [find], move_to: n }\n") == [
-        "query_retrieve: move_to is for C-MOVE, and services leave it out"
-    ]
-    assert _problems(head + ", services: [fnd], move_to: m }\n") == [
-        "query_retrieve.services: 'fnd' is not known here; allowed: echo, find, move, get;"
-        " did you mean find?",
-        "'m' is no node; nodes: n",
-    ]
-
-
-@given(trees)
-@settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@pytest.mark.usefixtures("unlocked")
-def test_any_tree_of_known_words_is_read_or_refused(tree: Any) -> None:
-    text = StringIO()
-    sections = dict.fromkeys(("routes", "nodes", "query_retrieve", "examples"), tree)
-    YAML(typ="safe", pure=True).dump({"version": 1, **sections}, text)
-    outcome(text.getvalue())

@@ -19,7 +19,7 @@ _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)?")
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
 NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
-_NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
+NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
 _ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
 
 
@@ -70,7 +70,7 @@ def _readable(tag: int, key: str) -> Attribute:
     except KeyError:
         what = f"{shown(key)} is not in the DICOM dictionary; allowed: {KEYS}"
         raise ValueError(what) from None
-    if vr in _NOT_TEXT:
+    if vr in NOT_TEXT:
         raise ValueError(f"{shown(key)} has VR {vr}, which rules cannot compare")
     keyword = keyword_for_tag(tag)
     if tag_for_keyword(keyword) != tag:

@@ -4,9 +4,13 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from pydicom.datadict import tag_for_keyword
+
+from gateway.config.attribute_paths import AttributePath, find_path
 from gateway.config.days import parse_day
-from gateway.config.dicom_names import Attribute, find_attribute, parse_uid
+from gateway.config.dicom_names import NOT_TEXT, parse_uid
 from gateway.config.problems import Complaint, WrongValue, shown
+from gateway.config.subjects import COMPONENTS
 
 T = TypeVar("T")
 
@@ -20,6 +24,8 @@ IDENTITY: Final = frozenset(
 """What tells who the patient is, and which study, series and instance it is."""
 
 _NEVER: Final = frozenset({"SpecificCharacterSet", "SOPClassUID", "TransferSyntaxUID"})
+_IDENTITY_TAGS: Final = frozenset(map(tag_for_keyword, IDENTITY))
+_NEVER_TAGS: Final = frozenset(map(tag_for_keyword, _NEVER))
 _PIXEL_GROUPS: Final = frozenset({0x0028, 0x5400, 0x7FE0})
 _LONGEST: Final = {
     "AE": 16, "AS": 4, "CS": 16, "DA": 8, "DS": 16, "DT": 26, "IS": 12, "LO": 64, "LT": 10240,
@@ -38,22 +44,54 @@ _WHOLE: Final = {"US": (0, 0xFFFF), "SS": (-0x8000, 0x7FFF), "UL": (0, 0xFFFFFFF
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
-def changeable(key: object, *, to_read: bool = False) -> Attribute:
-    """The attribute of that name, if it may be changed; ``to_read``: if it may be looked at."""
+def find_attribute(key: object) -> AttributePath:
+    """The attribute that a change names; raises ValueError."""
     if not isinstance(key, str):
         raise ValueError(f"expected a DICOM keyword, found {shown(key)}")  # noqa: TRY004
-    if "." in key:
-        raise ValueError(f"{shown(key)} stands in a sequence; only the top level is changed")
+    if key.endswith(tuple(f".{part}" for part in COMPONENTS)):
+        raise ValueError(f"{shown(key)} is a part of a name; allowed: replace in the whole name")
+    return find_path(key)
+
+
+def readable(key: object) -> AttributePath:
+    """An attribute whose text goes into another one; raises ValueError."""
     attribute = find_attribute(key)
-    if to_read:
-        return attribute
-    if attribute.keyword in _NEVER or attribute.tag >> 16 in _PIXEL_GROUPS:
-        raise ValueError(f"{attribute.keyword} says how to read the object and is never changed")
+    if attribute.vr in NOT_TEXT:
+        raise ValueError(f"{attribute.name} has {_kind(attribute)}, which is no text to be taken")
     return attribute
 
 
-def each_key(value: object) -> tuple[str, ...]:
-    """The keywords of a list, or of one value; raises WrongValue."""
+def changeable(key: object) -> AttributePath:
+    """An attribute that may get another value; raises ValueError."""
+    attribute = removable(key)
+    if attribute.vr in NOT_TEXT:
+        raise ValueError(f"{attribute.name} has {_kind(attribute)}: it can only be removed")
+    return attribute
+
+
+def removable(key: object) -> AttributePath:
+    """An attribute that may be left out, with all that stands in it; raises ValueError."""
+    attribute = find_attribute(key)
+    public = [step for step in attribute.steps if isinstance(step, int)]
+    if any(step in _NEVER_TAGS or step >> 16 in _PIXEL_GROUPS for step in public):
+        raise ValueError(f"{attribute.name} says how to read the object and is never changed")
+    return attribute
+
+
+def _kind(attribute: AttributePath) -> str:
+    return "a VR that nobody knows" if attribute.vr == "UN" else f"VR {attribute.vr}"
+
+
+def is_identity(key: str) -> bool:
+    """It tells who the patient is, or which study, series or instance; as every UID may."""
+    attribute = find_path(key)
+    return attribute.vr == "UI" or attribute.steps[-1] in _IDENTITY_TAGS
+
+
+def each_key(
+    value: object, find: Callable[[object], AttributePath] = changeable
+) -> tuple[str, ...]:
+    """The names of a list, or of one value; raises WrongValue."""
     keys = value if isinstance(value, list | tuple) else [value]
     if value is None or not keys:
         raise ValueError("the list of attributes is empty")
@@ -61,7 +99,7 @@ def each_key(value: object) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for index, key in enumerate(keys):
         try:
-            found[changeable(key).keyword] = None
+            found[find(key).name] = None
         except ValueError as error:
             path = (index,) if isinstance(value, list | tuple) else ()
             complaints.append(Complaint(path, str(error)))
@@ -70,8 +108,8 @@ def each_key(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def each_entry(value: object, read: Callable[[Attribute, object], T]) -> dict[str, T]:
-    """Keyword -> what is read of its entry; raises WrongValue with every complaint."""
+def each_entry(value: object, read: Callable[[AttributePath, object], T]) -> dict[str, T]:
+    """Name -> what is read of its entry; raises WrongValue with every complaint."""
     if not isinstance(value, dict):
         raise ValueError(f"expected attributes and values, found {shown(value)}")  # noqa: TRY004
     complaints: list[Complaint] = []
@@ -83,7 +121,7 @@ def each_entry(value: object, read: Callable[[Attribute, object], T]) -> dict[st
             complaints.append(Complaint((key,), str(error), at_key=True))
             continue
         try:
-            found[attribute.keyword] = read(attribute, entry)
+            found[attribute.name] = read(attribute, entry)
         except ValueError as error:
             complaints.append(Complaint((key,), str(error)))
     if complaints:
@@ -98,14 +136,9 @@ def placeholders(template: str) -> list[str]:
     return _PLACEHOLDER.findall(template)
 
 
-def filled(template: str, value_of: Callable[[str], str]) -> str:
-    """The template with values in place of keywords."""
-    return _PLACEHOLDER.sub(lambda found: value_of(found[1]), template)
-
-
-def check_value(attribute: Attribute, text: str) -> str:
+def check_value(attribute: AttributePath, text: str) -> str:
     """One value, if the attribute can have it; raises ValueError."""
-    keyword, vr = attribute.keyword, attribute.vr
+    keyword, vr = attribute.name, attribute.vr
     if vr in _WHOLE:
         low, high = _WHOLE[vr]
         if not re.fullmatch(r"[+-]?[0-9]{1,11}", text) or not low <= int(text) <= high:

@@ -1,10 +1,9 @@
 """``tags``: attributes that a route changes in the copies that it sends.
 
-Only attributes at the top level of a data set are changed; all others stay byte for byte as they
-came. This is no de-identification by PS3.15 Annex E: sequences, private elements and burnt-in
-text are left as they are, and the libraries that do more write every element anew. What
-identifies patient or instance is changed only where ``identity: true`` says so, what describes
-the pixels never.
+They are named as in ``match``: at the top level, inside all items of sequences, private ones with
+their creator; all others stay byte for byte as they came. This is no de-identification by PS3.15
+Annex E: what is not named is left as it is, and so are burnt-in names. What identifies patient or
+instance is changed only where ``identity: true`` says so, what describes the pixels never.
 """
 
 from collections.abc import Iterator
@@ -12,18 +11,20 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
-from gateway.config.dicom_names import Attribute
+from gateway.config.attribute_paths import AttributePath
 from gateway.config.patterns import parse_find, parse_replacement
 from gateway.config.problems import Complaint, WrongValue, allowed, shown
 from gateway.config.readers import Boolean, File, SecretText
 from gateway.config.section import Section
 from gateway.config.tag_values import (
-    IDENTITY,
     changeable,
     check_value,
     each_entry,
     each_key,
+    is_identity,
     placeholders,
+    readable,
+    removable,
 )
 from gateway.config.values import parse_integer
 
@@ -45,53 +46,59 @@ class Shift(NamedTuple):
 
 
 def _set(value: object) -> dict[str, str]:
-    def read(attribute: Attribute, entry: object) -> str:
+    def read(attribute: AttributePath, entry: object) -> str:
         values = entry if isinstance(entry, list) else [entry]
         texts = [each.strip() for each in values if isinstance(each, str)]
         if not texts or len(texts) != len(values):
-            raise ValueError(
-                f"{attribute.keyword} is set to {shown(entry)}; allowed: plain values"
-            )
+            raise ValueError(f"{attribute.name} is set to {shown(entry)}; allowed: plain values")
         return "\\".join(check_value(attribute, text) for text in texts)
 
     return each_entry(value, read)
 
 
+def _remove(value: object) -> tuple[str, ...]:
+    return each_key(value, removable)
+
+
+def _hash(value: object) -> tuple[str, ...]:
+    return each_key(value)
+
+
 def _copy(value: object) -> dict[str, str]:
-    def read(attribute: Attribute, entry: object) -> str:
-        source = changeable(entry, to_read=True)
+    def read(attribute: AttributePath, entry: object) -> str:
+        source = readable(entry)
         if source.vr != attribute.vr:
             raise ValueError(
-                f"{source.keyword} has VR {source.vr}, which {attribute.keyword} with VR"
+                f"{source.name} has VR {source.vr}, which {attribute.name} with VR"
                 f" {attribute.vr} cannot take"
             )
-        return source.keyword
+        return source.name
 
     return each_entry(value, read)
 
 
 def _template(value: object) -> dict[str, str]:
-    def read(attribute: Attribute, entry: object) -> str:
+    def read(attribute: AttributePath, entry: object) -> str:
         if not isinstance(entry, str) or not entry.strip():
             raise ValueError(
-                f"{attribute.keyword} has no template; allowed: such as '{{Modality}} 1'"
+                f"{attribute.name} has no template; allowed: such as '{{Modality}} 1'"
             )
         for keyword in placeholders(entry):
-            changeable(keyword, to_read=True)
+            readable(keyword)
         return str(entry)
 
     return each_entry(value, read)
 
 
 def _replace(value: object) -> dict[str, Replacement]:
-    def read(attribute: Attribute, entry: object) -> Replacement:
+    def read(attribute: AttributePath, entry: object) -> Replacement:
         if isinstance(entry, Replacement):
             return entry
         if not isinstance(entry, dict) or set(entry) != {"find", "with"}:
-            raise ValueError(f"{attribute.keyword}: expected {{ find: PATTERN, with: TEXT }}")
+            raise ValueError(f"{attribute.name}: expected {{ find: PATTERN, with: TEXT }}")
         find, by = entry["find"], entry["with"]
         if not isinstance(find, str) or not find:
-            raise ValueError(f"{attribute.keyword}: find is empty")
+            raise ValueError(f"{attribute.name}: find is empty")
         return Replacement(parse_find(str(find)), str(parse_replacement(find, by)))
 
     return each_entry(value, read)
@@ -138,6 +145,17 @@ def _write_replace(values: dict[str, Replacement]) -> dict[str, dict[str, str]]:
     return {key: {"find": each.find, "with": each.by} for key, each in values.items()}
 
 
+def _inside(seen: dict[str, str]) -> Iterator[Complaint]:
+    """What is changed although all around it goes, too."""
+    for keyword, name in seen.items():
+        for around, change in seen.items():
+            if keyword.startswith(f"{around}."):
+                text = (
+                    f"{keyword} stands in {around}, which {change} changes; allowed: one of them"
+                )
+                yield Complaint((name,), text, at_key=True)
+
+
 class Tags(Section):
     """The changes of a route; each attribute is changed by one of them.
 
@@ -150,12 +168,12 @@ class Tags(Section):
     set_: Annotated[dict[str, str], PlainValidator(_set), PlainSerializer(_write_set)] = Field(
         default_factory=dict, alias="set"
     )
-    remove: Annotated[tuple[str, ...], PlainValidator(each_key)] = ()
+    remove: Annotated[tuple[str, ...], PlainValidator(_remove)] = ()
     copy_: Annotated[dict[str, str], PlainValidator(_copy)] = Field(
         default_factory=dict, alias="copy"
     )
     template: Annotated[dict[str, str], PlainValidator(_template)] = Field(default_factory=dict)
-    hash_: Annotated[tuple[str, ...], PlainValidator(each_key)] = Field((), alias="hash")
+    hash_: Annotated[tuple[str, ...], PlainValidator(_hash)] = Field((), alias="hash")
     replace: Annotated[
         dict[str, Replacement], PlainValidator(_replace), PlainSerializer(_write_replace)
     ] = Field(default_factory=dict)
@@ -172,7 +190,7 @@ class Tags(Section):
         return bool(self.hash_) or (self.shift_dates is not None and self.shift_dates.up_to > 0)
 
     def changed(self) -> Iterator[tuple[str, str]]:
-        """(key of the section, keyword) of every change."""
+        """(key of the section, name of the attribute) of every change."""
         for name, keywords in (
             ("set", self.set_),
             ("remove", self.remove),
@@ -194,9 +212,10 @@ class Tags(Section):
                 text = f"{keyword} is changed by {seen[keyword]} as well; allowed: one of them"
                 complaints.append(Complaint((name,), text, at_key=True))
             seen.setdefault(keyword, name)
-            if keyword in IDENTITY and not self.identity:
+            if not self.identity and is_identity(keyword):
                 text = f"{keyword} tells who or what it is; to change it say identity: true"
                 complaints.append(Complaint((name,), text, at_key=True))
+        complaints += _inside(seen)
         if not seen:
             raise ValueError("lacks what is to be changed")
         if self.needs_key == (self.key is None and self.key_file is None):

@@ -1,4 +1,5 @@
-"""Elements changed, added and left out at any depth, all others copied byte for byte (PS3.5 7).
+"""Elements changed, added and left out in a data set and in its items, all others copied byte for
+byte (PS3.5 7).
 
 The encoding stays as it is. Items and sequences around a change keep their kind of length; heads
 are rewritten only where a defined length becomes another. Group lengths of changed groups are
@@ -15,27 +16,20 @@ from gateway.dataset.heads import (
     UNDEFINED,
     Buffer,
     Limits,
-    form_of,
-    inner_form,
     name,
-    syntax_of,
 )
 from gateway.dataset.rewrite import NewValue, rewrite
 from gateway.failures import PermanentFailure
-from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, TransferSyntax
+from gateway.transfer_syntax import TransferSyntax
 
 _LENGTHS: Final = {True: Struct("<I").pack, False: Struct(">I").pack}
-_ITEM_TAGS: Final = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
 _WITH_ITEMS: Final = frozenset(("", "SQ", "UN"))
 
 Piece: TypeAlias = bytes | memoryview
 
 
 class InItems(NamedTuple):
-    """Changes inside a sequence, by the number of the item, from 1.
-
-    Numbers beyond the last item stand for items that are added, also where there is no sequence.
-    """
+    """Changes inside a sequence, by the number of the item, from 1; no item is added."""
 
     items: Mapping[int, "Edits"]
 
@@ -62,10 +56,8 @@ def splice(
     nested = {tag: new.items for tag, new in edits.items() if isinstance(new, InItems)}
     walk = elements(view, start, end, syntax, limits) if nested else ()
     inside = [element for element in walk if element.tag in nested]
-    for tag in nested.keys() - {element.tag for element in inside}:
-        flat[tag] = NewValue("SQ", _added(nested[tag], BY_UID[EXPLICIT_LE], limits))
     elsewhere: dict[int, NewValue | None] = dict.fromkeys(flat)
-    elsewhere |= {tag & 0xFFFF0000: None for tag in nested}
+    elsewhere |= {element.tag & 0xFFFF0000: None for element in inside}
     pieces: list[Piece] = []
     written, position = 0, start
     for element in inside:
@@ -84,12 +76,11 @@ def _sequence(
     changes: Mapping[int, Edits],
     limits: Limits,
 ) -> Iterator[Piece]:
-    """A sequence of which some items are changed or added."""
+    """A sequence of which some items are changed."""
     if element.vr not in _WITH_ITEMS:
         raise PermanentFailure(f"{name(element.tag)} is of VR {element.vr}: it has no items")
-    inner = syntax_of(inner_form(view, element.value, element.vr, form_of(syntax)))
     body: list[Piece] = []
-    stop, count = element.value, 0
+    stop = element.value
     for count, item in enumerate(items(view, element, syntax, limits), 1):
         stop = item.end
         if count in changes:
@@ -97,9 +88,6 @@ def _sequence(
             body += _item(view, item, splice(view, item.value, item.stop, own, changes[count]))
         else:
             body.append(view[item.start : item.end])
-    more = {number: edits for number, edits in changes.items() if number > count}
-    if more:
-        body.append(_added(more, inner, limits))
     head = view[element.start : element.value]
     if element.length == UNDEFINED:
         return iter([head, *body, view[stop : element.end]])
@@ -111,15 +99,6 @@ def _item(view: memoryview, item: Item, content: list[Piece]) -> list[Piece]:
     if item.length == UNDEFINED:
         return [head, *content, view[item.stop : item.end]]
     return [head[:-4], _length(content, bytes(head[:2]) == b"\xfe\xff"), *content]
-
-
-def _added(changes: Mapping[int, Edits], syntax: TransferSyntax, limits: Limits) -> bytes:
-    """New items, of defined length."""
-    little, made = syntax.little_endian, bytearray()
-    for number in sorted(changes):
-        content = splice(b"", 0, 0, syntax, changes[number], limits)
-        made += _ITEM_TAGS[little] + _length(content, little) + b"".join(content)
-    return bytes(made)
 
 
 def _length(content: list[Piece], little: bool) -> bytes:

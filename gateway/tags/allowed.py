@@ -5,10 +5,10 @@ only: the unique keys of patient, study, series and instance (PS3.4 C.6.1.1), wh
 Patient ID, and every other UID, since a UID is an identity.
 """
 
-import re
 from contextlib import suppress
 from typing import Final
 
+from gateway.config.patterns import parse_find, parse_replacement
 from gateway.dataset.dictionary import private_vr_of, vr_of
 from gateway.model import Private, Step
 from gateway.tags.changes import (
@@ -236,11 +236,7 @@ def _check_hash(change: Hash, vr: str) -> None:
 def _check_replace(change: Replace, vr: str) -> None:
     if vr not in _TEXTS:
         raise ValueError(f"it is of VR {vr}, which is no text")
-    try:
-        re.compile(change.pattern)
-        re.sub(change.pattern + "|", change.replacement, "")
-    except re.error as error:
-        raise ValueError(f"no regular expression, or not its replacement: {error}") from None
+    parse_replacement(parse_find(change.pattern), change.replacement)
 
 
 def _check_shift(change: ShiftDate, vr: str) -> None:

@@ -87,7 +87,7 @@ class Hash(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replace(Change):
-    """A regular expression replaced wherever it matches in a value, as ``re.sub`` does."""
+    """A regular expression (RE2) replaced wherever it matches in a value."""
 
     pattern: str
     replacement: str

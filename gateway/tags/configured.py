@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.config.dicom_names import tag_of
+from gateway.config.attribute_paths import find_path
 from gateway.config.tags import Tags
 from gateway.tags.allowed import check, conflicts
 from gateway.tags.changes import (
@@ -68,8 +68,5 @@ def _changes(tags: Tags, secret: Secret) -> Iterator[Change]:
         )
 
 
-def _path(keyword: str) -> TagPath:
-    tag = tag_of(keyword)
-    if tag is None:
-        raise ValueError(f"{keyword} is no DICOM attribute")
-    return (tag,)
+def _path(name: str) -> TagPath:
+    return find_path(name).steps

@@ -7,6 +7,7 @@ a value.
 
 from typing import Any, Final
 
+from gateway.dataset.elements import Element
 from gateway.dataset.heads import name
 from gateway.dataset.rewrite import NewValue
 from gateway.dataset.splice import InItems
@@ -22,7 +23,7 @@ from gateway.tags.changes import (
     TagPath,
     Template,
 )
-from gateway.tags.reading import DataSet, read
+from gateway.tags.reading import DataSet
 from gateway.tags.recode import recode
 from gateway.tags.results import result
 from gateway.tags.values import check, value_of
@@ -81,22 +82,18 @@ class _Work:
         self._top = top
         self._recoded = recoded
         self._creates = isinstance(change, Set | Copy | Template)
+        self._trail: list[tuple[Step, DataSet]] = []
 
     def apply(self, path: TagPath, here: DataSet, made: Tree) -> None:
         """Add what the change does below ``here`` to ``made``."""
-        tag = self._tag(path[0], here, made)
-        if tag is None:
+        step, tag = path[0], here.tag_of(path[0])
+        if len(path) > 1:
+            self._enter(None if tag is None else here.found.get(tag), path, here, made)
             return
-        if len(path) == 1:
-            self._change_element(tag, path[0], here, made)
-        else:
-            self._enter(tag, path, here, made)
-
-    def _tag(self, step: Step, here: DataSet, made: Tree) -> int | None:
-        found = here.tag_of(step)
-        if found is not None or not isinstance(step, Private) or not self._creates:
-            return found
-        return _reserve(step, here, made)
+        if tag is None and self._creates and isinstance(step, Private):
+            tag = _reserve(step, here, made)
+        if tag is not None:
+            self._change_element(tag, step, here, made)
 
     def _change_element(self, tag: int, step: Step, here: DataSet, made: Tree) -> None:
         element = here.found.get(tag)
@@ -108,9 +105,19 @@ class _Work:
             return
         vr = self._vr(tag, step, here)
         values = here.texts(element, vr) if element else []
-        new = result(self._change, vr, values, self._top.find)
+        new = result(self._change, vr, values, self._find)
         if new is not None:
             made[tag] = NewValue(vr, value_of(vr, new, self._charsets_of(here)))
+
+    def _find(self, path: TagPath) -> list[str] | None:
+        """The values at a path: in this item where it leads into it, else in the first that has
+        them."""
+        here = self._top
+        for step, item in self._trail:
+            if len(path) == 1 or path[0] != step:
+                break
+            here, path = item, path[1:]
+        return here.find(path)
 
     def _charsets_of(self, here: DataSet) -> bytes:
         """An item may have a character set of its own, unless all text is written in another."""
@@ -128,16 +135,17 @@ class _Work:
             raise ValueError("its VR is unknown: say it, such as vr: LO")
         return known[:2]
 
-    def _enter(self, tag: int, path: TagPath, here: DataSet, made: Tree) -> None:
-        element = here.found.get(tag)
-        inside = list(here.items_of(element)) if element else []
+    def _enter(self, element: Element | None, path: TagPath, here: DataSet, made: Tree) -> None:
+        """Into all items that are there. None is made: it would lack what else it must have."""
+        if element is None:
+            return
+        tag = element.tag
         below: InItems = made.get(tag) or InItems({})
         trees: dict[int, Any] = dict(below.items)
-        if not inside and self._creates:
-            new = read(b"", [], here.syntax, here)
-            self.apply(path[1:], new, trees.setdefault(1, {}))
-        for number, item in enumerate(inside, 1):
+        for number, item in enumerate(here.items_of(element), 1):
+            self._trail.append((path[0], item))
             self.apply(path[1:], item, trees.setdefault(number, {}))
+            self._trail.pop()
         trees = {number: tree for number, tree in trees.items() if tree}
         if trees:
             made[tag] = InItems(trees)

@@ -1,10 +1,10 @@
 """What one change makes of one element: its new values, as text."""
 
 import hmac
-import re
 from collections.abc import Callable
 from typing import Final
 
+from gateway.config.patterns import replaced
 from gateway.tags.changes import (
     Change,
     Copy,
@@ -42,7 +42,7 @@ def result(change: Change, vr: str, values: list[str], find: Finder) -> list[str
         case Hash():
             return _each(values, lambda value: hashed(change, vr, value))
         case Replace():
-            return _each(values, lambda value: re.sub(change.pattern, change.replacement, value))
+            return _each(values, lambda value: replaced(change.pattern, change.replacement, value))
         case ShiftDate():
             days = _days(change, find) if any(values) else 0
             return _each(values, lambda value: shifted(value, days))

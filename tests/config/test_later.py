@@ -75,9 +75,38 @@ def test_every_kind_of_change_to_tags_is_read() -> None:
          " letters, digits, blank and underscore"),
         ("{ set: { StudyDate: today } }",
          "routes.tags.set.StudyDate: 'today' is not a fixed day; allowed: YYYYMMDD"),
-        ("{ set: { RequestAttributesSequence.CodeValue: A } }",
-         "routes.tags.set: 'RequestAttributesSequence.CodeValue' stands in a sequence; only the"
-         " top level is changed"),
+        ("{ set: { RequestAttributesSequence: A } }",
+         "routes.tags.set: RequestAttributesSequence has VR SQ: it can only be removed"),
+        ("{ set: { RequestAttributesSequence.Modality: ct } }",
+         "routes.tags.set.RequestAttributesSequence.Modality: 'ct' is no value of"
+         " RequestAttributesSequence.Modality (VR CS); allowed: capital letters, digits, blank and"
+         " underscore"),
+        ("{ set: { PatientName.family: DOE } }",
+         "routes.tags.set: 'PatientName.family' is a part of a name; allowed: replace in the"
+         " whole name"),
+        ("{ set: { StudyDescription.CodeValue: A } }",
+         "routes.tags.set: 'StudyDescription.CodeValue': StudyDescription is no sequence, nothing"
+         " stands inside it"),
+        ("{ set: { '(0019,xx99,NOBODY)': A } }",
+         "routes.tags.set: (0019,xx99,NOBODY) has a VR that nobody knows: it can only be removed"),
+        ("{ set: { '0019,1008': A } }",
+         "routes.tags.set: '0019,1008': a private attribute needs its creator; allowed: such as"
+         " '(0019,xx08,CREATOR)'"),
+        ("{ remove: IconImageSequence.Rows }",
+         "routes.tags.remove: IconImageSequence.Rows says how to read the object and is never"
+         " changed"),
+        ("{ remove: ReferencedImageSequence.ReferencedSOPInstanceUID }",
+         "routes.tags: ReferencedImageSequence.ReferencedSOPInstanceUID tells who or what it is;"
+         " to change it say identity: true"),
+        ("{ remove: OtherPatientIDsSequence.PatientID }",
+         "routes.tags: OtherPatientIDsSequence.PatientID tells who or what it is; to change it"
+         " say identity: true"),
+        ("{ remove: RequestAttributesSequence, set: { RequestAttributesSequence.Modality: CT } }",
+         "routes.tags: RequestAttributesSequence.Modality stands in RequestAttributesSequence,"
+         " which remove changes; allowed: one of them"),
+        ("{ template: { StudyDescription: '{RequestAttributesSequence}' } }",
+         "routes.tags.template.StudyDescription: RequestAttributesSequence has VR SQ, which is no"
+         " text to be taken"),
         ("{ set: { StudyDescription: A }, remove: StudyDescription }",
          "routes.tags: StudyDescription is changed by set as well; allowed: one of them"),
         ("{ copy: { StudyDescription: StudyDate } }",

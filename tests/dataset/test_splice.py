@@ -1,5 +1,6 @@
 """Splicing: what was asked for changes, every other byte stays, at any depth, in any encoding."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dataset.elements import elements
+from gateway.dataset.elements import elements, items
+from gateway.dataset.heads import MalformedDataSet
 from gateway.dataset.rewrite import NewValue
 from gateway.dataset.splice import Edits, InItems, splice
 from gateway.failures import PermanentFailure
@@ -79,15 +81,11 @@ def changed(model: Model, edits: Edits) -> Model:
             made.pop(tag, None)
         elif isinstance(edit, NewValue):
             made[tag] = (edit.vr, edit.value)
-        else:
-            old = made.get(tag)
-            sequence = old if isinstance(old, Seq) else Seq(False, [])
+        elif isinstance(sequence := made.get(tag), Seq):
             items = [
                 (undefined, changed(item, edit.items.get(number, {})))
                 for number, (undefined, item) in enumerate(sequence.items, 1)
             ]
-            more = [number for number in sorted(edit.items) if number > len(items)]
-            items += [(False, changed({}, edit.items[number])) for number in more]
             made[tag] = Seq(sequence.undefined, items)
     return made
 
@@ -194,25 +192,40 @@ def raw(data: bytes, syntax: TransferSyntax) -> list[tuple[int, bytes]]:
     return [(each.tag, data[each.start : each.end]) for each in found]
 
 
+def first_item(data: bytes, syntax: TransferSyntax) -> int | None:
+    """The first sequence that has items, all of them whole."""
+    for each in elements(data, 0, len(data), syntax):
+        with suppress(MalformedDataSet):
+            if each.vr == "SQ" and list(items(data, each, syntax)):
+                return each.tag
+    return None
+
+
 @pytest.mark.parametrize("path", every_file(frozenset((*CUT, NO_DATA_SET))))
 def test_in_every_file_all_but_the_change_keeps_its_bytes(path: Path) -> None:
     found: DataSet = data_set(path)
     syntax = found.syntax if found.syntax in NATIVE else ELE
-    edits = {
+    edits: dict[int, NewValue | InItems | None] = {
         NAME: NewValue("PN", b"Doe^Jane"),
         0x00080080: None,
-        REQUEST: InItems({1: {STEP: NewValue("SH", b"STEP")}}),
     }
+    inside = first_item(found.data, syntax)
+    if inside is not None:
+        edits[inside] = InItems({1: {0x00491010: NewValue("LO", b"IN THE ITEM ")}})
     made = b"".join(splice(found.data, 0, len(found.data), syntax, edits))
-    touched = {*edits, 0x00080000, 0x00100000, 0x00400000}
+    touched = {*edits, *(tag & 0xFFFF0000 for tag in edits)}
     before = [one for one in raw(found.data, syntax) if one[0] not in touched]
     after = [one for one in raw(made, syntax) if one[0] not in touched]
     assert [tag for tag, _ in before] == [tag for tag, _ in after]
     assert before == after or _bare(found.data, syntax)
     there = dict(raw(made, syntax))
     assert there[NAME] == element(NAME, "PN", b"Doe^Jane", syntax)
-    assert there.keys() & {0x00080080, 0x00080000} == set()
-    assert element(STEP, "SH", b"STEP", syntax) in there[REQUEST]
+    assert not there.keys() & {0x00080080, 0x00080000}
+    if inside is not None:
+        old = dict(raw(found.data, syntax))[inside]
+        assert b"IN THE ITEM " in there[inside]
+        assert len(there[inside]) == len(old) + 20
+        assert first_item(made, syntax) == inside
 
 
 def _bare(data: bytes, syntax: TransferSyntax) -> bool:

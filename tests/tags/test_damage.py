@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dataset.heads import MalformedDataSet
 from gateway.failures import PermanentFailure
 from gateway.tags import Copy, Hash, Remove, Replace, Set, ShiftDate, TagChanges, Template
 from gateway.transfer_syntax import TransferSyntax
@@ -78,5 +77,5 @@ def test_sequences_within_sequences_have_an_end() -> None:
     for _ in range(2000):
         data = element(REFERENCED, "SQ", element(0xFFFEE000, "", data))
     data = element(0x00080005, "CS", b"ISO_IR 100") + data
-    with pytest.raises(MalformedDataSet, match="64 sequences within each other"):
+    with pytest.raises(PermanentFailure, match="64 sequences within each other"):
         made_bytes(data, ELE, TagChanges((), ("ISO_IR 192",)))

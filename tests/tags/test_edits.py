@@ -31,6 +31,7 @@ from tests.dataset.samples import EBE, ELE, ILE, NATIVE, element, encode
 from tests.tags.samples import (
     ACQUIRED,
     BIRTH,
+    CODE,
     COMMENTS,
     CREATOR,
     ID,
@@ -132,21 +133,56 @@ def test_paths_lead_into_all_items(syntax: TransferSyntax) -> None:
 
 
 @encodings
-def test_setting_inside_an_absent_sequence_makes_it_with_one_item(syntax: TransferSyntax) -> None:
+def test_inside_a_sequence_that_is_absent_or_empty_nothing_is_made(
+    syntax: TransferSyntax,
+) -> None:
+    """An item of one attribute alone would lack what else the standard wants in it."""
+    ds = patient(RequestAttributesSequence=[])
+    data = encode(ds, syntax)
+    changes = (
+        Set(path=(REQUEST, STEP), values=("SPS-1",)),
+        Template(path=(0x00400555, PROTOCOL_CODES, 0x00080100), parts=("X-", (MODALITY,))),
+        Set(path=(Private(0x0021, 1, "NOBODY"), STEP), values=("SPS-1",)),
+    )
+    assert made_bytes(data, syntax, TagChanges(changes)) == data
+
+
+@encodings
+def test_what_is_set_in_an_item_is_added_to_it(syntax: TransferSyntax) -> None:
+    item = Dataset()
+    item.ScheduledProtocolCodeSequence = [Dataset()]
     new = made(
-        patient(RequestAttributesSequence=[]),
+        patient(RequestAttributesSequence=[item, Dataset()]),
         syntax,
         Set(path=(REQUEST, STEP), values=("SPS-1",)),
-        Template(path=(REQUEST, PROTOCOL_CODES, 0x00080100), parts=("X-", (MODALITY,))),
-        Hash(path=(REQUEST, 0x00401001), secret=KEY),
-        Set(path=(0x00400555, PRIVATE), values=("in an item",), vr="LO"),
+        Template(path=(REQUEST, PROTOCOL_CODES, CODE), parts=("X-", (MODALITY,))),
+        Set(path=(REQUEST, PRIVATE), values=("in an item",), vr="LO"),
     )
-    (item,) = new.RequestAttributesSequence
-    assert item.ScheduledProcedureStepID == "SPS-1"
-    assert item.ScheduledProtocolCodeSequence[0].CodeValue == "X-CT"
-    assert "RequestedProcedureID" not in item
-    (context,) = new.AcquisitionContextSequence
-    assert text_in(context.private_block(0x0019, CREATOR)[0x08].value) == "in an item"
+    first, second = new.RequestAttributesSequence
+    assert first.ScheduledProcedureStepID == second.ScheduledProcedureStepID == "SPS-1"
+    assert first.ScheduledProtocolCodeSequence[0].CodeValue == "X-CT"
+    assert "ScheduledProtocolCodeSequence" not in second
+    assert text_in(first.private_block(0x0019, CREATOR)[0x08].value) == "in an item"
+
+
+@encodings
+def test_a_source_in_the_same_sequence_is_that_of_the_same_item(syntax: TransferSyntax) -> None:
+    """Elsewhere it is the first item that has it."""
+    requests = [Dataset() for _ in range(3)]
+    requests[0].RequestedProcedureID, requests[1].RequestedProcedureID = "R-1", "R-2"
+    new = made(
+        patient(RequestAttributesSequence=requests),
+        syntax,
+        Copy(path=(REQUEST, STEP), source=(REQUEST, 0x00401001)),
+        Template(path=(REQUEST, 0x00400007), parts=((REQUEST, 0x00401001), "/", (NUMBER,))),
+        Copy(path=(STUDY_DESCRIPTION,), source=(REQUEST, 0x00401001)),
+    )
+    first, second, third = new.RequestAttributesSequence
+    assert [first.ScheduledProcedureStepID, second.ScheduledProcedureStepID] == ["R-1", "R-2"]
+    assert "ScheduledProcedureStepID" not in third
+    assert second.ScheduledProcedureStepDescription == "R-2/7"
+    assert third.ScheduledProcedureStepDescription == "/7"
+    assert new.StudyDescription == "R-1"
 
 
 @encodings
@@ -192,13 +228,13 @@ def test_copies_and_templates_take_the_values_that_came(syntax: TransferSyntax) 
         Set(path=(MODALITY,), values=("MR",)),
         Copy(path=(STUDY_DESCRIPTION,), source=(INSTITUTION,)),
         Copy(path=(COMMENTS,), source=(COMMENTS,)),
-        Copy(path=(0x00081032, 0x00080104), source=(REFERENCED, REFERENCED_UID)),
+        Copy(path=(0x00081080,), source=(REFERENCED, REFERENCED_UID)),
         Copy(path=(0x00080050,), source=(0x00081070,)),
         Template(path=(0x00081010,), parts=((MODALITY,), "-", (NUMBER,), "/", (0x00280103,))),
     )
     assert (new.Modality, new.StudyDescription, new.StationName) == ("MR", "Klinik Süd", "CT-7/1")
     assert new.PatientComments == "eins\\zwei"
-    assert new.ProcedureCodeSequence[0].CodeMeaning == "1.2.3.4"
+    assert new.AdmittingDiagnosesDescription == "1.2.3.4"
     assert "AccessionNumber" not in new
 
 
@@ -335,7 +371,7 @@ def test_what_cannot_be_done_holds_the_instance_and_quotes_no_value(
 def test_text_is_written_in_the_character_set_of_its_item() -> None:
     ds = patient()
     ds.ReferencedImageSequence[1].SpecificCharacterSet = "ISO_IR 192"
-    change = Set(path=(REFERENCED, 0x0040A170, 0x00080104), values=("Größe",))
+    change = Set(path=(REFERENCED, STUDY_DESCRIPTION), values=("Größe",))
     data = made_bytes(encode(ds, ELE), ELE, TagChanges((change,)))
     assert data.count("Größe".encode("latin-1")) == 1
     assert data.count("Größe".encode()) == 1

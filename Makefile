@@ -13,8 +13,8 @@ run: $(STAMP)                 ## start the gateway on its embedded default
 demo: $(STAMP)                ## the main job end to end, on bundled images
 	$(BIN)/dicom-gateway demo
 
-test: lint                    ## the whole suite
-	$(BIN)/python -m pytest
+test: lint                    ## the whole suite, a file of tests at a time on each processor
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)                ## style, types, architecture
 	$(BIN)/ruff check .

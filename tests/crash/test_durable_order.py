@@ -5,6 +5,7 @@ Per instance: fdatasync(file) < rename < fsync(folder) < fdatasync(ledger's log)
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_the_checker_notices_a_missing_sync(tmp_path: Path, sync: str) -> None:
     [*((call, 1) for call in ORDER), *((call, 2) for call in ("fdatasync", "rename", "fsync"))],
 )
 def test_a_kill_at_any_step_loses_nothing_acknowledged(
-    tmp_path: Path, call: str, at_once: int
+    tmp_path: Path, figures: Callable[[str], None], call: str, at_once: int
 ) -> None:
     """Killed on entry to the n-th call of a thread, for every n until none is left to kill at."""
     kept = killed = 0
@@ -123,9 +124,7 @@ def test_a_kill_at_any_step_loses_nothing_acknowledged(
         assert ended.status == -9
         killed += 1
     assert killed >= 1
-    print(  # noqa: T201 - the figures are the result
-        f"{call}, {at_once} at once: killed {killed} times, {kept} acknowledged, 0 lost"
-    )
+    figures(f"{call}, {at_once} at once: killed {killed} times, {kept} acknowledged, 0 lost")
 
 
 @pytest.mark.parametrize(

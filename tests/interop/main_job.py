@@ -39,6 +39,7 @@ class Report:
     pixels: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, str] = field(default_factory=dict)
     unchecked: set[str] = field(default_factory=set)
+    told: str = ""
 
     def wrong(self) -> dict[str, str]:
         """File name -> what is not as it was sent."""

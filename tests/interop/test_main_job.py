@@ -1,6 +1,5 @@
 """A compressed C-STORE in, a decompressed C-STORE out, with every real file that can be sent."""
 
-import sys
 import warnings
 
 import pytest
@@ -45,15 +44,14 @@ def job(request, tmp_path_factory):
         if sender == "pynetdicom":
             objects = [one for one in objects if one.meta_agrees]
         report = main_job.run(objects, _SENDERS[sender], tmp_path_factory.mktemp(sender))
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        sys.stdout.write("\n" + report.text(sender, len(objects)))
-        sys.stdout.write(f"  {len(unsuitable)} files beside these cannot be sent\n")
+    told = report.text(sender, len(objects))
+    report.told = f"{told}  {len(unsuitable)} files beside these cannot be sent"
     return report
 
 
-def test_every_real_file_arrives_as_it_was_sent(job):
+def test_every_real_file_arrives_as_it_was_sent(job, figures):
     """Pixels by the reference's digest; every attribute that decompression may not touch."""
+    figures(job.told)
     listed = HELD.keys() | DIFFERENT.keys()
     wrong = {name: what for name, what in job.wrong().items() if name not in listed}
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in sorted(wrong.items()))

@@ -2,7 +2,11 @@
 
 import socket
 import struct
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Self
+
+from pydicom.filereader import read_file_meta_info
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
@@ -74,6 +78,19 @@ def data_set(instance: str, sop_class: str = CT) -> bytes:
     )
 
 
+def data_set_of(file: Path) -> bytes:
+    """The bytes of a Part 10 file after its File Meta Information (PS3.10 7.1)."""
+    length = int(read_file_meta_info(file).FileMetaInformationGroupLength)
+    return file.read_bytes()[128 + 4 + 12 + length :]
+
+
+def store(port: int, files: Iterable[Path]) -> list[int | None]:
+    """The statuses of C-STORE for small CT images in Explicit VR Little Endian."""
+    with Hand(port) as hand:
+        hand.associate()
+        return [hand.store(file) for file in files]
+
+
 class Hand:
     """A TCP connection to the gateway, with answers read PDU by PDU."""
 
@@ -98,6 +115,13 @@ class Hand:
         self.send(associate_request())
         kind, _ = self.answer()
         assert kind == ASSOCIATE_AC, kind
+
+    def store(self, file: Path) -> int | None:
+        """The DIMSE status of C-STORE for one file, sent as one fragment."""
+        uid = str(read_file_meta_info(file).MediaStorageSOPInstanceUID)
+        self.send(fragment(store_request(uid), command=True))
+        self.send(fragment(data_set_of(file)))
+        return self.status()
 
     def answer(self) -> tuple[int, bytes]:
         """The type and body of the next PDU; (0, b"") when the connection was closed."""

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from io import BytesIO
 
 import aiohttp
@@ -107,8 +107,7 @@ async def _check_frames(url: str, client: aiohttp.ClientSession, native: Dataset
     _counts["objects whose frames equal"] += 1
 
 
-async def test_how_many_of_how_many(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        said = ", ".join(f"{what} {count}" for what, count in sorted(_counts.items()))
-        print(f"\nreal files retrieved: {len(_files())}; {said}")  # noqa: T201
+async def test_how_many_of_how_many(figures: Callable[[str], None]) -> None:
+    said = ", ".join(f"{what} {count}" for what, count in sorted(_counts.items()))
+    figures(f"real files retrieved: {len(_files())}; {said}")
     assert _counts["instances equal the reference"] > 0

@@ -35,7 +35,7 @@ from gateway.receive.wado_fetch import Fetcher
 from gateway.rehearsal import rehearse
 from gateway.route.rules import compile_rules
 from gateway.route.warnings import QUERY_RETRIEVE_IS_NOT_SERVED
-from gateway.serve.auth import gatekeeping
+from gateway.serve.auth import Keepers, gatekeeping
 from gateway.serve.cors import sharing
 from gateway.serve.deletion import routes as deletion_routes
 from gateway.serve.holdings import LocalHoldings
@@ -48,7 +48,7 @@ from gateway.serve.upstream import UpstreamHoldings
 from gateway.serve.upstream_search import UpstreamSearch
 from gateway.spool import Spool
 from gateway.transcode.pool import TranscodePool
-from gateway.web_client import OriginServers
+from gateway.web_client import OriginServer, OriginServers
 
 _LAST_ANSWERS = timedelta(seconds=2)
 """How long the web server goes on with what was asked when it closes."""
@@ -99,12 +99,14 @@ class Service:
         self.spool.tell_removed = self._index.removed
         self._intake = Intake(self.spool, rules, kept=self._kept, clock=clock)
         local = LocalHoldings(self._index, self.spool)
-        upstream = [self._servers[name] for name in config.serve.upstream]
-        self._holdings = UpstreamHoldings(local, upstream, self._intake) if upstream else local
-        self._search = UpstreamSearch(self._index, upstream) if upstream else None
+        upstream = self._upstream()
+        self._holdings = UpstreamHoldings(local, upstream, self._intake)
+        self._search = UpstreamSearch(self._index, upstream)
         self._local = local
         self._fetcher = Fetcher(self._servers, self._intake, self._held)
         self._fetches = FetchJobs(self._fetcher, clock)
+        self._fetching: asyncio.Task[None] | None = None
+        self._keepers = Keepers(wiring.auth_settings(config))
         self._scp = StoreScp(self._intake, wiring.scp_settings(config))
         self._web: web.AppRunner | None = None
         scheduler = self._scheduler
@@ -173,16 +175,22 @@ class Service:
         if problems := rehearse(config, rules):
             raise ConfigError(problems)
         servers, settings = wiring.origin_servers(config), wiring.scp_settings(config)
-        longest = wiring.longest_retry(config)
+        gates, longest = wiring.auth_settings(config), wiring.longest_retry(config)
 
         def swap() -> None:
             self._servers.replace(servers)
             destinations = wiring.destinations(config, self._servers)
-            self.config = config
+            before, self.config = self.config, config
             self.spool.longest_retry = max(self.spool.longest_retry, longest)
+            self.spool.keep = config.gateway.spool.keep
+            self.spool.refuse_below(config.gateway.spool.refuse_below_free)
             self._scheduler.redirect(destinations, policies)
             self._intake.rules = rules
             self._scp.associations.settings = settings
+            self._keepers.replace(gates)
+            self._holdings.servers = self._search.servers = self._upstream()
+            if wiring.zone(before) != wiring.zone(config) or before.fetch != config.fetch:
+                self._fetch_anew()
             _tell_what_is_not_served(config)
             self._start(self._reconsider(), "reconsider what is owed")
 
@@ -228,8 +236,8 @@ class Service:
             self.dicom_port = await self._scp.start(listen.host, listen.port)
 
     def _application(self) -> web.Application:
-        origins = self.config.gateway.web.cors.origins
-        guards = (sharing(origins), problems, gatekeeping(wiring.auth_settings(self.config)))
+        shared = sharing(lambda: self.config.gateway.web.cors.origins)
+        guards = (shared, problems, gatekeeping(self._keepers))
         root = application(self.spool, self._not_ready, self._clock, guards)
         add_reload(root, self._reloader)
         serve = self.config.serve
@@ -238,6 +246,10 @@ class Service:
         if serve.enabled:
             mount(root, self._serving(), self._index, deletion, self._search)
         return root
+
+    def _upstream(self) -> list[OriginServer]:
+        """The servers whose instances are served as if they were here."""
+        return [self._servers[name] for name in self.config.serve.upstream]
 
     async def _held(self, study: UID) -> set[UID]:
         """What need not be fetched: what was only looked at has been passed on to nobody."""
@@ -261,24 +273,35 @@ class Service:
         self._delivering = self._start(self._scheduler.run(), "scheduler")
         self._start(self._prove_and_warm(), "warm workers")
         self._start(self._index.run(), "index")
-        if self.config.fetch:
-            self._start(self._fetch_by_rules(), "fetch rules")
+        self._fetch_anew()
         for task in self._upkeep.start():
             self._mind(task)
-        if self.config.gateway.reload == "on-change":
-            what = "watch the configuration"
-            self._start(repeat(what, LOOK_EVERY, self._reloader.look), what)
+        what = "watch the configuration"
+        self._start(repeat(what, LOOK_EVERY, self._look_at_the_file), what)
 
-    async def _fetch_by_rules(self) -> None:
+    async def _look_at_the_file(self) -> None:
+        if self.config.gateway.reload == "on-change":
+            await self._reloader.look()
+
+    def _fetch_anew(self) -> None:
+        """Follow the rules as they are now, once those that are followed have come to an end."""
+        doing = self._fetch_by_rules(self.config, self._fetching)
+        self._fetching = self._start(doing, "fetch rules")
+
+    async def _fetch_by_rules(self, config: Config, earlier: asyncio.Task[None] | None) -> None:
         """Follow the rules until cancelled; what was fetched is remembered beside the spool."""
-        settings = self.config.gateway
-        memory = Memory.open(Path(settings.spool.path))
+        if earlier is not None:
+            earlier.cancel()
+            await asyncio.wait({earlier})
+        if not config.fetch:
+            return
+        memory = Memory.open(Path(config.gateway.spool.path))
         rules = FetchRules(
-            wiring.fetch_rules(self.config),
+            wiring.fetch_rules(config),
             self._fetcher,
             memory,
             clock=self._clock,
-            zone=wiring.zone(self.config),
+            zone=wiring.zone(config),
         )
         try:
             await rules.run()
@@ -307,8 +330,7 @@ class Service:
         if self._web is not None:
             await self._web.cleanup()
         await self._fetches.aclose()
-        if isinstance(self._holdings, UpstreamHoldings):
-            await self._holdings.aclose()
+        await self._holdings.aclose()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

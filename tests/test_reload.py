@@ -151,9 +151,10 @@ async def test_what_is_in_force_and_what_was_wrong_is_shown(file: Path) -> None:
         _, shown = await ask(service, "GET", "/api/config")
         assert shown["last_error"]["text"] == problem
         write(file, "on-change", PACS=104)
+        replace(file, "workers: 1", "workers: 2")
         status, answer = await ask(service, "POST", "/api/reload")
         assert (status, answer["applied"], answer["last_error"]) == (200, True, None)
-        assert answer["needs_restart"] == ["gateway.reload"]
+        assert answer["needs_restart"] == ["gateway.transcode.workers"]
         assert answer["hash"] != first["hash"]
 
 

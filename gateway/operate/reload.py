@@ -1,7 +1,7 @@
 """A new configuration in a running gateway: read, checked, and in force between two instances.
 
-A file with a problem changes nothing. What only a restart can change (listeners, spool, workers,
-what is served and fetched) stays as it was and is named.
+A file with a problem changes nothing. What only a restart can change (listeners, the place of the
+spool, workers) stays as it was and is named.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import Gauge
 from pydantic import BaseModel
@@ -23,12 +23,21 @@ SUCCESS = Gauge("gateway_config_reload_success", "1 unless the last attempt to r
 LOADED = Gauge("gateway_config_loaded_timestamp_seconds", "When what is in force was loaded")
 HASH = Gauge("gateway_config_info", "The configuration in force, by its file's SHA-256", ["hash"])
 
-APPLIED: Final = frozenset({"version", "nodes", "routes", "examples"})
-"""Keys of the file that a reload puts in force."""
-APPLIED_TO_DICOM: Final = frozenset(
-    {"check_called_ae", "accept_from", "max_associations", "max_associations_per_peer"}
+_DICOM: Final = ("check_called_ae", "accept_from", "max_pdu", "max_associations",
+                 "max_associations_per_peer", "artim_timeout", "idle_timeout",
+                 "message_timeout")  # fmt: skip
+APPLIED: Final = frozenset(
+    {
+        *("version", "nodes", "routes", "fetch", "query_retrieve", "examples", "serve.upstream"),
+        *("gateway.ae_title", "gateway.time_zone", "gateway.drain_timeout", "gateway.reload"),
+        *(f"gateway.dicom.{name}" for name in _DICOM),
+        *("gateway.spool.keep", "gateway.spool.refuse_below_free"),
+        *("gateway.web.auth", "gateway.web.cors"),
+    }
 )
-"""The same of ``gateway.dicom``: associations that are requested afterwards are measured by it."""
+"""The settings that a reload puts in force, each with all that is in it."""
+
+S = TypeVar("S", bound=BaseModel)
 
 Prepare = Callable[[Config], Callable[[], None]]
 """Does what takes time, off the event loop; what it returns puts the configuration in force."""
@@ -161,12 +170,16 @@ class Reloader:
         HASH.labels(self.standing.digest).set(1)
 
 
-def merged(old: Config, new: Config) -> Config:
+def merged(old: S, new: S, prefix: str = "") -> S:
     """The new configuration as far as a running gateway can take it; the rest is the old one's."""
-    dicom = {name: getattr(new.gateway.dicom, name) for name in APPLIED_TO_DICOM}
-    gateway = {"dicom": old.gateway.dicom.model_copy(update=dicom)}
-    kept = {name: getattr(old, name) for name in Config.model_fields if name not in APPLIED}
-    return new.model_copy(update=kept | {"gateway": old.gateway.model_copy(update=gateway)})
+    kept: dict[str, Any] = {}
+    for name, field in type(new).model_fields.items():
+        key = prefix + (field.alias or name)
+        mine, others = getattr(old, name), getattr(new, name)
+        if key not in APPLIED:
+            sections = isinstance(mine, BaseModel) and isinstance(others, BaseModel)
+            kept[name] = merged(mine, others, f"{key}.") if sections else mine
+    return new.model_copy(update=kept)
 
 
 def differences(one: BaseModel, other: BaseModel, prefix: str = "") -> Iterator[str]:

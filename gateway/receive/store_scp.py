@@ -43,11 +43,15 @@ class StoreScp:
 
     def __init__(self, intake: Intake, settings: ScpSettings) -> None:
         self.intake = intake
-        self.settings = settings
         self._peers: dict[_Peer, Connection] = {}
         self.associations = Associations(settings)
         self._answering: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+
+    @property
+    def settings(self) -> ScpSettings:
+        """What the next association is served by; ``associations.settings`` may be replaced."""
+        return self.associations.settings
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port, which the system chose where ``port`` is 0."""
@@ -123,6 +127,7 @@ class _Peer:
     def __init__(self, scp: StoreScp) -> None:
         self.connection: Connection
         self._scp = scp
+        self._settings = scp.settings
         self._origin = Origin(Arrival.C_STORE)
         self.associated = False
         self._contexts: dict[int, UID] = {}
@@ -139,8 +144,8 @@ class _Peer:
     def patience(self) -> float | None:
         """Less in the middle of a message than between two; none while a commit is on its way."""
         if self._incoming is not None or self._command:
-            return self._scp.settings.message_seconds
-        return None if self._answering else self._scp.settings.idle_seconds
+            return self._settings.message_seconds
+        return None if self._answering else self._settings.idle_seconds
 
     def happened(self, event: Event) -> None:
         """Serve one event."""
@@ -208,8 +213,8 @@ class _Peer:
             return
         accept = negotiation.answer(
             request,
-            max_pdu_length=self._scp.settings.max_pdu_length,
-            storable=self._scp.settings.storable,
+            max_pdu_length=self._settings.max_pdu_length,
+            storable=self._settings.storable,
         )
         self._contexts = {
             context.context_id: context.transfer_syntax
@@ -290,9 +295,9 @@ class _Peer:
         if part is not None:
             try:
                 part.write(fragment.data)
-                if part.size > self._scp.settings.max_object:
+                if part.size > self._settings.max_object:
                     raise PermanentFailure(
-                        f"the object exceeds max_object, {self._scp.settings.max_object} bytes"
+                        f"the object exceeds max_object, {self._settings.max_object} bytes"
                     )
             except Failure as failure:
                 part.abort()

@@ -176,9 +176,27 @@ def group_of(request: web.Request) -> Group:
     return Group.ADMIN
 
 
-def gatekeeping(settings: AuthSettings) -> Middleware:
+class Keepers:
+    """Minds the gates of all groups; ``replace`` puts others in their place."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._settings = settings
+        self._keepers = {group: Keeper(getattr(settings, group.value)) for group in Group}
+
+    def __getitem__(self, group: Group) -> Keeper:
+        return self._keepers[group]
+
+    def replace(self, settings: AuthSettings) -> None:
+        """Ask the next request for these; a gate that stays as it is remembers whom it knows."""
+        for group in Group:
+            gate = getattr(settings, group.value)
+            if gate != getattr(self._settings, group.value):
+                self._keepers[group] = Keeper(gate)
+        self._settings = settings
+
+
+def gatekeeping(keepers: Keepers) -> Middleware:
     """The middleware that lets requests pass or answers 401."""
-    keepers = {group: Keeper(getattr(settings, group.value)) for group in Group}
 
     @web.middleware
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,6 +1,6 @@
 """Cross-Origin Resource Sharing: which web pages may read what the gateway serves (Fetch §3.2)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from aiohttp import web
@@ -16,15 +16,15 @@ _VARIES: Final = {"Vary": "Origin"}
 _SHARED: Final = web.RequestKey("cors", dict[str, str])
 
 
-def sharing(origins: Collection[str]) -> Middleware:
-    """The middleware for pages from ``origins`` (scheme, host, port); "*" is any page.
+def sharing(origins_now: Callable[[], Collection[str]]) -> Middleware:
+    """The middleware for pages from these origins (scheme, host, port); "*" is any page.
 
     A page of any origin gets no credentials along: those belong to the origins that are named.
     """
 
     @web.middleware
     async def share(request: web.Request, handler: Handler) -> web.StreamResponse:
-        origin = request.headers.get("Origin", "")
+        origins, origin = origins_now(), request.headers.get("Origin", "")
         allowed = origin if origin in origins else "*" if "*" in origins else ""
         asked = request.headers.get("Access-Control-Request-Method")
         if origin and allowed and request.method == "OPTIONS" and asked:

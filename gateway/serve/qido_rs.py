@@ -62,7 +62,7 @@ async def _search(
     media_type = _representation(request)
     asked = _asked(settings, request, level)
     try:
-        if upstream is None:
+        if upstream is None or not upstream.servers:
             answer = await index.search(asked)
         else:
             study, series, _ = uids_of(request)

@@ -45,7 +45,8 @@ class UpstreamHoldings:
 
     def __init__(self, local: Holdings, servers: Sequence[OriginServer], intake: Intake) -> None:
         self._local = local
-        self._servers = servers
+        self.servers = servers
+        """May be replaced: what is being retrieved comes from the former ones."""
         self._intake = intake
         self._running: list[_Bringing] = []
         self._whole: OrderedDict[Scope, float] = OrderedDict()
@@ -57,6 +58,10 @@ class UpstreamHoldings:
 
         Raises BadGateway and GatewayTimeout where it cannot be told, or got, what is missing.
         """
+        if not self.servers:
+            async for instance in self._local.instances(study, series, sop):
+                yield instance
+            return
         scope = Scope(study, series, sop)
         here = [each async for each in self._local.instances(study, series, sop)]
         bringing = None if sop and here else await self._bringing(scope, here)
@@ -86,7 +91,7 @@ class UpstreamHoldings:
                 return running
         if here and self._is_fresh(scope):
             return None
-        bringing = _Bringing(scope, self._servers, self._intake, self._held)
+        bringing = _Bringing(scope, self.servers, self._intake, self._held)
         if here and not await self._is_more(bringing):
             self._note_whole(scope)
             return None

@@ -41,7 +41,8 @@ class UpstreamSearch:
 
     def __init__(self, index: Index, servers: Sequence[OriginServer]) -> None:
         self._index = index
-        self._servers = servers
+        self.servers = servers
+        """May be replaced."""
 
     async def search(
         self,
@@ -58,10 +59,7 @@ class UpstreamSearch:
         wanted = MOST if query.limit is None else min(query.offset + query.limit, MOST)
         passed_on = [each for each in parameters if each[0] not in _OURS]
         asking = asyncio.gather(
-            *(
-                self._theirs(each, asked, passed_on, study, series, wanted)
-                for each in self._servers
-            )
+            *(self._theirs(each, asked, passed_on, study, series, wanted) for each in self.servers)
         )
         try:
             found, whole = await self._local(asked)

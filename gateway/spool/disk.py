@@ -26,7 +26,7 @@ class Disk:
     def __init__(self, root: Path, refuse_below_free: int) -> None:
         self._root = os.fspath(root)
         self._probe_file = os.fspath(root / "probe")
-        self._refuse_below_free = refuse_below_free
+        self.refuse_below_free = refuse_below_free
         self._failures = 0
         self.broken = ""
         """What failed, until a probe has succeeded; "" while the disk is sound."""
@@ -38,7 +38,7 @@ class Disk:
         except OSError as error:
             raise self.failed("read the free space of", self._root, error) from error
         free = room.f_bavail * room.f_frsize
-        least = int(self._refuse_below_free * share)
+        least = int(self.refuse_below_free * share)
         if free < least:
             part = "" if share == 1 else f"that are {share:.0%} "
             raise TemporaryFailure(

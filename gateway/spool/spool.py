@@ -73,7 +73,8 @@ class Spool:
         self._due = due
         self._view = view
         self._clock = clock
-        self._keep = keep
+        self.keep = keep
+        """How long finished instances stay, None for ever; may be changed."""
         self.longest_retry = longest_retry
         """No delivery is put off for longer; grows where a new configuration waits longer."""
         self._suspects = suspects
@@ -288,6 +289,10 @@ class Spool:
         """
         return self._files.derived_path(instance, key)
 
+    def refuse_below(self, free: int) -> None:
+        """From now on take nothing in while less than so many bytes are free."""
+        self._disk.refuse_below_free = free
+
     async def tidy(self, now: datetime) -> Tidied:
         """Remove what is finished, or was set aside, for longer than ``keep``, and derived files
         that nobody is owed and nobody has used for an hour; where the disk is short, at once.
@@ -295,9 +300,9 @@ class Spool:
         The row goes first and durably, then the file. What is owed or held is never touched.
         """
         instances = orphans = 0
-        if self._keep is not None:
-            instances = await self._tidy_instances(now - self._keep)
-            orphans = await self._view.work(remove_orphans, self._files, now - self._keep)
+        if self.keep is not None:
+            instances = await self._tidy_instances(now - self.keep)
+            orphans = await self._view.work(remove_orphans, self._files, now - self.keep)
         before, short = now - DERIVED_KEEP, not self._disk.has_room()
         derived = await self._view.ask(remove_derived, self._files, before, short)
         return Tidied(instances=instances, derived=derived, orphans=orphans)

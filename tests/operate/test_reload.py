@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from gateway.config import Config, ConfigError, load
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.operate.reload import Reloader, differences, merged
+from gateway.operate.reload import APPLIED, Reloader, differences, merged
 
 TEXT = """
 version: 1
@@ -102,6 +103,7 @@ async def test_what_only_a_restart_changes_is_named_and_stays(stage: Stage) -> N
         "path: one }", "path: two }, transcode: { workers: 3 }, web: { listen: '[::1]:1' }"
     )
     stage.change('listen: "127.0.0.1:1104"', 'listen: "127.0.0.1:1105", accept_from: [CT1]')
+    stage.change("version: 1", "version: 1\nserve: { upstream: [], allow_delete: true }")
     with capture_logs() as logs:
         standing = await stage.reloader.reload()
     assert standing.needs_restart == (
@@ -109,6 +111,7 @@ async def test_what_only_a_restart_changes_is_named_and_stays(stage: Stage) -> N
         "gateway.web.listen",
         "gateway.spool.path",
         "gateway.transcode.workers",
+        "serve.allow_delete",
     )
     (config,) = stage.applied
     assert str(config.gateway.dicom.listen) == "127.0.0.1:1104"
@@ -189,6 +192,15 @@ async def test_a_bad_file_is_tried_once_and_the_mended_one_again(stage: Stage) -
     for _ in range(3):
         await stage.reloader.look()
     assert len(stage.applied) == 1
+
+
+def test_every_name_that_is_said_to_be_applied_is_one() -> None:
+    for key in APPLIED:
+        section: type[BaseModel] = Config
+        *path, last = key.split(".")
+        for name in path:
+            section = section.model_fields[name].annotation  # type: ignore[assignment]
+        assert last in section.model_fields, key
 
 
 def test_a_configuration_merged_with_itself_does_not_differ(stage: Stage) -> None:

@@ -18,7 +18,14 @@ from structlog.testing import capture_logs
 
 from gateway.failures import TemporaryFailure
 from gateway.serve import auth
-from gateway.serve.auth import AuthSettings, Gate, gatekeeping, password_line, password_matches
+from gateway.serve.auth import (
+    AuthSettings,
+    Gate,
+    Keepers,
+    gatekeeping,
+    password_line,
+    password_matches,
+)
 from gateway.serve.identity_provider import IdentityProvider, OidcSettings
 from gateway.serve.problems import problems
 
@@ -42,7 +49,7 @@ async def running(application: web.Application) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def guarded(settings: AuthSettings) -> AsyncIterator["Visitor"]:
-    application = web.Application(middlewares=[problems, gatekeeping(settings)])
+    application = web.Application(middlewares=[problems, gatekeeping(Keepers(settings))])
     application.router.add_route("*", "/{path:.*}", _said)
     async with running(application) as url, aiohttp.ClientSession() as session:
         yield Visitor(url, session)

@@ -26,7 +26,7 @@ async def _streamed(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def sharing(*origins: str) -> AsyncIterator[str]:
-    application = web.Application(middlewares=[cors.sharing(origins), problems])
+    application = web.Application(middlewares=[cors.sharing(lambda: origins), problems])
     application.on_response_prepare.append(cors.add_headers)
     application.router.add_get("/{path:.*}", _streamed)
     async with running(application) as url:

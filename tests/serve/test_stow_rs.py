@@ -254,7 +254,7 @@ async def test_a_file_beyond_the_limit_fails_and_its_neighbours_do_not(server: S
 async def test_a_full_disk_is_said_before_the_body_comes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.spool._disk, "_refuse_below_free", 1 << 60)
+    monkeypatch.setattr(server.spool._disk, "refuse_below_free", 1 << 60)
     async with server.running() as at:
         status, model, _ = await at.post(multipart(test_file("CT_small.dcm")))
     assert status == 507
@@ -269,7 +269,7 @@ async def test_a_disk_that_fills_meanwhile_fails_what_it_has_no_room_for(
 
     def full_after_one() -> Any:
         part = create()
-        monkeypatch.setattr(server.spool._disk, "_refuse_below_free", 1 << 60)
+        monkeypatch.setattr(server.spool._disk, "refuse_below_free", 1 << 60)
         return part
 
     monkeypatch.setattr(server.spool, "create", full_after_one)

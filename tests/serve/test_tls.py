@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.failures import PermanentFailure
-from gateway.serve.auth import AuthSettings, Gate, gatekeeping
+from gateway.serve.auth import AuthSettings, Gate, Keepers, gatekeeping
 from gateway.serve.tls import listener_context
 
 
@@ -52,7 +52,7 @@ async def test_only_who_shows_a_certificate_of_the_authority_passes_its_gate(
 ) -> None:
     server, client = certificate(tmp_path, "server"), certificate(tmp_path, "client")
     gates = AuthSettings(read=Gate(certificate=True))
-    application = web.Application(middlewares=[gatekeeping(gates)])
+    application = web.Application(middlewares=[gatekeeping(Keepers(gates))])
     application.router.add_get("/{path:.*}", _come_in)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

@@ -228,8 +228,14 @@ class Service:
         if tls is not None:
             context = listener_context(tls.certificate, tls.key, tls.client_ca)
         with _named("gateway.web.listen", listen):
-            most = settings.web.max_connections
-            await Site(self._web, listen.host, listen.port, most=most, context=context).start()
+            await Site(
+                self._web,
+                listen.host,
+                listen.port,
+                most=settings.web.max_connections,
+                header_seconds=settings.web.header_timeout,
+                context=context,
+            ).start()
         self.web_port = self._web.addresses[0][1]
         listen = settings.dicom.listen
         with _named("gateway.dicom.listen", listen):

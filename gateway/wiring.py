@@ -80,6 +80,7 @@ def serve_settings(config: Config) -> ServeSettings:
     return ServeSettings(
         root_url=web.root_url or "",
         max_body=web.max_body,
+        max_expansion=web.max_expansion,
         max_instance=config.gateway.dicom.max_instance,
     )
 

@@ -115,7 +115,9 @@ class Web(Section):
 
     ``root_url`` is how clients see the gateway (behind a proxy); without it answers hold relative
     references. ``max_body`` bounds a request's body, ``max_header`` its header fields, in bytes.
-    ``idle_timeout`` ends a connection without requests, sooner where ``max_connections`` are open.
+    ``max_expansion`` is how many times its size a compressed body may come to. ``idle_timeout``
+    ends a connection without requests, sooner where ``max_connections`` are open;
+    ``header_timeout`` one whose request's header is not there in time.
     """
 
     listen: Place = Listen("127.0.0.1", 8080)
@@ -126,7 +128,9 @@ class Web(Section):
     max_body: Bytes = 8 * GIB
     max_header: Annotated[int, whole(4 * KIB, 1024 * KIB)] = 16 * KIB
     max_connections: Annotated[int, whole(8, 10_000)] = 256
+    max_expansion: Annotated[int, whole(1, 100_000)] = 100
     idle_timeout: Seconds = 75.0
+    header_timeout: Seconds = 10.0
 
     def access(self, group: Group) -> Access:
         """Who may use a group of routes."""

@@ -23,6 +23,8 @@ from gateway import telemetry
 from gateway.serve.identity_provider import IdentityProvider, OidcSettings
 from gateway.serve.secret_files import SecretLines
 
+USER: Final = web.RequestKey("user", str)
+"""The key of a request under which ``user_of`` stands, "" where nobody was asked."""
 _SCRYPT: Final = {"n": 1 << 14, "r": 8, "p": 1}
 _REALM: Final = "dicom-gateway"
 _REMEMBERED: Final = 1000
@@ -98,6 +100,11 @@ class Keeper:
         return scheme.lower() == "basic" and await self._basic(given)
 
     @property
+    def open(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return self._gate.open
+
+    @property
     def challenges(self) -> list[str]:
         """What WWW-Authenticate says (RFC 9110 §11.6.1)."""
         found = []
@@ -167,6 +174,17 @@ def _has_certificate(request: web.Request) -> bool:
     return transport is not None and bool(transport.get_extra_info("peercert"))
 
 
+def user_of(request: web.Request) -> str:
+    """A name for whose credentials a request carries, the same for all of their requests.
+
+    A token is not shown.
+    """
+    found = request.transport.get_extra_info("peercert") if request.transport else None
+    if found:
+        return f"certificate {found.get('subject', '')}"
+    return hashlib.sha256(request.headers.get("Authorization", "").encode()).hexdigest()
+
+
 def group_of(request: web.Request) -> Group:
     """What a request would do: all that changes something outside STOW-RS is administration."""
     if request.path in ("/healthz", "/readyz", "/metrics"):
@@ -202,6 +220,7 @@ def gatekeeping(keepers: Keepers) -> Middleware:
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
         keeper = keepers[group_of(request)]
         if request.method == "OPTIONS" or await keeper.lets_pass(request):
+            request[USER] = "" if keeper.open else user_of(request)
             return await handler(request)
         telemetry.note("request without credentials refused", address=request.remote or "")
         response = web.json_response(

@@ -2,15 +2,18 @@
 
 Where all connections are in use, the oldest that no request is running on makes way for a new
 one, so that clients which keep theirs open, or open them and say nothing, shut nobody out. Only
-where all of them are at work is a new one told 503.
+where all of them are at work is a new one told 503. The header of a request has to come in time,
+so that nobody holds a connection by sending a byte now and then.
 """
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
 from typing import Final, cast
 
+import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -22,17 +25,25 @@ HANDSHAKE_SECONDS: Final = 10.0
 LINGER_SECONDS: Final = 2.0
 """How long the rest of a body is read that was refused: a client that is still sending would lose
 the answer to a reset."""
-_TEXT: Final = b'{"error": "all connections are in use; come again"}'
-_REFUSAL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_TEXT), _TEXT)
-)
+HEADER_SECONDS: Final = 10.0
+"""How long the header of a request may take from its first byte on."""
+
+
+def _refusal(status: bytes, text: str) -> bytes:
+    body = json.dumps({"error": text}).encode()
+    return (
+        b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nRetry-After: 10\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+    )
 
 
 class Site(web.BaseSite):
-    """What a runner listens on, for ``most`` connections at once."""
+    """What a runner listens on, for ``most`` connections at once.
 
-    __slots__ = ("_host", "_most", "_port")
+    ``header_seconds`` is how long the header of a request may take.
+    """
+
+    __slots__ = ("_header_seconds", "_host", "_most", "_port")
 
     def __init__(
         self,
@@ -41,10 +52,12 @@ class Site(web.BaseSite):
         port: int,
         *,
         most: int,
+        header_seconds: float = HEADER_SECONDS,
         context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(runner, ssl_context=context)
         self._host, self._port, self._most = host, port, most
+        self._header_seconds = header_seconds
 
     @property
     def name(self) -> str:
@@ -56,7 +69,7 @@ class Site(web.BaseSite):
         await super().start()
         server = cast(web.Server, self._runner.server)
         self._server = listening = await asyncio.get_running_loop().create_server(
-            lambda: _entering(server, self._most),
+            lambda: _entering(server, self._most, self._header_seconds),
             self._host,
             self._port,
             ssl=self._ssl_context,
@@ -67,7 +80,7 @@ class Site(web.BaseSite):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MILLISECONDS)
 
 
-def _entering(server: web.Server, most: int) -> asyncio.Protocol:
+def _entering(server: web.Server, most: int, header_seconds: float) -> asyncio.Protocol:
     """What serves a new connection: the server, or a refusal where there is no room."""
     held = server.connections
     if len(held) >= most:
@@ -78,11 +91,55 @@ def _entering(server: web.Server, most: int) -> asyncio.Protocol:
             telemetry.note("connection refused: all are in use", connections=len(held))
             return _Refusal()
         idle.force_close()
-    return server()
+    return _Connection(server, header_seconds)
 
 
 def _at_work(connection: web.RequestHandler) -> bool:
     return bool(getattr(connection, "_request_in_progress", True))
+
+
+class _Connection(web.RequestHandler):
+    """One connection: aiohttp's own, but for what it lets a client do slowly or by halves."""
+
+    __slots__ = ("_header_seconds", "_header_timer")
+
+    def __init__(self, server: web.Server, header_seconds: float) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **server._kwargs)
+        self._header_seconds = header_seconds
+        self._header_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        super().data_received(data)
+        if self._waiter is not None and not self._waiter.done():  # no request is there as yet
+            if self._header_timer is None:
+                later = asyncio.get_running_loop().call_later
+                self._header_timer = later(self._header_seconds, self._too_slow)
+        elif self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+        if self._current_request is not None and self._messages:
+            self._tell_of_broken_body(self._current_request.content)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by the loop."""
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        super().connection_lost(exc)
+
+    def _too_slow(self) -> None:
+        transport = self.transport
+        if transport is not None:
+            text = f"the header of the request did not come within {self._header_seconds:g} s"
+            telemetry.note("connection given up: its request's header comes too slowly")
+            transport.write(_refusal(b"408 Request Timeout", f"{text} (web.header_timeout)"))
+            self.force_close()
+
+    def _tell_of_broken_body(self, body: aiohttp.StreamReader) -> None:
+        """Who reads a body whose chunks are none would wait for it: aiohttp answers it later."""
+        error = getattr(self._messages[-1][0], "exc", None)
+        if error is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(error)
 
 
 class _Refusal(asyncio.Protocol):
@@ -90,7 +147,8 @@ class _Refusal(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        cast(asyncio.Transport, transport).write(_REFUSAL)
+        refusal = _refusal(b"503 Service Unavailable", "all connections are in use; come again")
+        cast(asyncio.Transport, transport).write(refusal)
         transport.close()
 
 

@@ -18,6 +18,8 @@ SILENCE: Final = 75.0
 """Seconds that a body may stand still."""
 SLOWEST: Final = 10 << 10
 """Bytes a second that have to come in the mean."""
+FREE: Final = 1 << 20
+"""Bytes that a compressed body may come to however small it is."""
 _ENCODINGS: Final = ("", "identity", "gzip", "deflate")
 
 
@@ -41,7 +43,7 @@ def check(request: web.Request, most: int) -> None:
     """Raise TooLarge or UnsupportedMedia for a body that need not come."""
     length = request.content_length or 0
     if length > most:
-        raise TooLarge(f"a body of {length} bytes is longer than {most}, the most that is taken")
+        raise TooLarge(f"a body of {length} bytes is longer than {most} (web.max_body)")
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise UnsupportedMedia(
@@ -49,10 +51,11 @@ def check(request: web.Request, most: int) -> None:
         )
 
 
-async def pieces(request: web.Request, most: int) -> AsyncGenerator[bytes, None]:
+async def pieces(request: web.Request, most: int, expansion: int) -> AsyncGenerator[bytes, None]:
     """What comes, with its Content-Encoding undone. Raises TooLarge beyond ``most`` bytes.
 
-    Raises TooSlow, BadBody where it is not in its encoding, ConnectionError where the client
+    Raises TooLarge also for what comes to more than ``expansion`` times its compressed size,
+    TooSlow, BadBody where it is not in its encoding, ConnectionError where the client
     has left.
     """
     if "Expect" in request.headers and request.version >= aiohttp.HttpVersion11:
@@ -67,9 +70,21 @@ async def pieces(request: web.Request, most: int) -> AsyncGenerator[bytes, None]
             return
         came += len(piece)
         if came > most:
-            raise TooLarge(f"the body is longer than {most} bytes, the most that is taken")
+            raise TooLarge(f"the body is longer than {most} bytes (web.max_body)")
+        check_expansion(came, request.content.total_compressed_bytes, expansion)
         check_pace(came, waited)
         yield piece
+
+
+def check_expansion(came: int, compressed: int | None, most: int) -> None:
+    """Raise TooLarge where so many ``compressed`` bytes came to more than ``most`` times as many.
+
+    ``compressed`` is None for what is not compressed.
+    """
+    if compressed is not None and came > FREE and came > most * compressed:
+        raise TooLarge(
+            f"the body comes to more than {most} times its compressed size (web.max_expansion)"
+        )
 
 
 def check_pace(came: int, waited: float) -> None:

@@ -34,12 +34,13 @@ class ServeSettings:
 
     ``root_url`` stands before ``/dicom-web`` in URLs that are handed out, "" makes them relative
     to the server's root. ``max_body`` is the longest request body, ``max_instance`` the longest
-    file in it, in bytes.
+    file in it, in bytes; ``max_expansion`` how many times its size a compressed body may come to.
     """
 
     root_url: str = ""
     max_body: int = 16 << 30
     max_instance: int = 8 << 30
+    max_expansion: int = 100
 
 
 @dataclass(frozen=True, slots=True)

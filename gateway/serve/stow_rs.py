@@ -8,8 +8,9 @@ bulk data apart become instances when the body is whole (``stow_metadata``).
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -28,6 +29,7 @@ from gateway.incoming import IncomingFile
 from gateway.intake import is_uid
 from gateway.model import UID, Arrival, Origin
 from gateway.serve import request_body
+from gateway.serve.auth import USER
 from gateway.serve.problems import BadRequest, Problem, TooLarge, UnsupportedMedia
 from gateway.serve.request_body import BadBody, TooSlow, wait_to_continue
 from gateway.serve.serving import Serving
@@ -38,6 +40,8 @@ AT_ONCE: Final = 64
 """Instances of one request that wait for the disk together."""
 BODIES: Final = 32
 """Bodies that come in at once; others wait their turn."""
+OF_ONE: Final = 8
+"""Bodies of one user, or token, that come in at once."""
 TURN_SECONDS: Final = 30.0
 TREES: Final = 2
 """Bodies of metadata that are held as trees at once: 16 MiB of JSON take up to 300 MiB so."""
@@ -51,7 +55,7 @@ class NoRoom(Problem):
 
 def routes(serving: Serving) -> list[web.RouteDef]:
     """``POST /studies`` and ``POST /studies/{study}``."""
-    turns, trees = asyncio.Semaphore(BODIES), asyncio.Semaphore(TREES)
+    turns, trees = Turns(), asyncio.Semaphore(TREES)
 
     async def store(request: web.Request) -> web.StreamResponse:
         study = request.match_info.get("study", "")
@@ -62,7 +66,7 @@ def routes(serving: Serving) -> list[web.RouteDef]:
         except TemporaryFailure as failure:
             raise NoRoom(str(failure)) from failure
         request_body.check(request, serving.settings.max_body)
-        async with _turn(turns):
+        async with turns.turn(request.get(USER, "")):
             receipt = await Receiving(serving, request, study, trees).receive()
         return await asyncio.to_thread(answer, request, receipt, serving.settings.root_url)
 
@@ -72,18 +76,31 @@ def routes(serving: Serving) -> list[web.RouteDef]:
     ]
 
 
-@asynccontextmanager
-async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
-    """While it lasts, a body may come in. Raises TemporaryFailure where none becomes free."""
-    try:
-        async with asyncio.timeout(TURN_SECONDS):
-            await turns.acquire()
-    except TimeoutError:
-        raise TemporaryFailure(f"{BODIES} bodies are coming in already: come again") from None
-    try:
-        yield
-    finally:
-        turns.release()
+class Turns:
+    """Whose body comes in now: ``BODIES`` in all, ``OF_ONE`` of one user."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(BODIES)
+        self._of_one: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, user: str) -> AsyncIterator[None]:
+        """While it lasts, a body of ``user`` may come in, "" standing for nobody in particular.
+
+        Raises TemporaryFailure where no turn comes.
+        """
+        own = self._of_one.setdefault(user, asyncio.Semaphore(OF_ONE)) if user else None
+        async with AsyncExitStack() as held:
+            most = f"{OF_ONE} bodies of this user"
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    if own is not None:
+                        await held.enter_async_context(own)
+                    most = f"{BODIES} bodies"
+                    await held.enter_async_context(self._all)
+            except TimeoutError:
+                raise TemporaryFailure(f"{most} are coming in already: come again") from None
+            yield
 
 
 class Receiving:
@@ -213,7 +230,8 @@ class Receiving:
             file.incoming.abort()
 
     def _body(self) -> AsyncIterator[bytes]:
-        return request_body.pieces(self._request, self._serving.settings.max_body)
+        settings = self._serving.settings
+        return request_body.pieces(self._request, settings.max_body, settings.max_expansion)
 
     def _new_file(self) -> "_File":
         settings = self._serving.settings

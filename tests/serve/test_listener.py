@@ -9,8 +9,9 @@ import pytest
 import structlog
 from aiohttp import web
 
-from gateway.serve import listener
+from gateway.serve import listener, request_body
 from gateway.serve.listener import Site, quiet_logger
+from gateway.serve.problems import Problem
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -35,6 +36,16 @@ class Door:
             await self.go_on.wait()
         return web.Response(text="here")
 
+    async def take(self, request: web.Request) -> web.Response:
+        came = 0
+        try:
+            async for piece in request_body.pieces(request, 1 << 20, 100):
+                came += len(piece)
+                self.asked.release()
+        except Problem as problem:
+            return web.Response(status=problem.status, text=str(problem))
+        return web.Response(text=str(came))
+
     async def enter(self, path: bytes = b"") -> Connection:
         self.opened.append(await asyncio.open_connection("127.0.0.1", self.port))
         if path:
@@ -50,9 +61,10 @@ class Door:
 async def door() -> AsyncIterator[Door]:
     door, application = Door(), web.Application()
     application.router.add_get("/{path}", door.answer)
+    application.router.add_post("/body", door.take)
     runner = web.AppRunner(application, access_log=None, logger=quiet_logger())
     await runner.setup()
-    await Site(runner, "127.0.0.1", 0, most=3).start()
+    await Site(runner, "127.0.0.1", 0, most=3, header_seconds=0.2).start()
     door.port = runner.addresses[0][1]
     try:
         yield door
@@ -80,6 +92,45 @@ async def test_a_connection_at_work_is_left_alone_and_a_kept_one_goes(door: Door
     assert await kept[0][0].read() == b""
     door.go_on.set()
     assert (await working.readline()).split()[1] == b"200"
+
+
+async def test_a_header_that_comes_too_slowly_is_given_up_and_told_the_limit(door: Door) -> None:
+    whole = GET % b"now"
+    reader, writer = await door.enter()
+    writer.write(whole)
+    assert (await reader.readline()).split()[1] == b"200"
+    await reader.readuntil(b"here")
+    writer.write(whole[:10])
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"within 0.2 s (web.header_timeout)" in answer
+
+
+async def test_a_request_at_work_and_a_silent_connection_are_no_slow_headers(door: Door) -> None:
+    silent, _ = await door.enter()
+    working, writer = await door.enter()
+    writer.write((GET % b"wait")[:10])
+    await asyncio.sleep(0)
+    writer.write((GET % b"wait")[10:])
+    await door.asked.acquire()
+    slow, writer = await door.enter()
+    writer.write(b"GET ")
+    async with asyncio.timeout(10):
+        assert (await slow.readline()).split()[1] == b"408"
+    door.go_on.set()
+    assert (await working.readline()).split()[1] == b"200"
+    assert not silent.at_eof()
+
+
+async def test_chunks_that_are_none_are_a_bad_request_at_once(door: Door) -> None:
+    reader, writer = await door.enter()
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head + b"3\r\nabc\r\n")
+    await door.asked.acquire()
+    writer.write(b"zz\r\nabc\r\n")
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).split()[1] == b"400"
 
 
 async def test_where_all_are_at_work_a_new_one_is_told_so(door: Door) -> None:

@@ -11,8 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from gateway.failures import TemporaryFailure
 from gateway.serve import stow_rs
-from gateway.serve.request_body import SILENCE, SLOWEST, TooSlow, check_pace
+from gateway.serve.auth import Gate
+from gateway.serve.problems import TooLarge
+from gateway.serve.request_body import (
+    FREE,
+    SILENCE,
+    SLOWEST,
+    TooSlow,
+    check_expansion,
+    check_pace,
+)
 from gateway.serve.stow_metadata import Described, MetadataParts
 from gateway.spool import Spool
 from tests.serve.test_stow_rs import MULTIPART, Server, half_stored, multipart, test_file
@@ -126,6 +136,69 @@ async def test_a_body_beyond_those_at_once_waits_its_turn_or_is_told_to_come_aga
         status, _, _ = await at.post(multipart(test_file("MR_small.dcm")))
         assert status == 200
     await spool.aclose()
+
+
+async def test_one_user_has_no_more_bodies_at_once_than_the_limit_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stow_rs, "OF_ONE", 2)
+    monkeypatch.setattr(stow_rs, "TURN_SECONDS", 0.01)
+    turns = stow_rs.Turns()
+    async with turns.turn("ann"), turns.turn("ann"), turns.turn("bob"):
+        with pytest.raises(TemporaryFailure, match="2 bodies of this user are coming in"):
+            async with turns.turn("ann"):
+                pass
+        async with turns.turn(""), turns.turn(""), turns.turn(""), turns.turn("bob"):
+            pass
+    async with turns.turn("ann"):
+        pass
+
+
+async def test_bodies_are_counted_by_who_sends_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate says who it is; where there is none, nobody is anybody."""
+    monkeypatch.setattr(stow_rs, "OF_ONE", 1)
+    monkeypatch.setattr(stow_rs, "TURN_SECONDS", 0.05)
+    spool = Spool.open(tmp_path / "spool", clock=lambda: datetime.now(UTC), refuse_below_free=1)
+    server = Server(spool)
+    server.gate = Gate(tokens_file=tmp_path / "tokens")
+    (tmp_path / "tokens").write_text("ann\nbob\n")
+    body = multipart(test_file("CT_small.dcm") + bytes(200_000))
+    fields = {"Content_Type": MULTIPART, "Content_Length": len(body)}
+    async with (
+        server.running() as at,
+        Talk.to(at, **fields, Authorization="Bearer ann") as first,
+    ):
+        first.writer.write(body[:-10])
+        await until(lambda: bool(half_stored(tmp_path)))
+        small = multipart(test_file("MR_small.dcm"))
+        status, model, _ = await at.post(small, Authorization="Bearer ann")
+        assert (status, "1 bodies of this user" in model["error"]) == (503, True)
+        status, _, _ = await at.post(small, Authorization="Bearer bob")
+        assert status == 200
+    await spool.aclose()
+
+
+async def test_a_body_that_expands_too_much_is_given_up(at: Server) -> None:
+    black = test_file("CT_small.dcm") + bytes(2 << 20)
+    body = gzip.compress(multipart(black))
+    assert len(body) * 100 > len(black)
+    status, _, _ = await at.post(body, **{"Content-Encoding": "gzip"})
+    assert status == 200
+    bomb = gzip.compress(multipart(test_file("CT_small.dcm") + bytes(40 << 20)))
+    status, model, _ = await at.post(bomb, **{"Content-Encoding": "gzip"})
+    assert (status, "web.max_expansion" in model["error"]) == (413, True)
+
+
+@pytest.mark.parametrize(("came", "compressed"), [(FREE, 1), (FREE * 3, FREE), (1 << 40, None)])
+def test_an_expansion_that_will_do(came: int, compressed: int | None) -> None:
+    check_expansion(came, compressed, 3)
+
+
+def test_an_expansion_beyond_the_limit_is_too_large() -> None:
+    with pytest.raises(TooLarge, match="more than 3 times"):
+        check_expansion(FREE * 3 + 1, FREE, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,20 @@
 """The TLS context for requests to an origin server."""
 
 import ssl
+from typing import Literal
 
 from gateway.failures import PermanentFailure
 from gateway.web_client.settings import Tls
 
 
-def context(name: str, tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or later with the node's trust and certificate. Raises PermanentFailure; blocks."""
+def context(name: str, tls: Tls) -> ssl.SSLContext | Literal[True]:
+    """TLS 1.2 or later with the node's trust and certificate, True for the system's trust alone.
+
+    For that aiohttp has one at hand; reading all the system's certificates once more would keep
+    the first request waiting. Raises PermanentFailure; blocks.
+    """
+    if tls == Tls():
+        return True
     try:
         made = ssl.create_default_context(cafile=tls.ca)
         if tls.certificate is not None:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.failures import PermanentFailure
 from gateway.web_client import OriginServer, Tls, Unanswered
+from gateway.web_client.tls import context
 from tests.serve.test_tls import certificate
 from tests.web_client.origin import QUICK, FakeOrigin, study
 
@@ -76,3 +77,9 @@ async def test_files_that_cannot_be_used_are_named(tmp_path):
             await server.list(Tls(ca=broken))
         with pytest.raises(PermanentFailure, match=r"absent\.pem"):
             await server.list(Tls(ca=tmp_path / "absent.pem"))
+
+
+def test_the_systems_trust_is_not_read_for_each_server():
+    """It takes longer than many a server takes to its first byte."""
+    assert context("origin", Tls()) is True
+    assert isinstance(context("origin", Tls(verify=False)), ssl.SSLContext)

@@ -39,6 +39,7 @@ from gateway.serve.auth import Keepers, gatekeeping
 from gateway.serve.cors import sharing
 from gateway.serve.deletion import routes as deletion_routes
 from gateway.serve.holdings import LocalHoldings
+from gateway.serve.hosts import by_own_name
 from gateway.serve.listener import LINGER_SECONDS, Site, quiet_logger
 from gateway.serve.problems import problems
 from gateway.serve.resources import mount
@@ -243,7 +244,8 @@ class Service:
 
     def _application(self) -> web.Application:
         shared = sharing(lambda: self.config.gateway.web.cors.origins)
-        guards = (shared, problems, gatekeeping(self._keepers))
+        named = by_own_name(self._keepers, lambda: self.config.gateway.web.root_url or "")
+        guards = (shared, problems, named, gatekeeping(self._keepers))
         root = application(self.spool, self._not_ready, self._clock, guards)
         add_reload(root, self._reloader)
         serve = self.config.serve

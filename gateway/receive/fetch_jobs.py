@@ -24,6 +24,7 @@ from gateway.retrieval import Retrieval, Retrieved, Scope
 MOST_RUNNING: Final = 32
 MOST_REMEMBERED: Final = 500
 MOST_STUDIES: Final = 1000
+BODY_SECONDS: Final = 30.0
 MOST_NAMED: Final = 100
 """Missing or refused instances that an answer names."""
 
@@ -168,7 +169,13 @@ def routes(jobs: FetchJobs) -> list[web.RouteDef]:
 
     async def begin(request: web.Request) -> web.Response:
         try:
-            node, scopes = asked(await request.read())
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            text = f"the body did not come within {BODY_SECONDS:g} s"
+            return web.json_response({"error": text}, status=408)
+        try:
+            node, scopes = asked(body)
             job = jobs.start(node, scopes)
         except PermanentFailure as failure:
             return web.json_response({"error": str(failure)}, status=400)

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.config import load_text
 from gateway.config.windows import parse_window
 from gateway.failures import PermanentFailure
+from gateway.receive import fetch_jobs
 from gateway.receive.fetch_jobs import FetchJobs, routes
 from gateway.receive.fetch_memory import BELIEVED, FILE, FORGET, Memory
 from gateway.receive.fetch_rules import FetchRule, FetchRules
@@ -127,6 +128,18 @@ async def test_what_cannot_be_fetched_is_refused_with_the_reason(origin, fetcher
         assert reason in (await answer.json())["error"]
         assert (await client.get("/api/fetch/none")).status == 404
     assert origin.requests == []
+
+
+async def test_a_request_whose_body_does_not_come_is_given_up(fetcher, monkeypatch):
+    monkeypatch.setattr(fetch_jobs, "BODY_SECONDS", 0.05)
+
+    async def never():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with api(fetcher) as client:
+        answer = await client.post("/api/fetch", data=never())
+        assert (answer.status, "0.05 s" in (await answer.json())["error"]) == (408, True)
 
 
 async def test_two_fetches_of_one_study_bring_each_instance_once(origin, house, fetcher):

@@ -158,6 +158,12 @@ def test_a_route_has_careful_defaults() -> None:
     assert route.delivery.give_up_after is None
 
 
+def test_a_node_may_read_some_sop_classes_and_so_many_bits() -> None:
+    reads = _node(can_read="{ bits: 12, sop_classes: [CTImageStorage] }").can_read
+    assert (reads.bits, reads.sop_classes) == (12, ("1.2.840.10008.5.1.4.1.1.2",))
+    assert _node(can_read="{ bits: any, sop_classes: all }") == _node()
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [

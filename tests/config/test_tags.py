@@ -1,22 +1,11 @@
-"""What the language has and this version does not do yet: checked, and refused by name."""
-
-from collections.abc import Iterator
+"""``tags`` in the configuration: what is read, and what is refused with which words."""
 
 import pytest
 
 from gateway.config import Config, ConfigError, Route, effective, load_text
-from gateway.config.models import CanRead
 
 NODES = "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h }%s } }\n"
 ROUTE = NODES % "" + "routes:\n  - name: r\n    send_to: n\n    "
-
-
-@pytest.fixture
-def unlocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in the version that does it all."""
-    for section in (Config, Route, CanRead):
-        monkeypatch.setattr(section, "LATER", frozenset())
-    return iter(())
 
 
 def _config(text: str) -> Config:
@@ -37,16 +26,6 @@ def _problems(text: str) -> list[str]:
     return [each.text for each in refusal.value.problems]
 
 
-@pytest.mark.usefixtures("unlocked")
-def test_a_node_may_read_some_sop_classes_and_so_many_bits() -> None:
-    node = _config(NODES % ", can_read: { bits: 12, sop_classes: [CTImageStorage] }").nodes["n"]
-    assert (node.can_read.bits, node.can_read.sop_classes) == (12, ("1.2.840.10008.5.1.4.1.1.2",))
-    assert _config(NODES % ", can_read: { bits: any, sop_classes: all }").nodes["n"].can_read == (
-        _config(NODES % "").nodes["n"].can_read
-    )
-
-
-@pytest.mark.usefixtures("unlocked")
 def test_every_kind_of_change_to_tags_is_read() -> None:
     tags = _route(
         "tags: { set: { InstitutionName: Example, ImageType: [DERIVED, SECONDARY] },"
@@ -135,6 +114,5 @@ def test_every_kind_of_change_to_tags_is_read() -> None:
          " environment, or the key with _file"),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("unlocked")
 def test_wrong_changes_are_refused(tags: str, why: str) -> None:
     assert _problems(f"{ROUTE}tags: {tags}") == [why]

@@ -33,6 +33,7 @@ def destinations(config: Config, servers: Mapping[str, OriginServer]) -> list[De
         if node.dimse is not None and node.send_by == "dimse"
         else _web_destination(name, node, servers[name])
         for name, node in config.nodes.items()
+        if node.send_by == "dimse" or servers[name].settings.url
     ]
     return [replace(each, order=_order(each.name, config)) for each in found]
 

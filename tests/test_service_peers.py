@@ -98,6 +98,23 @@ async def test_a_study_that_is_asked_for_is_fetched_whole(tmp_path: Path, origin
         assert b"1.2.840.10008.1.2.1\0" in body
 
 
+async def test_an_instance_that_is_named_is_fetched_by_wado_uri(
+    tmp_path: Path, origin: Service
+) -> None:
+    node = "nodes:\n  origin: {{ dicomweb: {{ wado_uri: 'http://127.0.0.1:{port}/wado' }} }}\n"
+    async with gateway(tmp_path / "here", node, port=origin.web_port) as here:
+        wanted = {
+            "from": "origin",
+            "study": STUDY,
+            "series": str(IMAGE.SeriesInstanceUID),
+            "instance": str(IMAGE.SOPInstanceUID),
+        }
+        assert (await get(here, "/api/fetch", method="POST", json=wanted))[0] == 202
+        await until_held(here)
+        (held,) = [each async for each in here._local.instances(STUDY)]
+        assert held.sop_instance_uid == wanted["instance"]
+
+
 async def test_a_rule_fetches_what_is_new_without_being_asked(
     tmp_path: Path, origin: Service
 ) -> None:

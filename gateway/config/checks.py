@@ -17,6 +17,9 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
     for index, route in _mappings(data.get("routes")):
         for key in ("from", "send_to"):
             yield from _unknown_nodes(route.get(key), ("routes", index, key), nodes)
+        for where, name in _entries(route.get("send_to"), ("routes", index, "send_to")):
+            if _takes_nothing(nodes.get(name)):
+                yield Complaint(where, f"nothing can be sent to {name}: it has WADO-URI only")
     yield from _orders(data)
     for index, rule in _mappings(data.get("fetch")):
         yield from _unable(rule.get("from"), ("fetch", index, "from"), nodes, "dicomweb")
@@ -109,10 +112,26 @@ def _unable(value: Any, path: Path, nodes: dict[str, Any], how: str) -> Iterator
     for where, name in _entries(value, path):
         if name not in nodes:
             yield Complaint(where, _no_node(name, nodes, ""))
-        elif isinstance(nodes[name], dict) and how not in nodes[name]:
-            able = [each for each in nodes if how in (nodes[each] or ())]
-            text = f"node {shown(name)} has no {how} to be asked by"
+        elif not _has(nodes[name], how):
+            able = [each for each in nodes if _has(nodes[each], how)]
+            what = f"{how}.url" if how in nodes[name] else how
+            text = f"node {shown(name)} has no {what} to be asked by"
             yield Complaint(where, text + allowed(able))
+
+
+def _has(node: Any, how: str) -> bool:
+    """A node can be asked in a way; what has another shape is left to the models."""
+    if not isinstance(node, dict):
+        return True
+    section = node.get(how)
+    wado_uri_only = isinstance(section, dict) and "url" not in section and "wado_uri" in section
+    return how in node and not wado_uri_only
+
+
+def _takes_nothing(node: Any) -> bool:
+    if not isinstance(node, dict) or "dicomweb" not in node or _has(node, "dicomweb"):
+        return False
+    return "dimse" not in node or node.get("send_by") == "dicomweb"
 
 
 def _entries(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -100,12 +100,13 @@ class ClientTls(Section):
 class DicomWeb(Section):
     """A node that speaks DICOMweb: QIDO-RS, WADO-RS and STOW-RS under ``url``.
 
-    ``wado_uri`` is where its WADO-URI service is, None where it has none. ``max_connections`` are
+    ``wado_uri`` stands in its place for a server that has WADO-URI only (PS3.18 §9): it gives
+    single instances to who names them. ``max_connections`` are
     open at once; ``requests_per_second`` None: as many as it takes. ``connect_timeout`` covers the
     connection with TLS, ``response_timeout`` each wait for bytes.
     """
 
-    url: Url
+    url: Url | None = None
     wado_uri: Url | None = None
     auth: OriginAuth | None = None
     tls: ClientTls = ClientTls()
@@ -113,3 +114,12 @@ class DicomWeb(Section):
     requests_per_second: RateOrUnlimited = None
     connect_timeout: Seconds = 10.0
     response_timeout: Seconds = 120.0
+
+    @model_validator(mode="after")
+    def _checked(self) -> "DicomWeb":
+        if self.url is None and self.wado_uri is None:
+            raise ValueError("lacks the key url, or wado_uri for a server that has no other")
+        if self.url is not None and self.wado_uri is not None:
+            text = "wado_uri is for a server without url: where there is one, WADO-RS is asked"
+            raise WrongValue([Complaint(("wado_uri",), text, at_key=True)])
+        return self

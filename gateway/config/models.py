@@ -196,7 +196,7 @@ class Node(Section):
         if self.dimse is None and self.dicomweb is None:
             raise ValueError("lacks the key dimse (C-STORE) or dicomweb (STOW-RS, WADO-RS)")
         if "send_by" not in self.model_fields_set:
-            if self.dimse is not None and self.dicomweb is not None:
+            if self.dimse is not None and self.dicomweb is not None and self.dicomweb.url:
                 raise ValueError("has dimse and dicomweb; say send_by: dimse, or dicomweb")
         elif getattr(self, self.send_by) is None:
             text = f"the node has no {self.send_by} to send by; leave the key out"

@@ -183,7 +183,7 @@ def _plain_credentials(config: Config) -> Iterator[tuple[Path, str]]:
             continue
         path = ("nodes", name, "dicomweb")
         auth = dicomweb.auth
-        if auth is not None and _in_plain_text(dicomweb.url):
+        if auth is not None and _in_plain_text(dicomweb.url or dicomweb.wado_uri or ""):
             yield (*path, "url"), f"credentials for {name} travel in plain text: the URL is http"
         if auth is not None and auth.oauth2 is not None and _in_plain_text(auth.oauth2.token_url):
             text = f"the secret for {name} travels in plain text: token_url is http"

@@ -21,7 +21,7 @@ def server_settings(name: str, node: DicomWeb, *, max_instance: int) -> ServerSe
     """The settings for the node of that name; ``max_instance`` is the longest file taken."""
     return ServerSettings(
         name=name,
-        url=node.url,
+        url=node.url or "",
         wado_uri=node.wado_uri or "",
         credentials=_credentials(node.auth),
         tls=Tls(

@@ -55,6 +55,15 @@ def test_a_node_with_one_way_sends_by_it() -> None:
     assert [node.send_by for node in nodes.values()] == ["dimse", "dicomweb", "dicomweb"]
 
 
+def test_a_server_may_have_wado_uri_alone_and_is_sent_to_in_another_way() -> None:
+    config = _config(
+        "nodes:\n  a: { dicomweb: { wado_uri: https://a.example/wado } }\n"
+        "  b: { dimse: { ae_title: B, host: b }, dicomweb: { wado_uri: https://b.example/w } }\n"
+        "routes: [{ name: r, send_to: b }]\n"
+    )
+    assert [node.send_by for node in config.nodes.values()] == ["dicomweb", "dimse"]
+
+
 def test_a_secret_comes_from_the_environment_and_is_printed_nowhere() -> None:
     config = _config("nodes: { c: { dicomweb: { url: https://c.example,"
                      " auth: { basic: { user: u, password: '${TOKEN}' } } } } }\n")  # fmt: skip

@@ -67,7 +67,7 @@ class Crew:
     async def fill(self) -> None:
         """Have all workers there may be, with their libraries loaded."""
         self._call(self._count)
-        while self._coming:
+        while self._expected():
             await asyncio.wait(self._beside, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
@@ -97,6 +97,11 @@ class Crew:
         while self._beside:
             await asyncio.wait(self._beside)
 
+    def met(self, worker: "_Worker") -> None:
+        """This worker has come; it is not ready yet."""
+        self._coming -= 1
+        self._workers.add(worker)
+
     def free(self, worker: "_Worker") -> None:
         """This worker has nothing to do."""
         if worker.done < self._tasks:
@@ -113,7 +118,8 @@ class Crew:
             self._idle.remove(worker)
         if worker.task is not None:
             self._do_beside(worker.bring_the_news(self._closed))
-        self._hand_out()
+        if worker.ready.exception() is None:  # no other one is called for one that never was
+            self._hand_out()
 
     def _hand_out(self) -> None:
         """Give idle workers what waits, and call more where there are too few."""
@@ -126,23 +132,32 @@ class Crew:
 
     def _call(self, wanted: int) -> None:
         """Have ``wanted`` workers on their way, if there is room for so many."""
-        room = self._count - len(self._workers) - self._coming
-        for _ in range(min(room, wanted - self._coming)):
+        room = 0 if self._closed else self._count - len(self._workers) - self._coming
+        for _ in range(min(room, wanted - self._expected())):
             self._coming += 1
             self._do_beside(self._hire())
+
+    def _expected(self) -> int:
+        """How many workers are on their way, or not ready yet."""
+        return self._coming + sum(not worker.ready.done() for worker in self._workers)
 
     async def _hire(self) -> None:
         try:
             worker = await self._hired()
-            self._workers.add(worker)
-            if self._closed:
-                await worker.end()
-            await worker.ready
-        except (OSError, EOFError, WorkerEnded) as error:
-            if not self._workers:
-                self._refuse(NoWorker(str(error)))
-        finally:
+        except (OSError, EOFError) as error:
             self._coming -= 1
+            self._none_came(error)
+            return
+        if self._closed:
+            await worker.end()
+        try:
+            await worker.ready
+        except WorkerEnded as error:
+            self._none_came(error)
+
+    def _none_came(self, error: Exception) -> None:
+        if not self._workers and not self._coming:
+            self._refuse(NoWorker(str(error)))
 
     async def _hired(self) -> "_Worker":
         ours, theirs = socket.socketpair()
@@ -193,6 +208,7 @@ class _Worker(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It can be reached."""
         self._transport = transport
+        self._crew.met(self)
 
     def is_there(self) -> bool:
         """Whether an idle one still lives: its end may not have been noticed yet."""
@@ -227,7 +243,8 @@ class _Worker(asyncio.Protocol):
             self._answered(message)
         else:
             self.ready.set_result(None)
-        self._crew.free(self)
+        if not self._overdue:
+            self._crew.free(self)
 
     def _answered(self, message: bytes) -> None:
         task, self.task = self.task, None

@@ -131,6 +131,31 @@ async def test_no_more_workers_come_than_there_may_be() -> None:
     assert len(set(seen)) == 2
 
 
+async def test_each_task_has_a_worker_while_there_may_be_more(tmp_path: Path) -> None:
+    async with crew_of(3) as crew:
+        running = []
+        for n in range(3):
+            started = tmp_path / str(n)
+            running.append(asyncio.create_task(crew.run(crew_tasks.linger, started, seconds=30)))
+            await standing(started)
+        for one in running:
+            one.cancel()
+        await asyncio.wait(running)
+
+
+async def test_tasks_that_come_at_once_share_the_workers_that_come(tmp_path: Path) -> None:
+    async with crew_of(2) as crew:
+        running = [
+            asyncio.create_task(crew.run(crew_tasks.linger, tmp_path / str(n), seconds=30))
+            for n in range(2)
+        ]
+        for n in range(2):
+            await standing(tmp_path / str(n))
+        for one in running:
+            one.cancel()
+        await asyncio.wait(running)
+
+
 async def test_tasks_begin_in_the_order_they_came(tmp_path: Path) -> None:
     file = tmp_path / "lines"
     async with crew_of() as crew:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -20,10 +19,12 @@ from typing import Any, Final, Self, TypeVar
 from gateway import telemetry
 from gateway.dataset.json_model import JsonModel
 from gateway.dicomweb.query import Level, Query
-from gateway.failures import PermanentFailure, TemporaryFailure
+from gateway.failures import TemporaryFailure
 from gateway.index import answer
 from gateway.index.answer import Asked, Page
 from gateway.index.entry import Reception, reception_of
+from gateway.index.results import Answer, TooBroad
+from gateway.index.sample import sample
 from gateway.index.schema import INDEX
 from gateway.index.select import Selection, selection
 from gateway.index.store import PAGE, Counts, DamagedIndex, Store
@@ -53,27 +54,8 @@ _MOST_COUNTS: Final = 1000
 """Counts that are remembered between two changes of the index."""
 
 
-class TooBroad(PermanentFailure):
-    """A search for which too many files would have to be read: status 413."""
-
-
 class _BeingMade(TemporaryFailure):
     """The index misses so much that searches would mislead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The results of a search: ``pages`` yields DICOM JSON objects, some at a time.
-
-    ``matches`` is how many match in all, None where nobody has counted them; ``more`` whether
-    some follow behind the last of the results; ``remarks`` what could not be looked at.
-    """
-
-    pages: AsyncGenerator[list[bytes], None]
-    results: int
-    matches: int | None
-    more: bool
-    remarks: tuple[str, ...] = ()
 
 
 class Index:
@@ -240,6 +222,17 @@ class Index:
                 return await self._read(_ids, selection(query, Level.INSTANCE), None, 0)
         loop, in_ledger = asyncio.get_running_loop(), self._store.in_ledger
         return await loop.run_in_executor(self._readers, in_ledger, study, series, sop)
+
+    async def sample(self, study: UID, series: UID, most: int) -> Sequence[int]:
+        """Some of what ``spool_ids`` gives: those in the middle of each series, which may stand
+        for it; ``most`` in all, and one of each series at least.
+        """
+        with suppress(TemporaryFailure):
+            if not await self.caught_up():
+                return await self._read(sample, study, series, most)
+        ids = await self.spool_ids(study, series)
+        first = max(len(ids) - most, 0) // 2
+        return ids[first : first + most]
 
     async def search(self, asked: Asked) -> Answer:
         """What matches a query. Raises TooBroad where it would take reading too many files.

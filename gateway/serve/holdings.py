@@ -1,5 +1,6 @@
 """What this gateway itself holds, found by the index and told by the ledger."""
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
@@ -32,3 +33,18 @@ class LocalHoldings:
         for start in range(0, len(spool_ids), _PAGE):
             for instance in await self._ledger.instances(spool_ids[start : start + _PAGE]):
                 yield instance
+
+    async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
+        """As ``Holdings.sample``: the middle of each series."""
+        return await self._ledger.instances(await self._index.sample(study, series, most))
+
+    async def version(self, study: UID, series: UID) -> str:
+        """As ``Holdings.version``.
+
+        Spool ids may be given again only where all that came later are gone, so when the latest
+        was received tells for all of them.
+        """
+        spool_ids = await self._index.spool_ids(study, series)
+        latest = await self._ledger.instances([max(spool_ids)]) if spool_ids else []
+        ids = hashlib.sha256(b"".join(b"%d " % each for each in spool_ids)).hexdigest()
+        return f"{ids} {latest[0].received_at.isoformat()}" if latest else ""

@@ -62,10 +62,14 @@ async def _retrieve(
         )
     instances = serving.holdings.instances(*uids)
     headers: dict[str, str] = {}
-    if uids[2] and (one := [instance async for instance in instances]):
-        tag = tag_of(one, media_type, serving.settings.root_url, __version__)
+    one = [instance async for instance in instances] if uids[2] else []
+    version = "" if uids[2] else await serving.holdings.version(*uids[:2])
+    if one or version:
+        tag = tag_of(one, version, media_type, serving.settings.root_url, __version__)
         check_unchanged(request, tag)
-        headers, instances = headers_of(tag), _each(one)
+        headers = headers_of(tag)
+    if uids[2]:
+        instances = _each(one)
     described = _described(instances, descriptions)
     boundary = new_boundary()
     if media_type in (DICOM_JSON, JSON):

@@ -137,7 +137,7 @@ async def _thumbnail(serving: Serving, request: web.Request) -> web.StreamRespon
         if is_stored_media(instance):
             raise NothingToShow(_NO_THUMBNAIL)
         return await (_whole if multipart else _one)(serving, request, instance, wish)
-    held = [instance async for instance in serving.holdings.instances(study, series)]
+    held = await serving.holdings.sample(study, series, TRIES)
     if not held:
         raise NotHere(_nothing(study, series))
     candidates = [each for each in representatives(held) if not is_stored_media(each)]

@@ -1,7 +1,7 @@
 """What all DICOMweb resources share: what is held, how it is derived, and how it is served."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,17 @@ class Holdings(Protocol):
         """Those of a study, of a series, or one, in a stable order; nothing where none is held.
 
         Raises TemporaryFailure when what may hold them cannot be asked.
+        """
+        ...
+
+    async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
+        """At least one of each series, those that may stand for it; about ``most`` in all."""
+        ...
+
+    async def version(self, study: UID, series: UID) -> str:
+        """A text that is another one when ``instances`` would yield others.
+
+        "" where nothing is held, and where only an upstream knows.
         """
         ...
 

@@ -8,7 +8,15 @@ the same share one retrieval; one that leaves stops it for none of them.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Collection,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
 from typing import Final, TypeVar
 
 from gateway import telemetry
@@ -53,7 +61,7 @@ class UpstreamHoldings:
 
     async def instances(
         self, study: UID, series: UID = "", sop: UID = ""
-    ) -> AsyncIterator[Instance]:
+    ) -> AsyncGenerator[Instance, None]:
         """As ``Holdings.instances``: those that are here, then the others as they come.
 
         Raises BadGateway and GatewayTimeout where it cannot be told, or got, what is missing.
@@ -76,6 +84,21 @@ class UpstreamHoldings:
             if uid not in seen and scope.covers(_scope_of(instance)):
                 seen.add(uid)
                 yield instance
+
+    async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
+        """As ``Holdings.sample``, of what is here; else the first ones that come."""
+        found = list(await self._local.sample(study, series, most))
+        if not found:
+            async with aclosing(self.instances(study, series)) as coming:
+                async for instance in coming:
+                    found.append(instance)
+                    if len(found) >= most:
+                        break
+        return found
+
+    async def version(self, study: UID, series: UID) -> str:
+        """As ``Holdings.version``."""
+        return "" if self.servers else await self._local.version(study, series)
 
     async def aclose(self) -> None:
         """Stop what is being retrieved; what is durable stays."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway import telemetry
+from gateway import __version__, telemetry
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
@@ -133,13 +133,14 @@ class _Retrieval:
 
 async def _retrieve(serving: Serving, request: web.Request) -> web.StreamResponse:
     retrieval = _Retrieval(serving, request)
+    headers = {} if retrieval.uids[2] else await _conditional(retrieval)
     options = await retrieval.first()
     if not options[0].multipart:
         alone = [option for option in options if not option.multipart]
         return await _single(retrieval, alone)
     boundary = new_boundary()
     content_type = MediaType(MULTIPART, {"type": DICOM, "boundary": boundary})
-    headers = {"Content-Type": str(content_type)}
+    headers["Content-Type"] = str(content_type)
     if retrieval.uids[2]:
         tag = tag_of(retrieval.begun, options[0].target, "multipart")
         check_unchanged(request, tag)
@@ -153,6 +154,20 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
     await _send_parts(retrieval, response, boundary)
     await write(response, closing(boundary))
     return response
+
+
+async def _conditional(retrieval: _Retrieval) -> dict[str, str]:
+    """The headers by which a study or series can be asked for anew; no file is looked at.
+
+    Raises HTTPNotModified where the client has it.
+    """
+    holdings, root = retrieval.serving.holdings, retrieval.serving.settings.root_url
+    version = await holdings.version(*retrieval.uids[:2])
+    if not version:
+        return {}
+    tag = tag_of((), version, repr(retrieval.ranges), root, __version__)
+    check_unchanged(retrieval.request, tag)
+    return headers_of(tag)
 
 
 async def _single(retrieval: _Retrieval, options: Sequence[Option]) -> web.StreamResponse:

@@ -58,6 +58,15 @@ class Gallery:
                 self.asked += 1
                 yield each
 
+    async def sample(self, study: UID, series: UID, most: int) -> list[Instance]:
+        """As ``Holdings`` says."""
+        return [each async for each in self.instances(study, series)]
+
+    async def version(self, study: UID, series: UID) -> str:
+        """As ``Holdings`` says."""
+        held = [each for each in self.instances_held if each.study_uid == study]
+        return " ".join(str(each.spool_id) for each in held if series in ("", each.series_uid))
+
 
 class Shelf:
     """Derived files in a folder."""

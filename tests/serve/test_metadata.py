@@ -250,6 +250,20 @@ async def test_an_instance_that_a_client_has_is_not_sent_again(
             assert answer.status == status
 
 
+async def test_metadata_of_a_study_that_a_client_has_are_not_sent_again(
+    gateway: Gateway, client: aiohttp.ClientSession
+) -> None:
+    gateway.gallery.hang(bundled("CT_small.dcm"), "1.2.84", "1.2.84.1")
+    url = gateway.url("/dicom-web/studies/1.2.84/metadata")
+    async with client.get(url) as answer:
+        known = {"If-None-Match": answer.headers["ETag"]}
+    async with client.get(url, headers=known) as answer:
+        assert answer.status == 304
+    gateway.gallery.hang(bundled("MR_small.dcm"), "1.2.84", "1.2.84.2")
+    async with client.get(url, headers=known) as answer:
+        assert (answer.status, len(json.loads(await answer.read()))) == (200, 2)
+
+
 async def test_the_event_loop_goes_on_while_descriptions_are_written(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,30 @@ async def test_stored_files_come_byte_for_byte_and_in_order(
     assert gateway.shelf.made() == set()
 
 
+async def test_a_study_that_a_client_has_is_neither_sent_nor_read_again(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    file = objects.jpeg_ls(tmp_path / "1.dcm", objects.pictures(1))
+    gateway.gallery.hang(file)
+    for path in (STUDY, f"{STUDY}/series/1.2.3.4"):
+        async with client.get(gateway.url(path), headers=AS_STORED) as answer:
+            tag = answer.headers["ETag"]
+            assert answer.headers["Vary"] == "Accept, Authorization"
+        held = file.rename(tmp_path / "away")
+        known = AS_STORED | {"If-None-Match": tag}
+        async with client.get(gateway.url(path), headers=known) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (304, tag)
+        held.rename(file)
+        async with client.get(
+            gateway.url(path), headers=ONLY_LE | {"If-None-Match": tag}
+        ) as other:
+            assert other.status == 200
+        gateway.gallery.hang(file)
+        async with client.get(gateway.url(path), headers=known) as answer:
+            assert answer.status == 200
+            assert answer.headers["ETag"] != tag
+
+
 async def test_a_file_of_many_pieces_comes_whole(
     gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

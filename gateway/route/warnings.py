@@ -1,7 +1,6 @@
 """What a right configuration may still have got wrong: remarks that do not keep it from use."""
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,7 +8,7 @@ from gateway.config.conditions import Condition
 from gateway.config.models import Config, Node, Route
 from gateway.config.problems import Path, Problem
 from gateway.config.senders import NODE
-from gateway.config.subjects import CALLING_AE, find_subject
+from gateway.config.subjects import CALLED_AE, CALLING_AE, find_subject
 from gateway.config.values import Listen
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
@@ -49,8 +48,22 @@ def _never_match(config: Config) -> Iterator[tuple[Path, str]]:
         if titles and wanted is not None and wanted.plain and not _meets(titles, wanted):
             text = "from and match ask for different calling AE titles"
             yield (*path, "match"), f"route {route.name} can never take anything: {text}"
+        if config.gateway.dicom.check_called_ae and _calls_others(route, config):
+            text = "gateway.dicom.check_called_ae turns away who calls another title"
+            yield path, f"route {route.name} can never take anything: {text}"
         if not route.enabled:
             yield path, f"route {route.name} is switched off"
+
+
+def _calls_others(route: Route, config: Config) -> bool:
+    """It asks for called AE titles that are not the gateway's own."""
+    own = {config.gateway.ae_title}
+    wanted = route.match.get(CALLED_AE)
+    if wanted is not None and wanted.plain and not _meets(own, wanted):
+        return True
+    called = [value for kind, value in route.from_ if kind == CALLED_AE]
+    wild = any({"*", "?"} & set(value) for value in called)
+    return bool(called) and len(called) == len(route.from_) and not wild and not own & set(called)
 
 
 def _implied(key: str, unless: Condition, route: Route) -> bool:
@@ -82,14 +95,20 @@ def _titles(route: Route, config: Config) -> set[str]:
 
 
 def _overlaps(config: Config) -> Iterator[tuple[Path, str]]:
+    """One remark for each route and the first before it that names one of its nodes."""
     active = [(index, route) for index, route in enumerate(config.routes) if route.enabled]
-    for (_, first), (index, second) in combinations(active, 2):
-        shared = [node for node in second.send_to if node in first.send_to]
-        if shared and not _apart(first, second, config):
-            text = (
-                f"routes {first.name} and {second.name} may both take an instance to {shared[0]}"
-            )
-            yield ("routes", index), f"{text}: then it is sent once, by {first.name}"
+    for place, (index, second) in enumerate(active):
+        others = [
+            (first, shared[0])
+            for _, first in active[:place]
+            if (shared := [node for node in second.send_to if node in first.send_to])
+            and not _apart(first, second, config)
+        ]
+        if others:
+            first, node = others[0]
+            more = f" (and so may {len(others) - 1} more before it)" if len(others) > 1 else ""
+            text = f"routes {first.name} and {second.name} may both take an instance to {node}"
+            yield ("routes", index), f"{text}{more}: then it is sent once, by the first of them"
 
 
 def _apart(first: Route, second: Route, config: Config) -> bool:
@@ -149,6 +168,10 @@ def _unmeetable(config: Config) -> Iterator[tuple[Path, str]]:
             if route.pixels.change == "always" and not _native(config.nodes[name]):
                 text = f"pixels.change: always, and {name} reads no uncompressed transfer syntax"
                 yield ("routes", index, "pixels"), f"route {route.name}: {text}"
+            taken, read = route.match.get("SOPClassUID"), config.nodes[name].can_read.sop_classes
+            if taken and taken.plain and read is not None and not set(taken.has) & set(read):
+                text = f"{name} reads none of the SOP classes that it takes: all of it is held"
+                yield ("routes", index, "match"), f"route {route.name}: {text}"
             if route.pixels.change == "never" and syntaxes is not None:
                 listed = ", ".join(name_of(uid) for uid in syntaxes)
                 text = f"pixels.change: never, so {name} gets what arrives as {listed} alone"

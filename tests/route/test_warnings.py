@@ -88,8 +88,48 @@ def test_routes_that_no_instance_can_meet_together_do_not_overlap(routes: tuple[
 )
 def test_two_routes_to_one_destination_are_named(routes: tuple[str, str]) -> None:
     found = _routes(*(f"name: r{i}, send_to: [a, b], {each}" for i, each in enumerate(routes)))
-    text = "routes r0 and r1 may both take an instance to a: then it is sent once, by r0"
-    assert found == [f"7: {text}"]
+    text = "routes r0 and r1 may both take an instance to a"
+    assert found == [f"7: {text}: then it is sent once, by the first of them"]
+
+
+def test_many_routes_to_one_node_are_named_in_one_line_each() -> None:
+    found = _routes(*(f"name: r{number}, send_to: [a, b]" for number in range(4)))
+    both = "may both take an instance to a"
+    once = "then it is sent once, by the first of them"
+    assert found == [
+        f"7: routes r0 and r1 {both}: {once}",
+        f"8: routes r0 and r2 {both} (and so may 1 more before it): {once}",
+        f"9: routes r0 and r3 {both} (and so may 2 more before it): {once}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("route", "named"),
+    [
+        ("from: 'called_ae:TEACHING'", True),
+        ("match: { called_ae: [TEACHING, NIGHT] }", True),
+        ("match: { called_ae: [TEACHING, GATEWAY] }", False),
+        ("from: ['called_ae:TEACHING', b]", False),
+        ("from: 'called_ae:GATE*'", False),
+    ],
+)
+def test_a_route_for_another_title_than_the_one_that_is_checked_is_named(
+    route: str, named: bool
+) -> None:
+    top = "gateway: { dicom: { check_called_ae: true } }\n"
+    found = _routes(f"name: r, send_to: [a, b], {route}", top=top)
+    text = "gateway.dicom.check_called_ae turns away who calls another title"
+    assert found == ([f"6: route r can never take anything: {text}"] if named else [])
+    assert _routes(f"name: r, send_to: [a, b], {route}") == []
+
+
+def test_a_node_that_reads_no_sop_class_of_a_route_is_named() -> None:
+    nodes = NODES.replace("host: b }", "host: b }, can_read: { sop_classes: MRImageStorage }")
+    route = "routes: [{ name: r, send_to: [a, b], match: { SOPClassUID: %s } }]\n"
+    assert _warned(nodes + route % "[CTImageStorage, MRImageStorage]") == []
+    assert _warned(nodes + route % "CTImageStorage") == [
+        "5: route r: b reads none of the SOP classes that it takes: all of it is held"
+    ]
 
 
 def test_what_a_node_reads_and_nobody_can_make_is_named() -> None:

@@ -167,7 +167,18 @@ def parse_pattern(text: str) -> str:
     except SchemaError as error:
         reason = str(error).strip().rpartition("error: ")[2].splitlines()[0]
         raise ValueError(f"{shown(text)} is not a regular expression: {reason}") from None
+    if meant := _half_marked(text):
+        what = f"{shown(text)} has to fit the whole value, and marks one end of it only"
+        raise ValueError(f"{what}; did you mean {meant}?")
     return text
+
+
+def _half_marked(text: str) -> str:
+    """What a pattern with ``^`` or ``$`` alone was meant to be, "" where all is well."""
+    if text.startswith("^") and not text.endswith(("$", "*", "+", "}")):
+        return f"{text}.*"
+    begun = text.startswith(("^", "(?", ".*", ".+"))
+    return f".*{text}" if text.endswith("$") and not (begun or text.endswith("\\$")) else ""
 
 
 def pattern(text: str, *, ignore_case: bool) -> Callable[[str], bool]:

@@ -44,7 +44,7 @@ def _takes(line: str, header: dict[str, str], origin: Origin = CT, size: int = 0
         ("StudyDescription: { matches: 'CT .*' }", "CT head", True),
         ("StudyDescription: { matches: 'CT .*' }", "a CT head", False),
         ("StudyDescription: { matches: 'ct|mr', ignore_case: true }", "MR", True),
-        ("StudyDescription: { matches: '(a+)+$' }", "a" * 5000 + "b", False),
+        ("StudyDescription: { matches: '^(a+)+$' }", "a" * 5000 + "b", False),
         ("ImageType: { has: LOCALIZER }", r"ORIGINAL\PRIMARY\LOCALIZER", True),
         ("ImageType: { has: [AXIAL, LOCALIZER] }", r"ORIGINAL\PRIMARY", False),
         ("ImageType: { contains: LOCAL, matches: '.*PRIM.*' }", r"PRIMARY\LOCALIZER", True),

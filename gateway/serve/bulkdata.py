@@ -1,9 +1,9 @@
 """Bulk data of an instance (PS3.18 10.4.1.1.3): the values that metadata leave out.
 
 ``/bulkdata/PATH`` is what the BulkDataURIs of ``metadata`` name; a path leads through sequences.
-A value is a body of its own, with byte ranges (RFC 9110 14), or the one part of a multipart, as
-the client accepts. It is given in little endian, text in UTF-8, pixels uncompressed, and a video
-as the stream that it is.
+A value is a body of its own, or the one part of a multipart, as the client accepts; a byte range
+(RFC 9110 14) is one of the value's bytes in both. It is given in little endian, text in UTF-8,
+pixels uncompressed, and a video as the stream that it is.
 """
 
 import asyncio
@@ -53,9 +53,19 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
     check_unchanged(request, tag)
     headers = headers_of(tag) | {"X-Content-Type-Options": "nosniff"}
     url = location(serving.settings.root_url, instance, "bulkdata", path)
+    response = web.StreamResponse(headers=headers | {"Accept-Ranges": "bytes"})
+    if (asked := _asked_range(request, value.size, tag)) is not None:
+        start, stop = asked
+        response.set_status(206)
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{value.size}"
+        value = value.part(start, stop)
     if multipart:
-        return await _as_part(request, value, media_type, headers, url)
-    return await _alone(request, value, media_type, headers | {"Content-Location": url}, tag)
+        return await _as_part(request, response, value, media_type, url)
+    response.headers["Content-Location"] = url
+    response.headers["Content-Type"] = value.content_type(media_type)
+    response.content_length = value.size
+    await _send(request, response, value)
+    return response
 
 
 def representation(ranges: Sequence[MediaRange], value: Value) -> tuple[str, bool]:
@@ -79,24 +89,11 @@ def representation(ranges: Sequence[MediaRange], value: Value) -> tuple[str, boo
     )
 
 
-async def _alone(
-    request: web.Request, value: Value, media_type: str, headers: dict[str, str], tag: str
-) -> web.StreamResponse:
-    """The value, or the range of it that was asked for, as the body."""
-    size = value.size
-    asked = None
-    if request.headers.get("If-Range", f'"{tag}"') == f'"{tag}"':
-        asked = range_of(request.headers.get("Range", ""), size)
-    response = web.StreamResponse(headers=headers | {"Accept-Ranges": "bytes"})
-    response.headers["Content-Type"] = value.content_type(media_type)
-    if asked is not None:
-        start, stop = asked
-        value = value.part(start, stop)
-        response.set_status(206)
-        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    response.content_length = value.size
-    await _send(request, response, value)
-    return response
+def _asked_range(request: web.Request, size: int, tag: str) -> tuple[int, int] | None:
+    """The range of the value that is asked for, unless it is another one by now."""
+    if request.headers.get("If-Range", f'"{tag}"') != f'"{tag}"':
+        return None
+    return range_of(request.headers.get("Range", ""), size)
 
 
 def range_of(text: str, size: int) -> tuple[int, int] | None:
@@ -121,18 +118,19 @@ def range_of(text: str, size: int) -> tuple[int, int] | None:
 
 
 async def _as_part(
-    request: web.Request, value: Value, media_type: str, headers: dict[str, str], url: str
+    request: web.Request, response: web.StreamResponse, value: Value, media_type: str, url: str
 ) -> web.StreamResponse:
     boundary = new_boundary()
     content_type = MediaType(MULTIPART, {"type": media_type, "boundary": boundary})
-    response = web.StreamResponse(headers=headers | {"Content-Type": str(content_type)})
     part = {
         "Content-Type": value.content_type(media_type),
         "Content-Length": str(value.size),
         "Content-Location": url,
     }
-    head = part_head(boundary, part, first=True)
-    await _send(request, response, value, head, closing(boundary))
+    if "Content-Range" in response.headers:
+        part["Content-Range"] = response.headers["Content-Range"]
+    response.headers["Content-Type"] = str(content_type)
+    await _send(request, response, value, part_head(boundary, part, first=True), closing(boundary))
     return response
 
 

@@ -13,9 +13,6 @@ from pydicom.sequence import Sequence
 
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Checks, Rendition
-from gateway.transcode.backends import imagecodecs as imagecodecs_backend
-from gateway.transcode.decoders import ROWS
-from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.instance import transcode
 from gateway.transfer_syntax import BY_NAME, DEFLATED
 from tests.transcode.attributes import differences
@@ -304,76 +301,6 @@ def test_native_ybr_full_422_becomes_rgb_for_a_node_that_reads_only_rgb(tmp_path
     assert out.PixelData == bytes((255, 255, 255, 0, 0, 0))
 
 
-def palette_header() -> Dataset:
-    ds = header(1, 3, PhotometricInterpretation="PALETTE COLOR")
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
-    for number, colour in enumerate(("Red", "Green", "Blue")):
-        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [2, 5, 16])
-        entries = np.array([number, 10 + number], "<u2") * 257
-        setattr(ds, f"{colour}PaletteColorLookupTableData", entries.tobytes())
-    return ds
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_palette_colour_becomes_rgb_header_and_pixels_together(
-    target: str, tmp_path: Path
-) -> None:
-    ds = palette_header()
-    ds.PixelData = bytes((5, 6, 0, 0))
-    ds["PixelData"].VR = "OB"
-    source = save(tmp_path / "in.dcm", ds, EXPLICIT_LE)
-    out = result(source, target, rendition=Rendition(color="RGB"))
-    assert little_endian_pixels(out) == bytes((0, 1, 2, 10, 11, 12, 0, 1, 2))
-    assert (out.SamplesPerPixel, out.PhotometricInterpretation) == (3, "RGB")
-    assert (out.PlanarConfiguration, out.BitsAllocated) == (0, 8)
-    assert "RedPaletteColorLookupTableData" not in out
-    assert "RedPaletteColorLookupTableDescriptor" not in out
-
-
-def test_a_compressed_palette_image_becomes_rgb(tmp_path: Path) -> None:
-    image = np.array([[5, 6, 7]], "u1")
-    source = encapsulated(tmp_path / "in.dcm", palette_header(), JPEG_LS, [jls(image)])
-    out = result(source, rendition=Rendition(color="RGB"))
-    assert out.PixelData[:9] == bytes((0, 1, 2, 10, 11, 12, 10, 11, 12))
-    kept = result(source)
-    assert kept.PhotometricInterpretation == "PALETTE COLOR"
-    assert kept.PixelData[:3] == image.tobytes()
-
-
-SEGMENTS = [0, 2, 10, 300, 1, 4, 700, 0, 1, 9, 2, 2, 0, 0]
-"""Discrete 10, 300; linear to 700 in 4; discrete 9; the first two segments again."""
-
-
-def segmented(words: list[int], entries: int) -> Dataset:
-    ds = header(1, 13, PhotometricInterpretation="PALETTE COLOR")
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
-    for colour in ("Red", "Green", "Blue"):
-        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [entries, 0, 16])
-        data = np.array(words, "<u2").tobytes()
-        setattr(ds, f"Segmented{colour}PaletteColorLookupTableData", data)
-    ds.PixelData = bytes(range(13)) + b"\0"
-    ds["PixelData"].VR = "OB"
-    return ds
-
-
-def test_segmented_palettes_are_expanded(tmp_path: Path) -> None:
-    source = save(tmp_path / "in.dcm", segmented(SEGMENTS, 13), EXPLICIT_LE)
-    out = result(source, rendition=Rendition(color="RGB"))
-    wanted = [10, 300, 400, 500, 600, 700, 9, 10, 300, 400, 500, 600, 700]
-    assert out.BitsAllocated == 16
-    assert np.frombuffer(out.PixelData, "<u2").reshape(-1, 3)[:, 0].tolist() == wanted
-    assert "SegmentedRedPaletteColorLookupTableData" not in out
-
-
-@pytest.mark.parametrize(
-    "words", [[], [0], [3, 1, 1], [1, 5, 100], [2, 1, 0, 0], [0, 12, 1], [2, 65535, 6, 0] * 9]
-)
-def test_segments_that_do_not_make_the_table_are_refused(words: list[int], tmp_path: Path) -> None:
-    source = save(tmp_path / "in.dcm", segmented(words, 13), EXPLICIT_LE)
-    with pytest.raises(PermanentFailure, match=r"segmented palette"):
-        transcode(source, EXPLICIT_LE, tmp_path / "o", rendition=Rendition(color="RGB"))
-
-
 def test_native_planes_are_interleaved_where_the_node_asks_for_it(tmp_path: Path) -> None:
     image = noise(4, 5, 3, bits=8)
     ds = header(4, 5, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=1)
@@ -403,88 +330,6 @@ def refused(source: Path, said: str, target: str = EXPLICIT_LE) -> None:
     with pytest.raises(PermanentFailure, match=said):
         transcode(source, target, out)
     assert {path.name for path in source.parent.iterdir()} == {source.name}
-
-
-def test_a_frame_of_other_dimensions_fails_the_instance(tmp_path: Path) -> None:
-    streams = [jls(noise(8, 8)), jls(noise(8, 9))]
-    ds = header(8, 8, NumberOfFrames=2)
-    source = encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, streams)
-    refused(source, "frame 2: the codestream has 8 rows, 9 columns")
-
-
-def test_a_header_that_lies_about_rows_fails_the_instance(tmp_path: Path) -> None:
-    source = encapsulated(tmp_path / "in.dcm", header(9, 8), JPEG_LS, [jls(noise(8, 8))])
-    refused(source, "8 rows, 8 columns, 1 components; the header says 9, 8, 1")
-
-
-def test_a_codestream_that_was_cut_fails_the_instance(tmp_path: Path) -> None:
-    stream = jls(noise(32, 32))
-    half = stream[: len(stream) // 4 * 2]
-    source = encapsulated(tmp_path / "in.dcm", header(32, 32), JPEG_LS, [half])
-    refused(source, "no end marker")
-
-
-class Stubborn:
-    """A decoder that fails from its n-th frame on, or returns a frame of another size."""
-
-    requires = ""
-
-    def __init__(self, name: str, frames: int = 0, wrong: bool = False) -> None:
-        self.name, self.frames, self.wrong, self.done = name, frames, wrong, 0
-
-    def version(self) -> str:
-        return "1"
-
-    def supports(self, form: FrameFormat) -> bool:
-        return True
-
-    def decode(self, frame: Any, form: FrameFormat) -> np.ndarray:
-        self.done += 1
-        if self.done > self.frames:
-            if self.wrong:
-                return np.zeros((form.rows - 1, form.columns), "<u2")
-            raise OSError("no such table\n  in the stream")
-        return np.full((form.rows, form.columns), 7, "<u2")
-
-
-def test_frames_of_two_decoders_never_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = noise(4, 8, 8)
-    first, second = Stubborn("first", frames=2), Stubborn("second", frames=1, wrong=True)
-    row = (first, second, imagecodecs_backend)
-    monkeypatch.setitem(ROWS, Coding.JPEG_LS, row)
-    ds = header(8, 8, NumberOfFrames=4)
-    out = result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [jls(image) for image in images]))
-    assert out.PixelData == images.tobytes()
-    assert (first.done, second.done, out.done.decoder) == (3, 2, "imagecodecs")
-    assert out.done.notes[0] == (
-        "first could not decode frame 3: OSError no such table in the stream"
-    )
-    assert "second could not decode frame 2" in out.done.notes[1]
-
-
-class Panic(BaseException):
-    """As Rust's panics come through PyO3."""
-
-
-def test_a_panic_of_a_rust_library_is_a_decoder_that_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def panics(frame: Any, form: FrameFormat) -> np.ndarray:
-        raise Panic("slice index out of range")
-
-    first = Stubborn("first")
-    monkeypatch.setattr(first, "decode", panics)
-    monkeypatch.setitem(ROWS, Coding.JPEG_LS, (first, imagecodecs_backend))
-    source = encapsulated(tmp_path / "in.dcm", header(8, 8), JPEG_LS, [jls(noise(8, 8))])
-    assert result(source).done.decoder == "imagecodecs"
-
-
-def test_when_no_decoder_is_left_all_of_them_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(ROWS, Coding.JPEG_LS, (Stubborn("first"), Stubborn("second")))
-    source = encapsulated(tmp_path / "in.dcm", header(8, 8), JPEG_LS, [jls(noise(8, 8))])
-    refused(source, "first could not decode frame 1.*second could not decode frame 1")
 
 
 def test_a_native_result_beyond_four_gigabytes_is_refused_before_decoding(tmp_path: Path) -> None:
@@ -533,12 +378,3 @@ def test_an_earlier_result_is_replaced_only_by_a_whole_one(tmp_path: Path) -> No
     with pytest.raises(PermanentFailure):
         transcode(source, EXPLICIT_LE, out)
     assert out.read_bytes() == b"earlier"
-
-
-def test_the_second_attempt_begins_with_the_second_decoder(tmp_path: Path) -> None:
-    image = noise(8, 8)
-    source = encapsulated(tmp_path / "in.dcm", header(8, 8), JPEG_LS, [jls(image)])
-    out = result(source, attempt=1)
-    assert (out.done.decoder, out.PixelData) == ("pyjpegls", image.tobytes())
-    with pytest.raises(PermanentFailure, match="no other decoder for JPEG-LS"):
-        transcode(source, EXPLICIT_LE, tmp_path / "x.dcm", attempt=9)

@@ -24,6 +24,7 @@ from gateway.intake import Intake
 from gateway.model import UID, Arrival, Instance, Owed
 from gateway.operate.api import add_reload
 from gateway.operate.reload import Reloader
+from gateway.operate.status_page import add_status_page
 from gateway.operate.upkeep import LOOK_EVERY, Upkeep, repeat
 from gateway.operate.web import application
 from gateway.receive.fetch_jobs import FetchJobs
@@ -248,6 +249,8 @@ class Service:
         guards = (shared, problems, named, gatekeeping(self._keepers))
         root = application(self.spool, self._not_ready, self._clock, guards)
         add_reload(root, self._reloader)
+        reloader = self._reloader
+        add_status_page(root, self.spool, lambda: reloader.standing, self._not_ready, self._clock)
         serve = self.config.serve
         deletion = deletion_routes(self._local, self.spool) if serve.allow_delete else ()
         root.add_routes(fetch_routes(self._fetches))

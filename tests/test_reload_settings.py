@@ -140,6 +140,9 @@ async def test_who_may_ask_and_from_which_pages_changes_for_the_next_request(
     here.write()
     async with here.running() as service:
         assert (await get(service, "/dicom-web/studies"))[0] == 200
+        status, page = await get(service, "/")
+        assert status == 200
+        assert service._reloader.standing.digest.encode() in page
         asked = f"auth: {{ default: {{ tokens_file: '{tokens}' }} }}"
         text = here.file.read_text()
         here.file.write_text(
@@ -147,6 +150,7 @@ async def test_who_may_ask_and_from_which_pages_changes_for_the_next_request(
         )
         await here.reload()
         assert (await get(service, "/dicom-web/studies"))[0] == 401
+        assert (await get(service, "/"))[0] == 401
         held = {"Authorization": "Bearer sesame"}
         assert (await get(service, "/dicom-web/studies", headers=held))[0] == 200
         assert service.config.gateway.web.cors.origins == ("*",)

@@ -12,6 +12,7 @@ from gateway.cli.configuration import ConfigFile, configuration
 from gateway.config import Config
 from gateway.failures import Failure
 from gateway.operate import logs
+from gateway.operate.descriptors import raise_limit
 from gateway.service import Service
 
 
@@ -28,6 +29,7 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     settings = configuration(config)
+    raise_limit()
     try:
         asyncio.run(_serve(settings, config))
     except Failure as failure:

@@ -101,9 +101,10 @@ class DicomWeb(Section):
     """A node that speaks DICOMweb: QIDO-RS, WADO-RS and STOW-RS under ``url``.
 
     ``wado_uri`` stands in its place for a server that has WADO-URI only (PS3.18 §9): it gives
-    single instances to who names them. ``max_connections`` are
-    open at once; ``requests_per_second`` None: as many as it takes. ``connect_timeout`` covers the
-    connection with TLS, ``response_timeout`` each wait for bytes.
+    single instances to who names them. ``max_connections`` are open at once;
+    ``requests_per_second`` None: as many as it takes; ``mbit_per_s`` are the million bits a second
+    that come and go at most. ``connect_timeout`` covers the connection with TLS,
+    ``response_timeout`` each wait for bytes.
     """
 
     url: Url | None = None
@@ -112,6 +113,7 @@ class DicomWeb(Section):
     tls: ClientTls = ClientTls()
     max_connections: Count = 4
     requests_per_second: RateOrUnlimited = None
+    mbit_per_s: RateOrUnlimited = None
     connect_timeout: Seconds = 10.0
     response_timeout: Seconds = 120.0
 

@@ -33,6 +33,7 @@ def server_settings(name: str, node: DicomWeb, *, max_instance: int) -> ServerSe
         limits=Limits(
             parallel=node.max_connections,
             requests=node.requests_per_second,
+            bytes=None if node.mbit_per_s is None else node.mbit_per_s * 1e6 / 8,
             max_instance=max_instance,
         ),
         patience=Patience(

@@ -33,6 +33,7 @@ _REMARK: Final = 2048
 _TOKEN: Final = 64 << 10
 _LONGEST_STEP: Final = 1.0
 """Seconds' worth of bytes that go in one piece where their rate is limited."""
+_SHORTEST_STEP: Final = 1024
 
 Body = Callable[[], AsyncIterator[bytes]]
 """Begins a request's body anew, each time it is called."""
@@ -209,10 +210,16 @@ class Exchange:
     async def _timed(self, body: Body, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
         """The body, each piece of which gives the next one time."""
         loop, patience = asyncio.get_running_loop(), self.settings.patience
+        rate = self.settings.limits.bytes
+        most = max(int(rate * _LONGEST_STEP), _SHORTEST_STEP) if rate else 0
         async for piece in body():
-            _put_off(limit, loop.time() + patience.between_bytes + _LONGEST_STEP)
-            await self.spent(len(piece))
-            yield piece
+            for start in range(0, len(piece), most or len(piece)):
+                part = piece[start : start + most] if most else piece
+                delay = self._bytes.delay(len(part), loop.time())
+                _put_off(limit, loop.time() + delay + patience.between_bytes)
+                if delay:
+                    await asyncio.sleep(delay)
+                yield part
         _put_off(limit, loop.time() + patience.first_byte)
 
     async def _opened(self) -> aiohttp.ClientSession:

@@ -13,7 +13,7 @@ from gateway.deliver.session import ConnectionLost, Item
 from gateway.deliver.stow_client import StowClient
 from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 from gateway.model import Arrival, Arriving, Instance, Origin, Owed
-from gateway.web_client import Bearer, OriginServer, Patience, Secret, Unwelcome
+from gateway.web_client import Bearer, Limits, OriginServer, Patience, Secret, Unwelcome
 from tests.deliver.fakes import FakeTime
 from tests.deliver.test_with_spool import Watched
 from tests.web_client.bodies import sops_of
@@ -407,3 +407,21 @@ async def test_an_instance_the_server_refuses_is_held_and_the_rest_delivered(
         ward.scheduler.wake("cloud")
         await ward.verdicts(6)
         assert sorted(ward.states("cloud")) == ["delivered"] * 5 + ["held"]
+
+
+async def test_a_body_goes_at_the_rate_that_the_node_allows(origin, tmp_path, monkeypatch):
+    """In small steps, and the time that they wait is not held against the node."""
+    waits, pause = [], asyncio.sleep
+
+    async def noted(seconds):
+        waits.append(seconds)
+        await pause(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    limits = Limits(bytes=1000.0)
+    settings = origin.settings(limits=limits, patience=Patience(first_byte=5, between_bytes=5))
+    async with OriginServer(settings) as server:
+        answers = await stored(StowClient(server), items(tmp_path, 1, pixels=50_000))
+    assert answers == [""]
+    assert max(waits) == pytest.approx(50, abs=3)
+    assert len(waits) > 40

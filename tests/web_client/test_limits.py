@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
+from gateway.config import load_text
 from gateway.dicomweb.multipart import PartData
 from gateway.failures import PermanentFailure
 from gateway.web_client import Limits, OriginServer
+from gateway.web_client.configured import server_settings
 from gateway.web_client.failures import Refused, Unwelcome, failure_of, seconds_until
 from gateway.web_client.json_array import MOST, ArrayReader, MalformedJson
 from gateway.web_client.rate import Rate
@@ -34,6 +36,28 @@ async def test_no_more_requests_run_than_the_node_allows(origin):
     async with OriginServer(origin.settings(limits=Limits(parallel=2))) as server:
         await asyncio.gather(*(server.listed(STUDY) for _ in range(6)))
     assert most == 2
+
+
+def test_a_node_says_how_many_bits_a_second():
+    text = "{ url: 'https://c.example', mbit_per_s: 8 }"
+    node = load_text(f"version: 1\nnodes: {{ c: {{ dicomweb: {text} }} }}", "test").nodes["c"]
+    assert server_settings("c", node.dicomweb, max_instance=1).limits.bytes == 1_000_000
+
+
+async def test_an_answer_is_read_at_the_rate_that_the_node_allows(origin, monkeypatch):
+    waits, pause = [], asyncio.sleep
+
+    async def noted(seconds):
+        waits.append(seconds)
+        await pause(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    origin.instances = study(1, pixels=500_000)
+    async with OriginServer(origin.settings(limits=Limits(bytes=100_000.0))) as server:
+        events = [each async for each in server.retrieve(STUDY)]
+    size = sum(len(each.data) for each in events if isinstance(each, PartData))
+    assert size > 500_000
+    assert max(waits) == pytest.approx(size / 100_000 - 1, abs=0.5)
 
 
 def test_a_rate_lets_a_burst_go_and_spaces_the_rest():

@@ -1,6 +1,7 @@
 """A header is read as far as it is wanted, without a map, and as it is in the whole file."""
 
 import mmap
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.dataset.header import header_of, read_header
 from gateway.dataset.json_model import PIXELS, JsonModel
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.index import header
-from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, JPEG_BASELINE
+from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, JPEG_BASELINE, TransferSyntax
 from tests.dataset.samples import ELE, UNDEFINED, element, every_file, head, item, sequence
 
 ALL = 0xFFFFFFFF
@@ -36,6 +37,19 @@ def written(file: Path, data: bytes, syntax: str = EXPLICIT_LE) -> Path:
     return file
 
 
+def whole_of(path: Path) -> tuple[bytes, int, int, TransferSyntax]:
+    """The bytes, where in them the data set begins and ends, and its transfer syntax; inflated.
+
+    Raises MalformedDataSet for what is no Part 10 file.
+    """
+    data = path.read_bytes()
+    meta = read_file_meta(data)
+    start, syntax = meta.dataset_offset, BY_UID.get(meta.transfer_syntax, ELE)
+    if syntax.deflated:
+        data, start = zlib.decompress(data[start:], -zlib.MAX_WBITS), 0
+    return data, start, len(data), syntax
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", every_file())
 def test_every_file_says_the_same_as_read_whole(path: Path) -> None:
@@ -54,34 +68,29 @@ def test_every_file_says_the_same_as_read_whole(path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", every_file())
 def test_the_wanted_attributes_of_every_file_are_those_of_the_whole(path: Path) -> None:
-    data = path.read_bytes()
     wanted = {0x00080018, 0x00100020, 0x00281053, 0x00400275}
     try:
-        meta = read_file_meta(data)
+        place = whole_of(path)
     except MalformedDataSet:
-        pytest.skip("no Part 10 file")
-    syntax = BY_UID.get(meta.transfer_syntax, ELE)
-    if syntax.deflated:
-        pytest.skip("inflated elsewhere")
+        with pytest.raises(MalformedDataSet):
+            header.attributes(JsonModel(), path, wanted)
+        return
     damage: list[MalformedDataSet] = []
-    span = meta.dataset_offset, len(data)
-    whole = JsonModel().attributes(data, *span, syntax, None, wanted, None, damage)
+    whole = JsonModel().attributes(*place, None, wanted, None, damage)
     assert header.attributes(JsonModel(), path, wanted) == whole
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("path", every_file())
 def test_all_attributes_of_every_file_but_its_pixels(path: Path) -> None:
-    data = path.read_bytes()
     try:
-        meta = read_file_meta(data)
+        place = whole_of(path)
     except MalformedDataSet:
-        pytest.skip("no Part 10 file")
-    syntax = BY_UID.get(meta.transfer_syntax, ELE)
-    if syntax.deflated:
-        pytest.skip("inflated elsewhere")
-    start, damage = meta.dataset_offset, list[MalformedDataSet]()
-    whole = JsonModel().attributes(data, start, len(data), syntax, str, None, None, damage)
+        with pytest.raises(MalformedDataSet):
+            header.attributes(JsonModel(), path, None, str)
+        return
+    damage: list[MalformedDataSet] = []
+    whole = JsonModel().attributes(*place, str, None, None, damage)
     wanted = {tag: text for tag, text in whole.items() if tag not in PIXELS}
     assert header.attributes(JsonModel(), path, None, str) == wanted
 

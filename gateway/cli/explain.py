@@ -1,6 +1,7 @@
 """``dicom-gateway explain``: why an object goes where it goes."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +14,10 @@ from rich.tree import Tree
 
 from gateway.cli.configuration import ConfigFile, configuration
 from gateway.cli.objects import Shown, find_objects, named_origin
+from gateway.cli.outcomes import Outcome, outcomes
 from gateway.clock import utc_now
-from gateway.config import Config
 from gateway.config.dicom_names import uid_name
 from gateway.failures import Failure
-from gateway.rehearsal import sent_as
 from gateway.route.explain import ExplainedRoute, Explanation, Predicate
 from gateway.route.explain import explain as explained
 from gateway.route.rules import Rules, compile_rules
@@ -41,34 +41,47 @@ def explain(
     rules = compile_rules(settings)
     origin = named_origin(calling, called or settings.gateway.ae_title, address)
     folder = spool or Path(settings.gateway.spool.path)
-    facts = []
-    try:
-        for shown in find_objects(objects, rules, origin, utc_now(), folder):
-            explanation = _explained(rules, shown)
-            if as_json:
-                facts.append(_facts(shown, explanation, settings))
-            else:
-                typer.echo(_title(shown))
-                ends = _ends(shown, explanation, settings)
-                Console(highlight=False).print(_tree(explanation, ends))
-    except (Failure, OSError) as failure:
-        typer.echo(str(failure), err=True)
-        raise typer.Exit(1) from None
+    facts, failed = [], False
+    for name in objects:
+        try:
+            for shown in find_objects(name, rules, origin, utc_now(), folder):
+                explanation = _explained(rules, shown)
+                found = list(outcomes(shown, explanation.decision, settings))
+                facts.append(_facts(shown, explanation, found))
+                if not as_json:
+                    _print(shown, explanation, found)
+        except Failure as failure:
+            typer.echo(str(failure), err=True)
+            failed = True
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print(shown: Shown, explanation: Explanation, found: Sequence[Outcome]) -> None:
+    typer.echo(_title(shown))
+    Console(highlight=False, width=_width()).print(_tree(explanation, found))
+
+
+def _width() -> int | None:
+    """A terminal's own; lines that go elsewhere are not broken."""
+    return None if sys.stdout.isatty() else 1000
 
 
 def _explained(rules: Rules, shown: Shown) -> Explanation:
     return explained(rules, shown.header, shown.origin, size=shown.size, now=shown.now)
 
 
-def _tree(explanation: Explanation, lines: Sequence[str]) -> Tree:
+def _tree(explanation: Explanation, found: Sequence[Outcome]) -> Tree:
     tree = Tree("", hide_root=True)
     for route in explanation.routes:
         tree.add(_route(route))
     ends = tree.add(Text("goes to" if explanation.decision.owed else "goes nowhere"))
-    for line in lines:
-        ends.add(Text(line))
+    for outcome in found:
+        end = ends.add(Text(outcome.sentence(), style="red" if outcome.held else ""))
+        for remark in outcome.remarks:
+            end.add(Text(remark))
     for reason in explanation.decision.reasons:
         ends.add(Text(reason, style="dim"))
     return tree
@@ -107,38 +120,10 @@ def _marked(holds: bool, text: str) -> Text:
     return Text.assemble((f"{sign} ", style), text)
 
 
-def _ends(shown: Shown, explanation: Explanation, config: Config) -> Sequence[str]:
-    return [
-        f"{destination} by route {route}, {_syntax(shown, destination, route, config)}"
-        for destination, route in _owed(explanation)
-    ]
-
-
-def _owed(explanation: Explanation) -> list[tuple[str, str]]:
-    return [(each.destination, each.route) for each in explanation.decision.owed]
-
-
-def _syntax(shown: Shown, destination: str, name: str, config: Config) -> str:
-    """In which transfer syntax an object would be sent, and in what colours."""
-    stored = shown.header.get("TransferSyntaxUID", "")
-    route = next(each for each in config.routes if each.name == name)
-    node = config.nodes[destination]
-    sent = sent_as(stored, node, route) if stored else None
-    if sent is None:
-        return "held: no transfer syntax fits" if stored else "its transfer syntax is not known"
-    if sent == stored:
-        return f"as stored ({name_of(sent)})"
-    colour = " in RGB" if node.can_read.color else ""
-    return f"as {name_of(sent)}{colour}"
-
-
-def _facts(shown: Shown, explanation: Explanation, config: Config) -> dict[str, object]:
+def _facts(shown: Shown, explanation: Explanation, found: Sequence[Outcome]) -> dict[str, object]:
     return {
         "object": shown.name,
         "routes": [asdict(route) for route in explanation.routes],
-        "destinations": [
-            {"node": node, "route": route, "syntax": _syntax(shown, node, route, config)}
-            for node, route in _owed(explanation)
-        ],
+        "destinations": [asdict(outcome) for outcome in found],
         "reasons": list(explanation.decision.reasons),
     }

@@ -1,6 +1,6 @@
 """What a person names to be explained: a DICOM file, a DICOM JSON header, or a kept instance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,8 @@ from gateway.dataset.encode_model import encode_model
 from gateway.dataset.header import read_header, texts
 from gateway.dataset.parse_model import parse_json
 from gateway.dataset.part10 import read_file_meta
-from gateway.failures import PermanentFailure
+from gateway.dataset.wanted import Wanted
+from gateway.failures import Failure, PermanentFailure
 from gateway.intake import is_uid
 from gateway.model import Arrival, Instance, Origin
 from gateway.route.replay import known_of
@@ -21,25 +22,33 @@ from gateway.spool.history import History
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 _SOP_INSTANCE_UID: Final = 0x00080018
+_FORM: Final[Mapping[int, Wanted]] = {
+    0x00080005: "SpecificCharacterSet",
+    0x00280004: "PhotometricInterpretation",
+    0x00280101: "BitsStored",
+}
+"""What tells, beside the rules, in which form a node gets an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One object as rules see it; ``name`` is what the person called it."""
+    """One object as rules see it; ``name`` is what the person called it, ``file`` a Part 10 file
+    that holds it, None where there is none."""
 
     name: str
     header: dict[str, str]
     origin: Origin
     size: int = 0
     now: datetime | None = None
+    file: Path | None = None
 
 
 def find_objects(
-    names: list[str], rules: Rules, origin: Origin, now: datetime, spool: Path
+    name: str, rules: Rules, origin: Origin, now: datetime, spool: Path
 ) -> Iterator[Shown]:
-    """The objects; raises PermanentFailure for one that cannot be found or read."""
-    for name in names:
-        path = Path(name)
+    """What a person means by a name; raises PermanentFailure where it cannot be found or read."""
+    path = Path(name)
+    try:
         if path.suffix.lower() == ".json" and path.is_file():
             yield from _of_json(path, rules, origin, now)
         elif path.is_file():
@@ -47,18 +56,20 @@ def find_objects(
         elif is_uid(name):
             yield _of_ledger(name, rules, spool)
         else:
-            raise PermanentFailure(f"{name} is no file, and no SOP Instance UID of the ledger")
+            raise PermanentFailure("no file, and no SOP Instance UID of the ledger")
+    except (Failure, OSError) as failure:
+        raise PermanentFailure(f"{name}: {failure}") from failure
 
 
 def _of_file(path: Path, rules: Rules, origin: Origin, now: datetime) -> Shown:
-    header = read_header(path, rules.tags)
+    header = read_header(path, {**_FORM, **rules.tags})
     meta = read_file_meta(beginning(path, _SOP_INSTANCE_UID))
     header |= {
         "TransferSyntaxUID": meta.transfer_syntax,
         "SOPClassUID": meta.sop_class_uid,
         "SOPInstanceUID": meta.sop_instance_uid,
     }
-    return Shown(str(path), header, origin, path.stat().st_size, now)
+    return Shown(str(path), header, origin, path.stat().st_size, now, path)
 
 
 def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterator[Shown]:
@@ -68,7 +79,8 @@ def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterato
         data = b"".join(
             piece for piece in encode_model(small, lambda _: None) if isinstance(piece, bytes)
         )
-        header, _ = texts(data, 0, len(data), BY_UID[EXPLICIT_LE], rules.tags)
+        plan = {**_FORM, **rules.tags}
+        header, _ = texts(data, 0, len(data), BY_UID[EXPLICIT_LE], plan)
         for tag, name in (("00080016", "SOPClassUID"), ("00080018", "SOPInstanceUID")):
             header[name] = _first(model, tag)
         stored = _first(model, "00020010") or _first(model, "00083002")
@@ -90,16 +102,18 @@ def _of_ledger(uid: str, rules: Rules, spool: Path) -> Shown:
     with History(spool) as history:
         found = history.of(uid)
     if not found:
-        raise PermanentFailure(f"{uid} is no instance that the spool in {spool} keeps")
+        raise PermanentFailure(f"no instance that the spool in {spool} keeps")
     instance = found[0]
-    header = header_of_kept(instance, rules)
-    known = known_of(instance, header)
-    return Shown(uid, known, instance.origin, instance.size, instance.received_at)
+    known = known_of(instance, header_of_kept(instance, rules))
+    file = instance.file if instance.file.is_file() else None
+    return Shown(uid, known, instance.origin, instance.size, instance.received_at, file)
 
 
 def header_of_kept(instance: Instance, *rules: Rules) -> dict[str, str]:
     """What rules read of a kept instance: of its file, or else what the ledger noted."""
-    plan = {tag: wanted for each in rules for tag, wanted in each.tags.items()}
+    plan = dict(_FORM)
+    for each in rules:
+        plan |= each.tags
     try:
         return {**instance.header, **read_header(instance.file, plan)}
     except (OSError, MalformedDataSet):

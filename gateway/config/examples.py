@@ -19,14 +19,22 @@ NOTHING: Final = "nothing"
 FROM: Final = "from"
 AT: Final = "at"
 SYNTAX: Final = "syntax"
+PHOTOMETRIC: Final = "photometric"
+PHOTOMETRICS: Final = (
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422",
+    "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB",
+)  # fmt: skip
+"""The terms of Photometric Interpretation, PS3.3 C.7.6.3.1.2."""
 
 
 class Sent(NamedTuple):
-    """That a route sends to a destination; in ``syntax``, or in any where it is ""."""
+    """That a route sends to a destination, in ``syntax`` and with ``photometric`` as the
+    Photometric Interpretation, in any where they are ""."""
 
     route: str
     destination: str
     syntax: UID = ""
+    photometric: str = ""
 
 
 Given: TypeAlias = dict[str, str]
@@ -128,23 +136,38 @@ def _sent(route: str, nodes: object) -> list[Sent]:
 
 
 def _outcome(route: str, node: str, how: object) -> Sent:
+    read = {SYNTAX: parse_transfer_syntax, PHOTOMETRIC: _photometric}
     if not isinstance(how, dict):
-        raise WrongValue([Complaint((node,), f"expected {{ syntax: NAME }}, found {shown(how)}")])
-    for key in how:
-        if key != SYNTAX:
-            text = f"unknown key {shown(key)}{allowed((SYNTAX,), key)}"
-            raise WrongValue([Complaint((node, key), text, at_key=True)])
-    try:
-        syntax = parse_transfer_syntax(how[SYNTAX]) if how else ""
-    except ValueError as error:
-        raise WrongValue([Complaint((node, SYNTAX), str(error))]) from None
-    return Sent(route, parse_node_name(node), syntax)
+        text = f"expected {{ syntax: NAME, photometric: NAME }}, found {shown(how)}"
+        raise WrongValue([Complaint((node,), text)])
+    complaints: list[Complaint] = []
+    found = {SYNTAX: "", PHOTOMETRIC: ""}
+    for key, value in how.items():
+        if key not in read:
+            text = f"unknown key {shown(key)}{allowed(tuple(read), key)}"
+            complaints.append(Complaint((node, key), text, at_key=True))
+            continue
+        try:
+            found[key] = read[key](value)
+        except ValueError as error:
+            complaints.append(Complaint((node, key), str(error)))
+    if complaints:
+        raise WrongValue(complaints)
+    return Sent(route, parse_node_name(node), found[SYNTAX], found[PHOTOMETRIC])
+
+
+def _photometric(value: object) -> str:
+    if value not in PHOTOMETRICS:
+        what = f"{shown(value)} is no Photometric Interpretation"
+        raise ValueError(what + allowed(PHOTOMETRICS, value))
+    return str(value)
 
 
 def _write_expected(sent: tuple[Sent, ...]) -> object:
     written: dict[str, dict[str, Any]] = {}
-    for route, destination, syntax in sent:
+    for route, destination, syntax, photometric in sent:
         how = {SYNTAX: name_of(syntax)} if syntax else {}
+        how |= {PHOTOMETRIC: photometric} if photometric else {}
         written.setdefault(route, {})[destination] = how
     return written or NOTHING
 

@@ -84,7 +84,10 @@ _EXPECTED: Final[dict[str, Any]] = {
                         "type": "object",
                         "additionalProperties": {
                             "type": "object",
-                            "properties": {"syntax": _SYNTAX},
+                            "properties": {
+                                "syntax": _SYNTAX,
+                                "photometric": {"enum": list(examples.PHOTOMETRICS)},
+                            },
                             "additionalProperties": False,
                         },
                     },

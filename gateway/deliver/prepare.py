@@ -15,14 +15,13 @@ from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.tags import TagChanges
 from gateway.tags.recode import readable
-from gateway.transcode.choose import NativeTooLong, choose_target
+from gateway.transcode.choose import NativeTooLong, Reader, choose_form
 from gateway.transcode.verify import Disagreement
-from gateway.transfer_syntax import BY_UID, NATIVE, name_of
+from gateway.transfer_syntax import NATIVE
 
 _BITS_STORED: Final = 0x00280101
 _META: Final = 1 << 16
 """Bytes in which the file meta information ends."""
-NO_COLOR = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
 async def prepare(
@@ -40,12 +39,9 @@ async def prepare(
     TemporaryFailure when something on this side is short.
     """
     _check_sop_class(instance, destination)
-    wanted = _rendition(instance, destination, policy)
-    target = choose_target(
-        instance.transfer_syntax,
-        _usable(instance, accepted, destination, wanted),
-        change=policy.change,
-        can_read=destination.can_read,
+    reader = Reader(destination.name, destination.can_read, destination.rendition)
+    target, wanted = choose_form(
+        instance.transfer_syntax, _photometric(instance), accepted, reader, policy.change
     )
     tags = _tags(instance, destination, policy)
     try:
@@ -118,46 +114,8 @@ def _check_sop_class(instance: Instance, destination: Destination) -> None:
         )
 
 
-def _rendition(instance: Instance, destination: Destination, policy: RoutePolicy) -> Rendition:
-    """What has to be asked for beyond the transfer syntax; nothing where it changes nothing.
-
-    A header that says RGB is believed of uncompressed pixels only: many a JPEG under such a
-    header is YCbCr, and the transcode finds out.
-    """
-    wanted = destination.rendition
-    syntax = BY_UID.get(instance.transfer_syntax)
-    if policy.change == "never" or _photometric(instance) in NO_COLOR:
-        return Rendition()
-    if _photometric(instance) == "RGB" and syntax is not None and not syntax.encapsulated:
-        return Rendition(planar=wanted.planar)
-    return wanted
-
-
 def _photometric(instance: Instance) -> str:
     return instance.header.get("PhotometricInterpretation", "")
-
-
-def _usable(
-    instance: Instance, accepted: Collection[UID], destination: Destination, wanted: Rendition
-) -> Collection[UID]:
-    """Colour is changed in uncompressed pixels only; what is never decoded stays as it is.
-
-    Where the node takes none of those, what says that it is RGB may go as it is all the same.
-    Raises PermanentFailure where nothing is left.
-    """
-    syntax, can_read = BY_UID.get(instance.transfer_syntax), destination.can_read
-    if not wanted.color or syntax is None or syntax.video:
-        return accepted
-    native = [uid for uid in accepted if uid in NATIVE]
-    if any(can_read is None or uid in can_read for uid in native):
-        return native
-    if accepted and _photometric(instance) != wanted.color:
-        names = ", ".join(sorted(name_of(uid) for uid in accepted))
-        raise PermanentFailure(
-            f"{destination.name} reads {wanted.color} only, which takes an uncompressed transfer "
-            f"syntax that it can read; it accepted {names} only"
-        )
-    return accepted
 
 
 def _may_go_as_stored(

@@ -1,12 +1,12 @@
 """The configuration's own examples, tried: what each of them says that the routes do not do."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.config.days import parse_day
 from gateway.config.examples import AT, FROM, Example, Sent
-from gateway.config.models import Config, Node, Route
+from gateway.config.models import Config, Route
 from gateway.config.problems import Problem
 from gateway.config.subjects import (
     ADDRESS,
@@ -16,16 +16,26 @@ from gateway.config.subjects import (
     SIZE,
     find_subject,
 )
+from gateway.failures import PermanentFailure
 from gateway.model import UID, Arrival, Origin
 from gateway.route.rules import Rules
 from gateway.route.values import Met
 from gateway.transfer_syntax import name_of
 
-Outcome: TypeAlias = Callable[[UID, Node, Route], UID | None]
-"""Stored transfer syntax, destination and route -> the syntax that is sent, None for none."""
+
+class Sending(NamedTuple):
+    """The form in which a node gets an instance; ``photometric`` is "" where nobody knows it."""
+
+    syntax: UID
+    photometric: str = ""
+
+
+Outcome: TypeAlias = Callable[[Mapping[str, str], str, Route], Sending]
+"""Header, destination and route -> what is sent; raises PermanentFailure where nothing can be."""
 
 _FACTS: Final = frozenset({FROM, AT, CALLING_AE, CALLED_AE, ADDRESS, SIZE})
 _SYNTAX: Final = "TransferSyntaxUID"
+_PHOTOMETRIC: Final = "PhotometricInterpretation"
 
 
 def failures(config: Config, rules: Rules, outcome: Outcome) -> list[Problem]:
@@ -86,9 +96,8 @@ def _differences(
         yield _missing(*pair, taken)
     for route, node in sorted(does.keys() - expected.keys()):
         yield f"route {route} sends it to {node}, which is not expected"
-    stored = met.header.get(_SYNTAX, "")
     for pair in sorted(does.keys() & expected.keys()):
-        yield from _other_syntax(expected[pair], stored, config, does[pair], outcome)
+        yield from _other_form(expected[pair], met.header, does[pair], outcome)
 
 
 def _missing(route: str, node: str, taken: Iterable[Route]) -> str:
@@ -97,15 +106,26 @@ def _missing(route: str, node: str, taken: Iterable[Route]) -> str:
     return f"route {route} does not take it"
 
 
-def _other_syntax(
-    expected: Sent, stored: UID, config: Config, route: Route, outcome: Outcome
+def _other_form(
+    expected: Sent, header: Mapping[str, str], route: Route, outcome: Outcome
 ) -> Iterator[str]:
-    if not expected.syntax:
+    """Where the node gets another transfer syntax or other colours than it should."""
+    if not (expected.syntax or expected.photometric):
         return
-    sent = outcome(stored, config.nodes[expected.destination], route) if stored else None
-    if sent == expected.syntax:
+    start = f"to {expected.destination} it"
+    wanted = name_of(expected.syntax) if expected.syntax else expected.photometric
+    missing = [_SYNTAX] if not header.get(_SYNTAX) else []
+    if expected.photometric and not header.get(_PHOTOMETRIC):
+        missing.append(_PHOTOMETRIC)
+    if missing:
+        yield f"{start} has no {' and no '.join(missing)} in given, not as {wanted}"
         return
-    what = "cannot be sent" if sent is None else f"is sent as {name_of(sent)}"
-    if not stored:
-        what = f"has no {_SYNTAX} in given"
-    yield f"to {expected.destination} it {what}, not as {name_of(expected.syntax)}"
+    try:
+        sent = outcome(header, expected.destination, route)
+    except PermanentFailure as failure:
+        yield f"{start} cannot be sent, not as {wanted}: {failure}"
+        return
+    if expected.syntax not in ("", sent.syntax):
+        yield f"{start} is sent as {name_of(sent.syntax)}, not as {name_of(expected.syntax)}"
+    if expected.photometric not in ("", sent.photometric):
+        yield f"{start} is {sent.photometric}, not {expected.photometric}"

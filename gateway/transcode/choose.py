@@ -6,17 +6,77 @@ the default transfer syntax of DICOM (PS3.5 A.1), then the retired big-endian on
 """
 
 from collections.abc import Collection, Iterable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from gateway.failures import PermanentFailure
-from gateway.model import UID
+from gateway.model import UID, Rendition
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
 Change: TypeAlias = Literal["never", "if-needed", "always"]
 
 
+NO_COLOR: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
+
+
+class Reader(NamedTuple):
+    """What the configuration says that a node can read; ``can_read`` None: any transfer syntax."""
+
+    name: str
+    can_read: Collection[UID] | None = None
+    rendition: Rendition = Rendition()
+
+
 class NativeTooLong(PermanentFailure):
     """Pixel Data that uncompressed would exceed 2**32 - 2 bytes: it exists as stored only."""
+
+
+def choose_form(
+    stored: UID, photometric: str, accepted: Collection[UID], reader: Reader, change: str
+) -> tuple[UID, Rendition]:
+    """The transfer syntax to send in, and what else is asked for where that is a native one.
+
+    ``photometric`` is the stored Photometric Interpretation, "" where it is not known; the rest
+    is as for ``choose_target``. Raises PermanentFailure when nothing fits.
+    """
+    wanted = _rendition(stored, photometric, reader.rendition, change)
+    usable = _usable(stored, photometric, accepted, reader, wanted)
+    return choose_target(stored, usable, change=change, can_read=reader.can_read), wanted
+
+
+def _rendition(stored: UID, photometric: str, wanted: Rendition, change: str) -> Rendition:
+    """What has to be asked for beyond the transfer syntax; nothing where it changes nothing.
+
+    A header that says RGB is believed of uncompressed pixels only: many a JPEG under such a
+    header is YCbCr, and the transcode finds out.
+    """
+    syntax = BY_UID.get(stored)
+    if change == "never" or photometric in NO_COLOR:
+        return Rendition()
+    if photometric == "RGB" and syntax is not None and not syntax.encapsulated:
+        return Rendition(planar=wanted.planar)
+    return wanted
+
+
+def _usable(
+    stored: UID, photometric: str, accepted: Collection[UID], reader: Reader, wanted: Rendition
+) -> Collection[UID]:
+    """Colour is changed in uncompressed pixels only; what is never decoded stays as it is.
+
+    Where the node takes none of those, what says that it is RGB may go as it is all the same.
+    Raises PermanentFailure where nothing is left.
+    """
+    syntax, can_read = BY_UID.get(stored), reader.can_read
+    if not wanted.color or syntax is None or syntax.video:
+        return accepted
+    native = [uid for uid in accepted if uid in NATIVE]
+    if any(can_read is None or uid in can_read for uid in native):
+        return native
+    if accepted and photometric != wanted.color:
+        raise PermanentFailure(
+            f"{reader.name} reads {wanted.color} only, which takes an uncompressed transfer "
+            f"syntax that it can read; it accepted {_names(accepted)} only"
+        )
+    return accepted
 
 
 def choose_target(
@@ -63,9 +123,13 @@ def _nothing_fits(
             f"stored as {name_of(source)}; the node accepted nothing for this SOP class: "
             "it refused every presentation context"
         )
-    text = f"stored as {name_of(source)}; the node accepted {_names(accepted)}"
-    if can_read is not None:
-        text += f" and can read {_names(can_read)}"
+    text = f"stored as {name_of(source)}; the node "
+    if can_read is None:
+        text += f"accepted {_names(accepted)}"
+    elif set(can_read) == set(accepted):
+        text += f"reads {_names(can_read)}"
+    else:
+        text += f"accepted {_names(accepted)} and can read {_names(can_read)}"
     if source not in BY_UID:
         return text + "; this transfer syntax is unknown here, so it goes as stored or not at all"
     if BY_UID[source].video:

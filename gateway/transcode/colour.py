@@ -38,7 +38,7 @@ YBR_FULL = "YBR_FULL"
 YBR_PARTIAL = "YBR_PARTIAL"
 _YBR_PARTIAL = ("YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
-_RGB_IDS = (0x52, 0x47, 0x42)
+RGB_IDS = (0x52, 0x47, 0x42)
 _TRANSFORMING: Final = (
     Coding.JPEG_2000,
     Coding.JPEG_2000_ARRAYS,
@@ -91,7 +91,7 @@ def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
         return _jpeg_2000(header, found)
     if found.coding in DCT:
         return _jpeg_dct(header, found)
-    if found.coding is Coding.JPEG_LOSSLESS and (found.adobe == 0 or found.ids == _RGB_IDS):
+    if found.coding is Coding.JPEG_LOSSLESS and (found.adobe == 0 or found.ids == RGB_IDS):
         return RGB, "the codestream declares RGB"
     if header in (RGB, *_YBR_FULL):
         return RGB if header == RGB else YBR_FULL, "the header; this codec transforms nothing"
@@ -100,7 +100,7 @@ def _evidence(header: str, found: Codestream | None) -> tuple[str, str]:
 
 def _marked(found: Codestream) -> bool:
     """The codestream says what its components are; those of JPEG DCT have the full range."""
-    return found.coding in DCT or found.transform or found.adobe == 0 or found.ids == _RGB_IDS
+    return found.coding in DCT or found.transform or found.adobe == 0 or found.ids == RGB_IDS
 
 
 def _jpeg_2000(header: str, found: Codestream) -> tuple[str, str]:
@@ -112,7 +112,7 @@ def _jpeg_2000(header: str, found: Codestream) -> tuple[str, str]:
 
 
 def _jpeg_dct(header: str, found: Codestream) -> tuple[str, str]:
-    if found.ids == _RGB_IDS:
+    if found.ids == RGB_IDS:
         return RGB, "component identifiers R, G, B"
     if found.adobe == 0 and not found.jfif:
         return RGB, "Adobe marker, transform 0"

@@ -82,7 +82,8 @@ def test_explain_shows_every_condition_with_the_value_met(file: Path) -> None:
     assert "✓ route all" in result.stdout
     assert "✓ Modality: CT: it is CT" in result.stdout
     assert "✓ Rows: min 64: it is 128" in result.stdout
-    assert "old by route ct, as implicit-le" in result.stdout
+    assert "pacs by route all, as stored (explicit-le), MONOCHROME2\n" in result.stdout
+    assert "old by route ct, as implicit-le, MONOCHROME2\n" in result.stdout
 
 
 def test_explain_reads_a_dicom_json_header(file: Path, tmp_path: Path) -> None:
@@ -99,17 +100,20 @@ def test_explain_reads_a_dicom_json_header(file: Path, tmp_path: Path) -> None:
     (facts,) = json.loads(result.stdout)
     assert [route["takes"] for route in facts["routes"]] == [True, False]
     assert facts["routes"][1]["match"][1]["met"] == "32"
-    assert facts["destinations"] == [
-        {"node": "pacs", "route": "all", "syntax": "as stored (jpeg-lossless-sv1)"}
-    ]
+    (sent,) = facts["destinations"]
+    assert (sent["node"], sent["route"], sent["syntax"]) == ("pacs", "all", "jpeg-lossless-sv1")
+    assert sent["as_stored"]
 
 
 def test_explain_says_what_it_cannot_find(file: Path) -> None:
-    result = said("explain", "-c", file, "nowhere.dcm")
+    found = get_testdata_file("CT_small.dcm")
+    result = said("explain", "-c", file, "nowhere.dcm", found, file)
     assert (result.exit_code, result.stderr) == (
         1,
-        "nowhere.dcm is no file, and no SOP Instance UID of the ledger\n",
+        "nowhere.dcm: no file, and no SOP Instance UID of the ledger\n"
+        f"{file}: no data set is recognised at offset 0\n",
     )
+    assert "pacs by route all" in result.stdout
 
 
 @pytest.fixture
@@ -131,7 +135,7 @@ def test_an_instance_of_the_ledger_is_explained_by_its_uid(file: Path, spool: Pa
     assert result.exit_code == 0
     assert "pacs by route all" in result.stdout
     result = said("explain", "-c", file, "--spool", spool, "1.2.7")
-    assert "1.2.7 is no instance that the spool" in result.stderr
+    assert "1.2.7: no instance that the spool" in result.stderr
 
 
 def test_diff_shows_what_changes_and_for_whom(file: Path, spool: Path) -> None:

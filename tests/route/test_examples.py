@@ -34,6 +34,9 @@ def _said(example: str) -> list[str]:
         "given: { from: ct, BodyPartExamined: HEAD }, expect: { heads: [old, pacs] }",
         "given: { from: ct, BodyPartExamined: HEAD, TransferSyntaxUID: j2k },"
         " expect: { heads: { old: { syntax: implicit-le }, pacs: { syntax: j2k } } }",
+        "given: { from: ct, BodyPartExamined: HEAD, TransferSyntaxUID: j2k,"
+        " PhotometricInterpretation: YBR_RCT }, expect: { heads: { old: { syntax: implicit-le,"
+        " photometric: RGB }, pacs: { syntax: j2k, photometric: YBR_RCT } } }",
         "given: { from: ct, BodyPartExamined: KNEE }, expect: nothing",
         "given: { calling_ae: CT1, BodyPartExamined: BRAIN }, expect: { heads: [old, pacs] }",
         "given: { from: cloud, at: '2026-11-22T18:00' }, expect: { night: pacs }",
@@ -59,7 +62,15 @@ def test_an_example_that_comes_out_is_silent(example: str) -> None:
          "example 1: route heads takes it and does not send it to ct"),
         ("given: { Modality: XC, TransferSyntaxUID: rle },"
          " expect: { video: { old: { syntax: rle } } }",
-         "example 1: to old it cannot be sent, not as rle"),
+         "example 1: to old it cannot be sent, not as rle: stored as rle; the node reads"
+         " implicit-le; the route says pixels.change: never"),
+        ("given: { from: ct, BodyPartExamined: HEAD, TransferSyntaxUID: j2k,"
+         " PhotometricInterpretation: YBR_ICT },"
+         " expect: { heads: { old: { photometric: YBR_ICT }, pacs: {} } }",
+         "example 1: to old it is RGB, not YBR_ICT"),
+        ("given: { from: ct, BodyPartExamined: HEAD, TransferSyntaxUID: j2k },"
+         " expect: { heads: { old: { photometric: RGB }, pacs: {} } }",
+         "example 1: to old it has no PhotometricInterpretation in given, not as RGB"),
         ("given: { Modality: XC }, expect: { video: { old: { syntax: rle } } }",
          "example 1: to old it has no TransferSyntaxUID in given, not as rle"),
     ],

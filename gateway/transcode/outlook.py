@@ -1,0 +1,99 @@
+"""What an instance will look like in another form, told without decoding a pixel."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from gateway.model import UID, Rendition
+from gateway.transcode.choose import NO_COLOR
+from gateway.transcode.codestream import Codestream
+from gateway.transcode.colour import RGB, RGB_IDS, decide_colour
+from gateway.transcode.form import Coding
+from gateway.transcode.image_pixel import PHOTOMETRIC
+from gateway.transcode.native import is_native, native_body
+from gateway.transcode.plan import native_rendered, plan_frames
+from gateway.transcode.source import open_source
+from gateway.transcode.turns import backends_for
+from gateway.transfer_syntax import BY_UID, ENCAPSULATED_UNCOMPRESSED, NATIVE
+
+_CODINGS: Final = (
+    ("jpeg-lossless", Coding.JPEG_LOSSLESS),
+    ("jpeg-ls", Coding.JPEG_LS),
+    ("jpeg-xl", Coding.JPEG_XL),
+    ("jpeg", Coding.JPEG_8),
+    ("j2k", Coding.JPEG_2000),
+    ("htj2k", Coding.HTJ2K),
+)
+"""How frames are coded, by what the name of the transfer syntax begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """``photometric`` is the Photometric Interpretation that goes out, "" where nobody knows it.
+
+    ``decoder`` is the one that serves, "" where nothing is decoded, None where only the file can
+    tell; ``length`` that of decoded Pixel Data in bytes. ``certain`` is false where a codestream
+    may say otherwise than the header.
+    """
+
+    photometric: str
+    decoder: str | None = ""
+    length: int = 0
+    certain: bool = True
+
+
+def of_file(path: Path, target: UID, rendition: Rendition, scratch: Path) -> Outlook:
+    """The outlook for a Part 10 file that is sent in ``target``.
+
+    Large inflated data sets are kept in an unnamed file in ``scratch``. Raises PermanentFailure
+    where it cannot be decoded truthfully, TemporaryFailure where it cannot be read.
+    """
+    source = open_source(path, scratch)
+    as_it_is = Outlook(source.values.text(PHOTOMETRIC))
+    if target not in NATIVE or source.pixels is None:
+        return as_it_is
+    syntax = BY_UID[target]
+    if is_native(source):
+        swapped = native_body(source, syntax).little_endian()
+        pixels = native_rendered(source, syntax, rendition, swapped)
+        if pixels is None:
+            return as_it_is
+    else:
+        pixels = plan_frames(source, syntax, rendition)
+    decoder = backends_for(pixels, 0)[0].name
+    return Outlook(pixels.photometric, decoder, pixels.length)
+
+
+def of_header(stored: UID, photometric: str, target: UID, rendition: Rendition) -> Outlook:
+    """The outlook for an instance of which the header is known: its codestream is taken to say
+    what the header says.
+    """
+    syntax, to_rgb = BY_UID.get(stored), rendition.color == RGB
+    if target not in NATIVE or syntax is None or (target == stored and rendition == Rendition()):
+        return Outlook(photometric)
+    decoder = None if syntax.encapsulated else ""
+    if photometric in ("", *NO_COLOR):
+        return Outlook(photometric, decoder)
+    if photometric == "PALETTE COLOR" or not syntax.encapsulated:
+        return Outlook(RGB if to_rgb else photometric, decoder)
+    found = [
+        decide_colour(photometric, declared, rendition.color).photometric
+        for declared in _declarations(syntax.name)
+    ]
+    certain = len(set(found)) == 1 and stored != ENCAPSULATED_UNCOMPRESSED
+    return Outlook(found[0], decoder, certain=certain)
+
+
+def _declarations(name: str) -> Iterator[Codestream | None]:
+    """What codestreams of three components may say of their colours; first: nothing."""
+    coding = next((coding for start, coding in _CODINGS if name.startswith(start)), None)
+    if coding is None:
+        yield None
+        return
+    silent = Codestream(coding, "", rows=0, columns=0, components=3, precision=8)
+    yield silent
+    yield replace(silent, transform=True)
+    yield replace(silent, adobe=0)
+    yield replace(silent, ids=RGB_IDS)
+    yield replace(silent, jfif=True)

@@ -1,0 +1,117 @@
+"""What ``explain`` says of each destination: the form, the colours, the decoder, or why not."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from gateway.transcode.matrix import proven
+from tests.cli.test_configuration import said
+
+NODES = (
+    "version: 1\nnodes:\n"
+    "  pacs: { dimse: { ae_title: PACS, host: h } }\n"
+    "  old: { dimse: { ae_title: OLD, host: h }, can_read: { syntaxes: [implicit-le] } }\n"
+    "  film: { dimse: { ae_title: FILM, host: h }, can_read: { color: RGB } }\n"
+    "  small: { dimse: { ae_title: S, host: h }, can_read:"
+    " { max_instance: 1KiB, bits: 8, sop_classes: [SecondaryCaptureImageStorage] } }\n"
+    "routes:\n"
+)
+JPEG = "SC_rgb_jpeg_dcmtk.dcm"
+
+
+def ends(folder: Path, route: str, name: str) -> list[str]:
+    """The lines below "goes to", without the tree."""
+    file = folder / "gateway.yaml"
+    file.write_text(f"{NODES}  - {{ name: r, {route} }}\n", encoding="utf-8")
+    path = name if Path(name).is_absolute() else get_testdata_file(name)
+    result = said("explain", "-c", file, path)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    return [line.lstrip("│├└─ ") for line in lines[lines.index("goes to") + 1 :]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _measured() -> None:
+    proven()
+
+
+def test_the_decoder_and_the_colours_are_those_of_the_codestream(tmp_path: Path) -> None:
+    assert ends(tmp_path, "send_to: [old, film]", JPEG) == [
+        "old by route r, as implicit-le, YBR_FULL, decoded by imagecodecs",
+        "film by route r, as explicit-le, RGB, decoded by imagecodecs",
+    ]
+
+
+def test_what_a_node_may_refuse_is_followed_by_what_it_gets_then(tmp_path: Path) -> None:
+    assert ends(tmp_path, "send_to: pacs", JPEG) == [
+        "pacs by route r, as stored (jpeg-baseline), YBR_FULL",
+        "where it does not accept jpeg-baseline: as explicit-le, YBR_FULL, decoded by imagecodecs",
+    ]
+    (first, second) = ends(tmp_path, "send_to: pacs, pixels: { change: never }", JPEG)
+    assert first == "pacs by route r, as stored (jpeg-baseline), YBR_FULL"
+    assert second.startswith("where it does not accept jpeg-baseline: held: stored as jpeg-")
+
+
+def test_uncompressed_pixels_need_no_decoder_unless_their_colours_change(tmp_path: Path) -> None:
+    assert ends(tmp_path, "send_to: [pacs, film]", "examples_palette.dcm") == [
+        "pacs by route r, as stored (explicit-le), PALETTE COLOR",
+        "film by route r, as explicit-le, RGB, decoded by numpy",
+    ]
+
+
+def test_what_a_node_cannot_read_is_held_with_the_reason(tmp_path: Path) -> None:
+    route = "send_to: small"
+    assert ends(tmp_path, route, "CT_small.dcm") == [
+        "small by route r: held: it does not read this SOP class (can_read.sop_classes)"
+    ]
+    assert ends(tmp_path, route, "SC_rgb_rle_16bit.dcm") == [
+        "small by route r: held: 16 bits per sample are more than it reads (can_read.bits: 8)"
+    ]
+    (held,) = ends(tmp_path, route, "SC_rgb_rle.dcm")
+    assert held.endswith("bytes are more than it takes (can_read.max_instance: 1KiB)")
+    assert ends(tmp_path, "send_to: old, pixels: { change: never }", JPEG) == [
+        "old by route r: held: stored as jpeg-baseline; the node reads implicit-le; the route says"
+        " pixels.change: never"
+    ]
+
+
+def test_changed_attributes_are_named(tmp_path: Path) -> None:
+    tags = "tags: { set: { StationName: X }, remove: [RequestAttributesSequence.CodeValue] }"
+    assert ends(tmp_path, f"send_to: old, {tags}", "CT_small.dcm") == [
+        "old by route r, as implicit-le, MONOCHROME2",
+        "attributes changed: StationName, RequestAttributesSequence.CodeValue",
+    ]
+
+
+def test_a_header_says_what_it_cannot_tell(tmp_path: Path) -> None:
+    header = {
+        "00083002": {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]},
+        "00280004": {"vr": "CS", "Value": ["YBR_FULL_422"]},
+    }
+    path = tmp_path / "header.json"
+    path.write_text(json.dumps([header]))
+    assert ends(tmp_path, "send_to: [old, film]", str(path)) == [
+        "old by route r, as implicit-le, YBR_FULL, if the codestream says what the header says,"
+        " decoded: by what, only the file tells",
+        "film by route r, as explicit-le, RGB, decoded: by what, only the file tells",
+    ]
+    path.write_text(json.dumps([{"00280004": header["00280004"]}]))
+    assert ends(tmp_path, "send_to: old", str(path)) == [
+        "old by route r; in which form cannot be told: its transfer syntax is not known"
+    ]
+
+
+def test_what_cannot_be_uncompressed_goes_as_stored_where_the_route_says_so(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "cut.dcm"
+    whole = Path(get_testdata_file(JPEG)).read_bytes()
+    file.write_bytes(whole.replace(b"\xff\xd8\xff", b"\xff\x00\xff"))
+    always = "send_to: pacs, pixels: { change: always"
+    (held,) = ends(tmp_path, f"{always} }}", str(file))
+    assert held.startswith("pacs by route r: held: Pixel Data labelled jpeg-baseline starts like")
+    sent, why = ends(tmp_path, f"{always}, if_undecodable: forward-as-stored }}", str(file))[:2]
+    assert sent == "pacs by route r, as stored (jpeg-baseline), YBR_FULL"
+    assert why.startswith("it cannot be uncompressed: Pixel Data labelled jpeg-baseline")

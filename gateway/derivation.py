@@ -29,6 +29,8 @@ MOST_ENDS: Final = 3
 """How often the gateway may end, killed, while one form of one instance is made."""
 REMEMBERED: Final = 4096
 """Derived files of which it is still known how they were made, for the ledger."""
+FRAMES: Final = "single-frames"
+"""The form of an instance of which frames were decoded by themselves."""
 ROOM: Final = 0.5
 """The share of spool.refuse_below_free that derived files leave free."""
 
@@ -136,6 +138,7 @@ class Derivations:
         self._made: OrderedDict[Path, Derived] = OrderedDict()
         self._running: dict[Path, asyncio.Task[Derived]] = {}
         self._waiting: Counter[Path] = Counter()
+        self._framed: OrderedDict[int, None] = OrderedDict()
         self._one_suspect = asyncio.Lock()
 
     async def derive(
@@ -171,12 +174,13 @@ class Derivations:
         return self._made.get(out, Derived(out, target)) if made else None
 
     async def excerpt(
-        self, instance: Instance, key: str, make: Callable[[Path], Awaitable[None]]
+        self, instance: Instance, key: str, make: Callable[[Path], Awaitable[Passport | None]]
     ) -> Path:
         """A file of something less than the instance, such as one frame, named by ``key``.
 
-        ``make`` writes it, whole or not at all; shared and kept like all that is derived. Raises
-        what ``make`` raises, and as ``derive``.
+        ``make`` writes it, whole or not at all, and tells how a frame was decoded: of the first
+        one of an instance that is recorded, since the others are decoded alike. Shared and kept
+        like all that is derived. Raises what ``make`` raises, and as ``derive``.
         """
         out = self._shelf.derived_path(instance, key)
         return (await self._once(out, "", lambda: self._excerpt(instance, key, make, out))).file
@@ -208,14 +212,37 @@ class Derivations:
                     running.cancel()
 
     async def _excerpt(
-        self, instance: Instance, key: str, make: Callable[[Path], Awaitable[None]], out: Path
+        self,
+        instance: Instance,
+        key: str,
+        make: Callable[[Path], Awaitable[Passport | None]],
+        out: Path,
     ) -> Derived:
         self._shelf.check_room(ROOM)
         ends = await self._shelf.interruptions(instance, key)
         _check_ends(ends)
         async with self._one_suspect if ends else nullcontext():
-            await make(out)
+            passport = await make(out)
+        if passport is not None:
+            self._note_frame(instance, passport)
         return Derived(out, "")
+
+    def _note_frame(self, instance: Instance, passport: Passport) -> None:
+        """A frame was decoded by itself: one row and one line for people tell of all of them."""
+        first = instance.spool_id not in self._framed
+        self._framed[instance.spool_id] = None
+        if len(self._framed) > REMEMBERED:
+            self._framed.popitem(last=False)
+        if first:
+            self._shelf.record(instance, f"{passport.target}+{FRAMES}", passport)
+        telemetry.transcoded(
+            instance.sop_instance_uid,
+            instance.transfer_syntax,
+            passport.target,
+            passport.decoder,
+            passport.seconds,
+            notes=passport.notes if first else (),
+        )
 
     async def aclose(self) -> None:
         """Stop what is still being made."""

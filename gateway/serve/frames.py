@@ -17,11 +17,10 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import telemetry
 from gateway.dicomweb.media_types import MULTIPART, OCTET_STREAM, MediaType, of_frames, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Instance, Rendition
+from gateway.model import UID, Instance, Passport, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
@@ -208,12 +207,9 @@ class _Frames:
         """One frame decoded by itself; where that fails, the whole is, by another decoder."""
         derivations = self.serving.derivations
 
-        async def make(out: Path) -> None:
-            decoder, seconds = await self.serving.pool.run(
-                decode_frame, instance.file, EXPLICIT_LE, number, out
-            )
-            stored = instance.transfer_syntax
-            telemetry.transcoded(instance.sop_instance_uid, stored, EXPLICIT_LE, decoder, seconds)
+        async def make(out: Path) -> Passport:
+            pool, file = self.serving.pool, instance.file
+            return await pool.run(decode_frame, file, EXPLICIT_LE, number, out)
 
         try:
             file = await derivations.excerpt(instance, f"{EXPLICIT_LE}+frame-{number}", make)

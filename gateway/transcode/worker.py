@@ -142,7 +142,7 @@ def _hang_on(lifeline: str) -> None:
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def _printed() -> str:
+def printed() -> str:
     """What native code has printed since this was last asked."""
     return _stderr[0].take() if _stderr else ""
 
@@ -158,7 +158,7 @@ def transcode_or_split(
 ) -> Transcoded | Split:
     """Transcode one instance; where it has many frames, only prepare its file."""
     began = perf_counter()
-    _printed()  # by a task that failed
+    printed()  # by a task that failed
     allow(_UNKNOWN)
     opened = open_source(source, out.parent)
     mark(opened, out)
@@ -168,7 +168,7 @@ def transcode_or_split(
     if plan.pixels is not None and _worth_splitting(plan.pixels, opened):
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, checks, began)
     done = finish_plan(plan, opened, target, out, attempt, checks, began)
-    text = _printed()
+    text = printed()
     return replace(done, stderr=text) if text else done
 
 
@@ -215,7 +215,7 @@ def decode_range(split: Split, first: int, patience: float) -> Heard:
     decoder gave up: the instance begins again with the next.
     """
     until = perf_counter() + patience
-    _printed()
+    printed()
     allow(len(split.frames) * split.frame_bytes)
     backend = _backend(split)
     beside = watched(backend, split.form, split.checks.verify, first)
@@ -224,7 +224,7 @@ def decode_range(split: Split, first: int, patience: float) -> Heard:
     done, length = _put(frames, split, until)
     if not done or length != done * split.frame_bytes:
         raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
-    return Heard(done, beside.tally if beside else None, _printed(), tuple(decoding.notes))
+    return Heard(done, beside.tally if beside else None, printed(), tuple(decoding.notes))
 
 
 def _put(frames: Iterator[Any], split: Split, until: float) -> tuple[int, int]:

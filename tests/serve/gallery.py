@@ -73,13 +73,15 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.recorded: list[tuple[str, Passport]] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def derived_path(self, instance: Instance, key: str) -> Path:
         return self.folder / f"{instance.spool_id}-{key}"
 
     def record(self, instance: Instance, key: str, passport: Passport) -> None:
-        """Nobody asks."""
+        """As the ledger does."""
+        self.recorded.append((key, passport))
 
     async def interruptions(self, instance: Instance, key: str) -> int:
         return 0

@@ -110,6 +110,23 @@ async def test_one_frame_of_a_large_object_is_decoded_alone(
     assert LE in gateway.shelf.made()
 
 
+async def test_how_single_frames_were_decoded_is_recorded_once_for_an_instance(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frames, "SMALL", 100)
+    file = objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(9))
+    held = [gateway.gallery.hang(file) for _ in range(2)]
+    for instance in held:
+        await frames_of(client, gateway, instance, "7,2")
+    (key, passport), (other, _) = gateway.shelf.recorded
+    assert key == other == f"{LE}+single-frames"
+    assert (passport.target, passport.frames, passport.colour) == (LE, 1, "MONOCHROME2")
+    assert all((passport.decoder, passport.version, passport.self_test))
+
+
 async def test_a_frame_that_fails_alone_comes_from_the_whole(
     gateway: Gateway,
     client: aiohttp.ClientSession,

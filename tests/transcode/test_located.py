@@ -66,9 +66,11 @@ def test_one_frame_is_decoded_as_it_is_among_the_others(tmp_path: Path, target: 
     file, out = jpeg_ls(tmp_path / "a.dcm"), tmp_path / "out"
     order = ">" if target == EXPLICIT_BE else "<"
     for number in (1, 3, 4):
-        decoder, seconds = decode_frame(file, target, number, out)
-        assert decoder
-        assert seconds > 0
+        passport = decode_frame(file, target, number, out)
+        assert passport.decoder
+        assert passport.version
+        assert (passport.target, passport.frames, passport.colour) == (target, 1, "MONOCHROME2")
+        assert passport.seconds > 0
         assert out.read_bytes() == PICTURES[number - 1].astype(f"{order}u2").tobytes()
     with pytest.raises(PermanentFailure, match="frame 5 does not stand by itself in 4 frames"):
         decode_frame(file, target, 5, out)

@@ -38,6 +38,7 @@ _DCT = {
     0xCA: "progressive, arithmetic",
 }
 _PROGRESSIVE = (0xC2, 0xCA)
+_DNL: Final = b"\xff\xdc\x00\x04"
 _DHP = 0xDE
 """Hierarchical: the frames that follow are parts of one picture, the first perhaps as large."""
 _WITHOUT_DECODER = {
@@ -87,6 +88,8 @@ class Codestream:
     notes: tuple[str, ...] = ()
     restarts: bool = False
     """Restart markers stand in the entropy coded data (JPEG)."""
+    lines_at: int = 0
+    """Where the frame header leaves out the rows, which stand behind the first scan (JPEG)."""
     as_labelled: bool = False
     """Whether it is lossy cannot be read: the transfer syntax says so."""
 
@@ -134,6 +137,8 @@ class _Jpeg:
     near: int = 0
     shift: int = 0
     restarts: bool = False
+    rows_at: int = 0
+    lines_at: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -150,6 +155,8 @@ def _jpeg(frame: Any) -> Codestream:
         if marker == 0xDA:
             seen.near, _, seen.shift = unpack_from("BBB", frame, at + 5 + 2 * frame[at + 4])
             _must_end(frame, b"\xff\xd9", "EOI")
+            if not seen.rows:
+                _lines_behind(frame, at, seen)
             return _finished(frame, seen)
         if marker in _FRAMES:
             _start_of_frame(frame, at, seen)
@@ -166,12 +173,20 @@ def _jpeg(frame: Any) -> Codestream:
 
 
 def _start_of_frame(frame: Any, at: int, seen: _Jpeg) -> None:
-    seen.kind = frame[at + 1]
+    seen.kind, seen.rows_at = frame[at + 1], at + 5
     seen.precision, seen.rows, seen.columns, count = unpack_from(">BHHB", frame, at + 4)
     if not 1 <= count <= MAX_COMPONENTS:
         _refuse(f"the codestream has {count} components; 1 to {MAX_COMPONENTS} are decoded here")
     rows = (unpack_from(">BBB", frame, at + 10 + 3 * i) for i in range(count))
     seen.components = tuple((ident, hv >> 4, hv & 15) for ident, hv, _ in rows)
+
+
+def _lines_behind(frame: Any, scan: int, seen: _Jpeg) -> None:
+    """The number of lines may be told behind the first scan: DNL (10918-1 B.2.5)."""
+    if (at := bytes(frame).find(_DNL, scan)) >= 0:
+        seen.rows = unpack_from(">H", frame, at + len(_DNL))[0]
+        seen.lines_at = seen.rows_at
+        seen.notes.append("the rows were taken from behind the first scan (DNL)")
 
 
 def _application(frame: Any, at: int, length: int, seen: _Jpeg) -> None:
@@ -199,6 +214,8 @@ def _finished(frame: Any, seen: _Jpeg) -> Codestream:
         jfif=seen.jfif,
         adobe=seen.adobe,
         restarts=seen.restarts,
+        lines_at=seen.lines_at,
+        notes=tuple(seen.notes),
     )
 
 

@@ -6,7 +6,8 @@ codestream goes before the header, since encoders write the one and people the o
 =================  ==============================  ============================  ============
 coding             evidence                        header                        samples are
 =================  ==============================  ============================  ============
-any                one component                   any                           as the header
+any                one component                   one of colours                MONOCHROME2
+any                one component                   another                       as the header
 JPEG DCT           Adobe transform 0, no JFIF      any                           RGB
 JPEG DCT           component ids R, G, B           any                           RGB
 JPEG DCT           JFIF, or Adobe transform 1 or 2 any                           YBR_FULL
@@ -38,6 +39,8 @@ YBR_FULL = "YBR_FULL"
 YBR_PARTIAL = "YBR_PARTIAL"
 _YBR_PARTIAL = ("YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _YBR_FULL = ("YBR_FULL", "YBR_FULL_422")
+_OF_COLOURS: Final = (RGB, *_YBR_FULL, *_YBR_PARTIAL, "YBR_RCT", "YBR_ICT")
+_GREY: Final = "MONOCHROME2"
 RGB_IDS = (0x52, 0x47, 0x42)
 _TRANSFORMING: Final = (
     Coding.JPEG_2000,
@@ -71,6 +74,8 @@ def decide_colour(header: str, found: Codestream | None, wanted: str = "") -> Co
     ``found`` None stands for RLE. ``wanted`` "RGB" asks for YCbCr to be undone, "" for the
     samples as encoded.
     """
+    if found is not None and found.components == 1 and header in _OF_COLOURS:
+        return Colour(_GREY, _GREY, False, "the codestream has one component")
     if found is not None and found.components != 3:
         return Colour(header, header, False, "not a colour image of three components")
     encoded, why = _evidence(header, found)

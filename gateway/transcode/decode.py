@@ -75,8 +75,8 @@ def _decoded(
             return spread_422(frame, form.rows, form.columns)
         if form.coding is Coding.JPEG_LS and form.precision < 8:
             either = decode_either(frame, lambda one: backend.decode(one, form), decoding.notes)
-            return conform(either, form)
-        return conform(backend.decode(frame, form), form)
+            return conform(either, form, decoding.notes)
+        return conform(backend.decode(frame, form), form, decoding.notes)
     except PermanentFailure as failure:
         raise PermanentFailure(f"frame {number}: {failure}") from failure
     except (MemoryError, KeyboardInterrupt, SystemExit):
@@ -109,6 +109,9 @@ def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:
     if found is None:
         raise PermanentFailure("the frame does not start with a codestream")
     _compare(found, form)
+    if found.lines_at:
+        at, rows = found.lines_at, found.rows.to_bytes(2, "big")
+        return b"".join((frame[:at], rows, frame[at + 2 :]))
     if found.end:
         return b"".join((frame[found.start : found.end], b"\xff\xd9"))
     return frame[found.start :] if found.start else frame

@@ -158,7 +158,7 @@ def mend(header: ImagePixel, found: Codestream | None) -> tuple[ImagePixel, tupl
             f"the codestream has samples of {found.precision} bits; 1 to {_DEEPEST} are decoded"
         )
     notes: list[str] = []
-    header = _mend_depth(header, found.precision, notes)
+    header = _mend_depth(header, found, notes)
     if found.coding in SIGNED:
         header = _mend_sign(header, found, notes)
     return header, tuple(notes)
@@ -180,11 +180,11 @@ def _check_whole(header: ImagePixel) -> None:
         )
 
 
-def _mend_depth(header: ImagePixel, precision: int, notes: list[str]) -> ImagePixel:
-    allocated, stored = header.allocated, header.stored
+def _mend_depth(header: ImagePixel, found: Codestream, notes: list[str]) -> ImagePixel:
+    allocated, stored, precision = header.allocated, header.stored, found.precision
     if allocated not in (1, 8, 16, 32) or allocated < precision:
         allocated = 8 if precision <= 8 else 16 if precision <= 16 else 32
-    if not 0 < stored <= allocated or header.allocated < precision:
+    if not 0 < stored <= allocated or header.allocated < precision or _deeper(header, found):
         stored = precision
     if (allocated, stored) == (header.allocated, header.stored):
         return _mend_high_bit(header, precision, notes)
@@ -193,6 +193,17 @@ def _mend_depth(header: ImagePixel, precision: int, notes: list[str]) -> ImagePi
         f"{stored}: the codestream has {precision} bits"
     )
     return replace(header, allocated=allocated, stored=stored, high_bit=stored - 1)
+
+
+def _deeper(header: ImagePixel, found: Codestream) -> bool:
+    """A reversible codestream has more bits than Bits Stored, and not just its container's.
+
+    Its encoder was told that depth: what stands in these bits is a part of the samples. Not so
+    for unsigned samples of a signed header, whose sign is sought at Bits Stored.
+    """
+    if found.lossy or header.high_bits or (header.representation and not found.signed):
+        return False
+    return header.stored < found.precision < header.allocated
 
 
 def _mend_high_bit(header: ImagePixel, precision: int, notes: list[str]) -> ImagePixel:

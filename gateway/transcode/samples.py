@@ -50,10 +50,15 @@ class Finish:
     swap: int = 0
 
 
-def conform(samples: "Samples", form: FrameFormat) -> "Samples":
+CLAMPED: Final = "a lossy coding's overshoot beyond Bits Stored was clamped"
+CLEARED: Final = "bits above Bits Stored, which nothing in the header claims, were set to zero"
+
+
+def conform(samples: "Samples", form: FrameFormat, notes: list[str] | None = None) -> "Samples":
     """``samples`` as a contiguous little-endian array of the container that ``form`` states.
 
-    Raises ValueError when their number or their rows are not those of the form.
+    ``notes`` takes up what was changed of them. Raises ValueError when their number or their rows
+    are not those of the form.
     """
     if samples.size != form.samples or samples.shape[0] != form.rows:
         shape = " x ".join(str(n) for n in samples.shape)
@@ -72,12 +77,21 @@ def conform(samples: "Samples", form: FrameFormat) -> "Samples":
             _extend(samples, form.precision if overshoot else form.bits_stored)
         if overshoot:
             low, high = _range(form)
-            np.clip(samples, low, high, out=samples)
+            if samples.min() < low or samples.max() > high:
+                np.clip(samples, low, high, out=samples)
+                _note(notes, CLAMPED)
         return samples
     if form.precision > form.bits_stored and not (form.signed or form.high_bits):
         top = (1 << form.bits_stored) - 1
-        samples = samples & top if samples.max() > top else samples
+        if samples.max() > top:
+            samples = samples & top
+            _note(notes, CLEARED)
     return np.ascontiguousarray(samples, f"<{samples.dtype.kind}{form.container}")
+
+
+def _note(notes: list[str] | None, text: str) -> None:
+    if notes is not None and text not in notes:
+        notes.append(text)
 
 
 def apart(samples: "Samples", form: FrameFormat) -> "Samples":

@@ -13,7 +13,7 @@ from tests.transcode.objects import IMPLICIT_LE
 
 PAGE = Path(__file__).parents[2] / "docs" / "colour.md"
 BEGIN, END = "<!-- cases -->\n", "<!-- /cases -->"
-_PHOTOMETRIC = ("RGB", "YBR_FULL", "MONOCHROME1", "PALETTE COLOR")
+_PHOTOMETRIC = ("RGB", "YBR_FULL", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.coding}-{c.said}-{c.evidence}-{c.goes}")

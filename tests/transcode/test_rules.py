@@ -17,6 +17,7 @@ from gateway.transcode.decoders import BACKENDS
 from gateway.transcode.instance import Transcoded, transcode
 from gateway.transcode.plan import MAX_FRAME
 from gateway.transcode.pool import TranscodePool
+from gateway.transcode.samples import CLAMPED, CLEARED
 from tests.transcode.objects import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -70,6 +71,21 @@ def test_baseline_jpeg_under_another_label_is_decoded_as_what_it_is(
     assert done.decoder == "imagecodecs"
 
 
+@pytest.mark.parametrize("label", [JPEG_BASELINE, JPEG_LOSSLESS])
+def test_rows_that_stand_behind_the_scan_are_taken_from_there(label: str, tmp_path: Path) -> None:
+    """ISO/IEC 10918-1 B.2.5: the frame header says 0 lines, DNL how many there are."""
+    lossless = label == JPEG_LOSSLESS
+    whole = bytes(imagecodecs.jpeg8_encode(GREY, level=90, lossless=lossless))
+    at = whole.index(b"\xff\xc3" if lossless else b"\xff\xc0") + 5
+    assert whole[at : at + 2] == b"\0\x10"
+    stream = whole[:at] + b"\0\0" + whole[at + 2 : -2] + b"\xff\xdc\0\4\0\x10\xff\xd9"
+    ds = header(16, 24, NumberOfFrames=2, **BYTES)
+    source = encapsulated(tmp_path / "in.dcm", ds, label, [stream, stream])
+    out, done = result(source)
+    assert out.PixelData == 2 * imagecodecs.jpeg8_decode(whole).tobytes()
+    assert done.notes == ("the rows were taken from behind the first scan (DNL)",)
+
+
 @pytest.mark.parametrize("target", [EXPLICIT_LE, IMPLICIT_LE])
 def test_white_that_overshoots_bits_stored_stays_white(target: str, tmp_path: Path) -> None:
     """As in WG04's RG3_JPLY: 12-bit JPEG of 10 bits stored; masked, 1024 would become 0."""
@@ -83,6 +99,21 @@ def test_white_that_overshoots_bits_stored_stays_white(target: str, tmp_path: Pa
         encapsulated(tmp_path / "in.dcm", ds, "1.2.840.10008.1.2.4.51", [stream]), target, out
     )
     assert out.read_bytes().endswith(np.minimum(decoded, 1023).astype("<u2").tobytes())
+
+
+def test_the_record_says_what_was_clamped_and_what_was_cleared(tmp_path: Path) -> None:
+    ds = header(16, 24, BitsStored=10, HighBit=9)
+    white = np.where(np.mgrid[:16, :24][1] % 5 < 3, 1023, 0).astype("<u2")
+    for image, noted in ((white, (CLAMPED,)), (white // 2, ())):
+        stream = bytes(imagecodecs.jpeg8_encode(image, level=40, bitspersample=12))
+        _, done = result(encapsulated(tmp_path / "in.dcm", ds, JPEG_EXTENDED, [stream]))
+        assert done.notes == noted
+    ds.NumberOfFrames = 2
+    for image, noted in ((white + 1, (CLEARED,)), (white, ())):
+        stream = bytes(imagecodecs.jpegls_encode(image))
+        out, done = result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [stream, stream]))
+        assert done.notes == noted
+    assert out.PixelData == 2 * white.tobytes()
 
 
 def test_words_of_32_bits_are_whole(tmp_path: Path) -> None:

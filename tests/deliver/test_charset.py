@@ -71,6 +71,7 @@ async def passed_on(folder: Path, old: Archive, charset: str, file: Path) -> tup
         async with scu(service.dicom_port).connect([(CT, RLE)]) as session:
             stored = replace(sent_instance("1.2.1"), transfer_syntax=RLE)
             assert await session.store(stored, file, RLE) == ""
+        await service.warm()
         await until(standing)
         return standing()[0]
 

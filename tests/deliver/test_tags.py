@@ -250,6 +250,7 @@ async def test_one_destination_gets_the_changes_and_the_other_what_came(
             async with scu(service.dicom_port).connect([(CT, RLE)]) as session:
                 stored = replace(sent_instance("1.2.1"), transfer_syntax=RLE)
                 assert await session.store(stored, file, RLE) == ""
+            await service.warm()
             await until(lambda: pacs.got and teaching.got)
     pacs.close()
     teaching.close()

@@ -6,7 +6,6 @@ together (``admit``). Only after that may anybody be told that the instance is k
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,12 +17,10 @@ from gateway.dataset.header import read_header, texts
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.dataset.wanted import Wanted
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Arriving, Instance, Origin, Owed
+from gateway.model import UID, Arriving, Instance, Origin, Owed, is_uid
 from gateway.route.rules import Rules
 from gateway.spool import Part, Spool
 from gateway.transfer_syntax import BY_UID, TransferSyntax
-
-_UID: Final = re.compile(r"[0-9.]{1,64}")
 
 _STUDY_UID: Final = 0x0020000D
 _SERIES_UID: Final = 0x0020000E
@@ -38,11 +35,6 @@ LEDGER_TAGS: Final[Mapping[int, str]] = {
 
 _NAMES: Final[Mapping[int, str]] = {0x00080016: "SOPClassUID", 0x00080018: "SOPInstanceUID"}
 """What every SOP Instance holds (PS3.3 §C.12.1); where both are missing it is none."""
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text can be a UID: digits and points, 1 to 64 of them (PS3.5 §9)."""
-    return _UID.fullmatch(text) is not None
 
 
 class OtherStudy(PermanentFailure):

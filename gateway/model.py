@@ -3,6 +3,7 @@
 One word per thing. All values are frozen; nothing here does I/O or knows the time.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +16,13 @@ from gateway.failures import Failure
 
 UID: TypeAlias = str
 """A unique identifier in its text form, PS3.5 §9, without padding."""
+
+_UID: Final = re.compile(r"[0-9.]{1,64}")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text can be a UID: digits and points, 1 to 64 of them (PS3.5 §9)."""
+    return _UID.fullmatch(text) is not None
 
 
 class Private(NamedTuple):
@@ -34,8 +42,8 @@ class Private(NamedTuple):
 Step: TypeAlias = int | Private
 """A tag, 0xGGGGEEEE, or a private element: a step on the way to an attribute."""
 
-IMPLEMENTATION_CLASS_UID = "2.25.227558292190063251616292711409550248800"
-IMPLEMENTATION_VERSION = "DICOM_GATEWAY_0"
+IMPLEMENTATION_CLASS_UID: Final = "2.25.170536485469471898563952147172127424844"
+IMPLEMENTATION_VERSION: Final = "DICOM_GATEWAY_0"
 """How the gateway names itself in associations and files (PS3.7 §D.3.3.2, PS3.10 §7.1)."""
 
 

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from gateway import intake as intake_module
 from gateway.config import load_text
 from gateway.failures import PermanentFailure
-from gateway.intake import Announced, Intake, is_uid
-from gateway.model import Arrival, Origin
+from gateway.intake import Announced, Intake
+from gateway.model import Arrival, Origin, is_uid
 from gateway.route.rules import compile_rules
 from gateway.spool import Spool
 

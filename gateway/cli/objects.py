@@ -14,8 +14,7 @@ from gateway.dataset.parse_model import parse_json
 from gateway.dataset.part10 import read_file_meta
 from gateway.dataset.wanted import Wanted
 from gateway.failures import Failure, PermanentFailure
-from gateway.intake import is_uid
-from gateway.model import Arrival, Instance, Origin
+from gateway.model import Arrival, Instance, Origin, is_uid
 from gateway.route.replay import known_of
 from gateway.route.rules import Rules
 from gateway.spool.history import History

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from gateway.dataset.json_values import GROUPS
 from gateway.dataset.text import NUMBERS, ONE_VALUE
+from gateway.model import is_uid
 
 _TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _LONG_TEXTS: Final = frozenset(("LT", "ST", "UT"))
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROLS_IN_LONG: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-_UID: Final = re.compile(r"[0-9.]{0,64}").fullmatch
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}").fullmatch
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,20}\s*", re.ASCII).fullmatch
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}\.0+", re.ASCII).fullmatch
@@ -52,7 +52,7 @@ def _checked(vr: str, text: str) -> str:
         raise ValueError(f"a control character, U+{ord(found.group()):04X}")
     if vr not in _TEXTS and not text.isascii():
         raise ValueError(f"a character outside ASCII in a {vr}")
-    if vr == "UI" and not _UID(text):
+    if vr == "UI" and text and not is_uid(text):
         raise ValueError("a value that is no UID: digits and points, at most 64")
     return text
 

@@ -24,11 +24,8 @@ from gateway.dataset.heads import (
     syntax_of,
 )
 from gateway.failures import PermanentFailure
-from gateway.model import UID
+from gateway.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, UID
 from gateway.transfer_syntax import BY_UID, DEFLATED, EXPLICIT_LE, NATIVE
-
-IMPLEMENTATION_CLASS_UID: Final = "2.25.170536485469471898563952147172127424844"
-IMPLEMENTATION_VERSION_NAME: Final = "DICOM_GATEWAY_0"
 
 _PREAMBLE: Final = bytes(128) + b"DICM"
 _HEAD: Final = Struct("<HH2sH")
@@ -78,7 +75,7 @@ def _constant_parts(
     after = (
         _text(0x10, b"UI", transfer_syntax, b"\0")
         + _text(0x12, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
-        + _text(0x13, b"SH", IMPLEMENTATION_VERSION_NAME, b" ")
+        + _text(0x13, b"SH", IMPLEMENTATION_VERSION, b" ")
         + (_text(0x16, b"AE", source_ae, b" ") if source_ae else b"")
     )
     return before, after

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from gateway.dicomweb.moments import first_moment, range_of
 from gateway.failures import PermanentFailure
+from gateway.model import is_uid
 
 MOMENTS: Final = frozenset(("DA", "TM", "DT"))
 NUMBERS: Final = frozenset(("DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"))
@@ -28,7 +29,6 @@ _WORDS: Final = re.compile(r"[\^=\s,]+")
 _INTEGER: Final = re.compile(r"[+-]?\d{1,20}")
 _MOST: Final = 100
 """Values of a list, UIDs aside, and words of a name."""
-_UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
 class BadQuery(PermanentFailure):
@@ -111,7 +111,7 @@ def wanted_of(vr: str, text: str, fuzzy: bool = False, empty: bool = False) -> t
 def _wanted(vr: str, value: str, fuzzy: bool) -> list[Wanted]:
     if vr in MOMENTS:
         return [_between(vr, value)]
-    if vr == "UI" and not _UID.fullmatch(value):
+    if vr == "UI" and not is_uid(value):
         raise BadQuery(f"{value[:80]!r} is no UID: digits and points, without wildcards")
     if vr == "PN":
         named = _named(value)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway import telemetry
 from gateway.failures import Failure, PermanentFailure
-from gateway.intake import is_uid
+from gateway.model import is_uid
 from gateway.receive.wado_fetch import Fetcher
 from gateway.retrieval import Retrieval, Retrieved, Scope
 

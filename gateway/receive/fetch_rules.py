@@ -15,8 +15,7 @@ from gateway import telemetry
 from gateway.config.filters import Wanted, parameters
 from gateway.config.windows import Window, within
 from gateway.failures import Failure
-from gateway.intake import is_uid
-from gateway.model import UID
+from gateway.model import UID, is_uid
 from gateway.receive.fetch_memory import Memory
 from gateway.receive.wado_fetch import Fetcher
 from gateway.retrieval import Retrieval, Retrieved, Scope

@@ -5,8 +5,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from gateway.intake import is_uid
-from gateway.model import UID, Instance
+from gateway.model import UID, Instance, is_uid
 from gateway.serve.problems import BadRequest
 
 MOUNTED_AT: Final = "/dicom-web"

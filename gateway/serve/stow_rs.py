@@ -26,8 +26,7 @@ from gateway.dicomweb.multipart import (
 )
 from gateway.failures import Failure, TemporaryFailure
 from gateway.incoming import IncomingFile
-from gateway.intake import is_uid
-from gateway.model import UID, Arrival, Origin
+from gateway.model import UID, Arrival, Origin, is_uid
 from gateway.serve import request_body
 from gateway.serve.auth import USER
 from gateway.serve.problems import BadRequest, Problem, TooLarge, UnsupportedMedia

@@ -8,11 +8,11 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from gateway.failures import TemporaryFailure
+from gateway.secret_file import SecretFile, UnreadableSecret
 from gateway.web_client.settings import Basic, Bearer, ClientCredentials, Credentials, Secret
 
 _EARLY: Final = 30.0
@@ -50,42 +50,30 @@ def authorization(name: str, credentials: Credentials, post: PostForm) -> Author
             return _FromFile(name, Secret(), lambda _: "")
 
 
-class SecretFile:
-    """A secret's text, read again when its file was replaced or written."""
+class _Known:
+    """A node's secret as it is now."""
 
     def __init__(self, name: str, secret: Secret) -> None:
-        self._name = name
-        self._secret = secret
-        self._mark: tuple[int, int, int] | None = None
-        self._text = secret.text
+        self._name, self._fixed = name, secret.text
+        self._file = SecretFile(secret.file) if secret.file else None
 
     def text(self) -> str:
-        """The secret without the white space around it. Raises TemporaryFailure."""
-        file = self._secret.file
-        if file is None:
-            return self._text
+        """Raises TemporaryFailure."""
+        if self._file is None:
+            return self._fixed
         try:
-            found = file.stat()
-            mark = (found.st_mtime_ns, found.st_size, found.st_ino)
-            if mark != self._mark:
-                self._text, self._mark = _read(file), mark
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", "") or "it is no text"
+            return self._file.text()
+        except UnreadableSecret as error:
             raise TemporaryFailure(
-                f"{self._name}: the secret in {file} cannot be read: {reason}"
+                f"{self._name}: the secret in {self._file.file} cannot be read: {error}"
             ) from None
-        return self._text
-
-
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8").strip()
 
 
 class _FromFile:
     """Basic, Bearer and no credentials: the header follows from the secret alone."""
 
     def __init__(self, name: str, secret: Secret, written: Callable[[str], str]) -> None:
-        self._secret = SecretFile(name, secret)
+        self._secret = _Known(name, secret)
         self._written = written
 
     async def header(self) -> str:
@@ -101,7 +89,7 @@ class _Token:
     def __init__(self, name: str, credentials: ClientCredentials, post: PostForm) -> None:
         self._name = name
         self._credentials = credentials
-        self._secret = SecretFile(name, credentials.secret)
+        self._secret = _Known(name, credentials.secret)
         self._post = post
         self._value = ""
         self._until = 0.0

@@ -1,21 +1,18 @@
 """An origin server: what of PS3.18 is asked of it, over one set of connections."""
 
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from gateway.dicomweb.multipart import Event
 from gateway.failures import PermanentFailure
-from gateway.model import UID
+from gateway.model import UID, is_uid
 from gateway.web_client.dicom_json import SERIES_UID, SOP_INSTANCE_UID, STUDY_UID, text
 from gateway.web_client.exchange import Exchange
 from gateway.web_client.retrieve import Retriever
 from gateway.web_client.search import NoSearch, search
 from gateway.web_client.settings import ServerSettings
 from gateway.web_client.store import Receipt, Upload, store
-
-_UID: Final = re.compile(r"[0-9.]{1,64}")
 
 
 class OriginServer:
@@ -107,7 +104,7 @@ def _path(study: UID, series: UID, sop: UID, below: str = "") -> str:
     named = (("studies", study), ("series", series), ("instances", sop))
     parts: list[str] = []
     for name, uid in named:
-        if uid and not _UID.fullmatch(uid):
+        if uid and not is_uid(uid):
             raise PermanentFailure(f"{uid[:80]!r} is not a UID")
         parts += [name, uid] if uid else []
     return "/".join([*parts, below] if below else parts)

@@ -4,7 +4,7 @@ What is stored is asked for as it is stored: it is smaller, and nobody has chang
 Servers that refuse this are asked less precisely, and remembered.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -35,6 +35,7 @@ _FORMS: Final = (
     ANYTHING,
 )
 _URI_FORMS: Final[tuple[tuple[tuple[str, str], ...], ...]] = ((("transferSyntax", "*"),), ())
+_PLAIN: Final = {"Accept-Encoding": "identity"}
 _WRONG_FORM: Final = frozenset((400, 406, 415))
 
 
@@ -43,42 +44,34 @@ class Retriever:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._form = self._uri_form = 0
+        self._forms: dict[str, int] = {}
+        """The first way of asking that each service took."""
 
-    async def retrieve(self, path: str) -> AsyncGenerator[Event, None]:
+    def retrieve(self, path: str) -> AsyncGenerator[Event, None]:
         """The instances of a study, series or instance resource, as parts of a multipart body.
 
         Raises Unwelcome with status 404 where there is none, Refused, and Unanswered where the
         answer is not whole or not what was asked for.
         """
         url = f"{self._exchange.settings.url}/{path}"
-        for form in range(self._form, len(_FORMS)):
-            ask = Ask(url, _FORMS[form], headers={"Accept-Encoding": "identity"})
-            async with self._exchange.answer(ask) as answer:
-                if answer.status in _WRONG_FORM and form + 1 < len(_FORMS):
-                    continue
-                await _check(answer, self._exchange.settings.name)
-                self._form = form
-                async with aclosing(self._parts(answer)) as events:
-                    async for event in events:
-                        yield event
-                return
+        return self._answered("rs", [Ask(url, form, headers=_PLAIN) for form in _FORMS])
 
-    async def retrieve_by_uri(
-        self, study: str, series: str, sop: str
-    ) -> AsyncGenerator[Event, None]:
+    def retrieve_by_uri(self, study: str, series: str, sop: str) -> AsyncGenerator[Event, None]:
         """One instance from the URI service, as if it were a multipart body's only part."""
+        url = self._exchange.settings.wado_uri
         names = (("studyUID", study), ("seriesUID", series), ("objectUID", sop))
-        query = [("requestType", "WADO"), ("contentType", DICOM), *names]
-        for form in range(self._uri_form, len(_URI_FORMS)):
-            url = self._exchange.settings.wado_uri
-            headers = {"Accept-Encoding": "identity"}
-            ask = Ask(url, DICOM, [*query, *_URI_FORMS[form]], headers=headers)
-            async with self._exchange.answer(ask) as answer:
-                if answer.status in _WRONG_FORM and form + 1 < len(_URI_FORMS):
+        query = (("requestType", "WADO"), ("contentType", DICOM), *names)
+        asks = [Ask(url, DICOM, (*query, *form), headers=_PLAIN) for form in _URI_FORMS]
+        return self._answered("uri", asks)
+
+    async def _answered(self, service: str, asks: Sequence[Ask]) -> AsyncGenerator[Event, None]:
+        """What the first of some ways of asking brings that the service does not refuse."""
+        for form in range(self._forms.get(service, 0), len(asks)):
+            async with self._exchange.answer(asks[form]) as answer:
+                if answer.status in _WRONG_FORM and form + 1 < len(asks):
                     continue
                 await _check(answer, self._exchange.settings.name)
-                self._uri_form = form
+                self._forms[service] = form
                 async with aclosing(self._parts(answer)) as events:
                     async for event in events:
                         yield event

@@ -11,14 +11,13 @@ import pytest
 
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.part10 import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
     FileMeta,
     encode_file_meta,
     meta_elements,
     read_file_meta,
 )
 from gateway.failures import PermanentFailure
+from gateway.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from gateway.transfer_syntax import BY_UID, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, JPEG_LS
 from tests.dataset.samples import (
     EBE,
@@ -57,7 +56,7 @@ def test_what_is_written_pydicom_reads_without_a_complaint(instance: str, source
         "MediaStorageSOPInstanceUID": instance,
         "TransferSyntaxUID": EXPLICIT_LE,
         "ImplementationClassUID": IMPLEMENTATION_CLASS_UID,
-        "ImplementationVersionName": IMPLEMENTATION_VERSION_NAME,
+        "ImplementationVersionName": IMPLEMENTATION_VERSION,
         "FileMetaInformationVersion": b"\0\1",
         "FileMetaInformationGroupLength": len(data) - 144,
     }
@@ -78,7 +77,7 @@ def test_the_implementation_is_named_as_the_standard_asks() -> None:
     root, number = IMPLEMENTATION_CLASS_UID.rsplit(".", 1)
     assert root == "2.25"
     assert uuid.UUID(int=int(number)).version == 4
-    assert len(IMPLEMENTATION_VERSION_NAME) <= 16
+    assert len(IMPLEMENTATION_VERSION) <= 16
 
 
 @pytest.mark.interop

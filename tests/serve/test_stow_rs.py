@@ -22,7 +22,7 @@ from gateway.intake import Intake
 from gateway.model import Instance
 from gateway.route.rules import compile_rules
 from gateway.serve import stow_rs
-from gateway.serve.auth import AuthSettings, Gate, gatekeeping
+from gateway.serve.auth import AuthSettings, Gate, Keepers, gatekeeping
 from gateway.serve.problems import problems
 from gateway.serve.serving import ServeSettings, Serving
 from gateway.spool import Spool
@@ -79,7 +79,7 @@ class Server:
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator["Server"]:
         serving = replace(self.serving, settings=replace(self.serving.settings, **settings))
-        guards = [problems, gatekeeping(AuthSettings(store=self.gate, admin=self.gate))]
+        guards = [problems, gatekeeping(Keepers(AuthSettings(store=self.gate, admin=self.gate)))]
         application = web.Application(middlewares=guards, client_max_size=1)
         application.add_routes(stow_rs.routes(serving))
         async with running(application) as self.url, aiohttp.ClientSession() as self.session:

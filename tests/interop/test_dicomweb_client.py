@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 from dicomweb_client import DICOMwebClient
+from dicomweb_client.session_utils import add_certs_to_session, create_session_from_user_pass
 from requests.exceptions import HTTPError
 
+from gateway.serve.auth import password_line
 from tests.interop.client_studies import DOCUMENT, REAL, ROOT, SLICES, STUDIES, image, real, uids
 from tests.interop.dicomweb_client_rows import TABLE, Ask, check_slices, parameters
 from tests.peers import RunningGateway, until
 from tests.real_files import needs_real_files
 from tests.serve.objects import EXPLICIT_LE
+from tests.serve.test_tls import certificate
 
 pytestmark = pytest.mark.interop
 
@@ -74,6 +77,28 @@ def test_how_a_client_is_made(gateway: RunningGateway) -> None:
     assert (client.port, client.url_prefix) == (gateway.web_port, "")
     assert len(client.search_for_instances(f"{ROOT}.1")) == SLICES
     check_slices(client.retrieve_series(*uids(1)[:2]), EXPLICIT_LE, 1, range(1, SLICES + 1))
+
+
+def test_a_password_over_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)  # requests sets them above the session's own
+    pem, users = certificate(tmp_path, "server"), tmp_path / "users"
+    users.write_text(password_line("ann", "secret"))
+    gateway = RunningGateway("", tmp_path / "gateway")
+    listen = f'"127.0.0.1:{gateway.web_port}"'
+    more = f'tls: {{ certificate: "{pem}" }}, auth: {{ default: {{ users_file: "{users}" }} }}'
+    text = gateway.config.read_text()
+    gateway.config.write_text(text.replace(listen, f"{listen}, {more}"))
+    with gateway:
+        url = f"https://localhost:{gateway.web_port}/dicom-web"
+        ann, guest = (
+            DICOMwebClient(url, add_certs_to_session(session, str(pem)))
+            for session in map(create_session_from_user_pass, ("ann", "ann"), ("secret", "guess"))
+        )
+        ann.store_instances([image(tmp_path, 1, 1)])
+        assert len(ann.search_for_instances()) == 1
+        with pytest.raises(HTTPError, match="401"):
+            guest.search_for_studies()
 
 
 def test_deletion_is_off_unless_it_is_configured(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.config import ConfigError, Problem, effective, load
+from gateway.config import Config, ConfigError, Problem, effective, load
 from gateway.rehearsal import rehearse
 from gateway.route.rules import compile_rules
 from gateway.route.warnings import warnings
@@ -22,10 +22,11 @@ def check(
 
     The examples in the file are tried; one that fails is a problem. Warnings are no problem.
     """
-    shown = ""
+    shown, parts = "", ""
     remarks: Sequence[Problem] = ()
     try:
         config = load(file)
+        parts = _parts(config)
         problems = rehearse(config, compile_rules(config))
         remarks = warnings(config)
         shown = effective(config)
@@ -38,10 +39,30 @@ def check(
             typer.echo(f"{_placed(remark)} warning: {remark.text}", err=True)
         for problem in problems:
             typer.echo(str(problem), err=True)
-        if not quiet and not problems:
-            typer.echo(shown, nl=False)
+        if not quiet:
+            typer.echo("" if problems else shown, nl=False)
+            typer.echo(f"{file}: {_verdict(problems, remarks, parts)}", err=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _parts(config: Config) -> str:
+    parts = (
+        ("node", len(config.nodes)),
+        ("route", len(config.routes)),
+        ("example", len(config.examples)),
+    )
+    return ", ".join(_counted(word, count) for word, count in parts)
+
+
+def _counted(word: str, count: int) -> str:
+    return f"{count} {word}" if count == 1 else f"{count or 'no'} {word}s"
+
+
+def _verdict(problems: Sequence[Problem], remarks: Sequence[Problem], parts: str) -> str:
+    if problems:
+        return f"{_counted('problem', len(problems))}; the gateway would refuse this file"
+    return f"right: {parts}; {_counted('warning', len(remarks))}"
 
 
 def _placed(problem: Problem) -> str:

@@ -2,10 +2,11 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,6 +21,9 @@ from gateway.route.replay import Change, changes
 from gateway.route.rules import Rules, compile_rules
 from gateway.spool.history import History
 
+_CONTEXT: Final = 2
+_HUNK: Final = re.compile(r"@@ .*\+(\d+).* @@")
+
 
 def diff(
     old: Annotated[Path, typer.Argument(help="The YAML file in force.")],
@@ -33,8 +37,13 @@ def diff(
     """Print what differs, every default written out; with --replay, whom it would concern."""
     before, after = configuration(old), configuration(new)
     lines = list(_lines(before, after, old, new))
+    if not as_json:
+        typer.echo("".join(f"{line}\n" for line in lines), nl=False)
+        if not lines:
+            typer.echo("both come to the same configuration", err=True)
+    elif not replay:
+        typer.echo(json.dumps({"lines": lines}, indent=1))
     if not replay:
-        typer.echo(json.dumps({"lines": lines}, indent=1) if as_json else "\n".join(lines))
         return
     try:
         span = timedelta(seconds=parse_duration(replay))
@@ -50,12 +59,25 @@ def diff(
     if as_json:
         typer.echo(json.dumps({"lines": lines, **report.facts()}, indent=1))
     else:
-        typer.echo("\n".join([*lines, *report.sentences(replay)]))
+        typer.echo("\n".join(report.sentences(replay)))
 
 
 def _lines(before: Config, after: Config, old: Path, new: Path) -> Iterator[str]:
     was, becomes = (effective(config).splitlines() for config in (before, after))
-    yield from difflib.unified_diff(was, becomes, str(old), str(new), lineterm="", n=2)
+    for line in difflib.unified_diff(was, becomes, str(old), str(new), lineterm="", n=_CONTEXT):
+        found = _HUNK.match(line)
+        yield f"{line} {_section(becomes, int(found[1]))}" if found else line
+
+
+def _section(lines: list[str], first: int) -> str:
+    """In which node, route or other part of the configuration a hunk changes something."""
+    outer = inner = ""
+    for line in lines[: first + _CONTEXT]:
+        if line[:1] != " ":
+            outer, inner = line, ""
+        elif line[2:3] != " ":
+            inner = line.strip().removeprefix("- name: ")
+    return f"{outer} {inner}".replace(":", "").strip()
 
 
 def _replayed(

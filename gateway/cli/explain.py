@@ -38,7 +38,10 @@ def explain(
 ) -> None:
     """Show every route, each condition with the value met, and where the object would go."""
     settings = configuration(config)
+    if config is None:
+        typer.echo("without -c FILE: by the embedded default, which has no routes", err=True)
     rules = compile_rules(settings)
+    off = [route.name for route in settings.routes if not route.enabled]
     origin = named_origin(calling, called or settings.gateway.ae_title, address)
     folder = spool or Path(settings.gateway.spool.path)
     facts, failed = [], False
@@ -49,7 +52,7 @@ def explain(
                 found = list(outcomes(shown, explanation.decision, settings))
                 facts.append(_facts(shown, explanation, found))
                 if not as_json:
-                    _print(shown, explanation, found)
+                    _print(shown, explanation, found, off)
         except Failure as failure:
             typer.echo(str(failure), err=True)
             failed = True
@@ -59,9 +62,11 @@ def explain(
         raise typer.Exit(1)
 
 
-def _print(shown: Shown, explanation: Explanation, found: Sequence[Outcome]) -> None:
+def _print(
+    shown: Shown, explanation: Explanation, found: Sequence[Outcome], off: Sequence[str]
+) -> None:
     typer.echo(_title(shown))
-    Console(highlight=False, width=_width()).print(_tree(explanation, found))
+    Console(highlight=False, width=_width()).print(_tree(explanation, found, off))
 
 
 def _width() -> int | None:
@@ -73,10 +78,12 @@ def _explained(rules: Rules, shown: Shown) -> Explanation:
     return explained(rules, shown.header, shown.origin, size=shown.size, now=shown.now)
 
 
-def _tree(explanation: Explanation, found: Sequence[Outcome]) -> Tree:
+def _tree(explanation: Explanation, found: Sequence[Outcome], off: Sequence[str]) -> Tree:
     tree = Tree("", hide_root=True)
     for route in explanation.routes:
         tree.add(_route(route))
+    for name in off:
+        tree.add(_marked(False, f"route {name} is switched off"))
     ends = tree.add(Text("goes to" if explanation.decision.owed else "goes nowhere"))
     for outcome in found:
         end = ends.add(Text(outcome.sentence(), style="red" if outcome.held else ""))

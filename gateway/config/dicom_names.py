@@ -23,6 +23,26 @@ NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT
 _ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
 
 
+_OTHER_NAMES: Final = {
+    "implicit": "implicit-le",
+    "implicitvrlittleendian": "implicit-le",
+    "explicit": "explicit-le",
+    "explicitvrlittleendian": "explicit-le",
+    "explicitvrbigendian": "explicit-be",
+    "uncompressed": "explicit-le",
+    "rlelossless": "rle",
+    "jpeg": "jpeg-baseline",
+    "jpegbaseline8bit": "jpeg-baseline",
+    "jpeglosslesssv1": "jpeg-lossless-sv1",
+    "jpeglslossless": "jpeg-ls",
+    "jpeglsnearlossless": "jpeg-ls-near",
+    "jpeg2000": "j2k",
+    "jpeg2000lossless": "j2k-lossless",
+    "htj2klossless": "htj2k-lossless",
+}
+"""What people and other programs call transfer syntaxes, letters and digits alone."""
+
+
 class Attribute(NamedTuple):
     """A public attribute that rules can read. ``keyword`` is ``GGGG,EEEE`` where it has none."""
 
@@ -92,10 +112,11 @@ def parse_transfer_syntax(value: object) -> UID:
         return BY_NAME[text].uid
     if _UID.fullmatch(text):
         return parse_uid(text)
-    names = ", ".join(name for name, syntax in BY_NAME.items() if not syntax.video)
+    usual = [name for name, each in BY_NAME.items() if not (each.video or "retired" in each.title)]
+    meant = _OTHER_NAMES.get(re.sub(r"[^a-z0-9]", "", text.lower()))
+    hint = f"; did you mean {meant}?" if meant else did_you_mean(value, BY_NAME)
     raise ValueError(
-        f"{shown(value)} is not a transfer syntax; allowed: {names}, or a UID"
-        f"{did_you_mean(value, BY_NAME)}"
+        f"{shown(value)} is not a transfer syntax; allowed: {', '.join(usual)}, or a UID{hint}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,22 @@ def test_check_prints_the_effective_form_and_tries_the_examples(file: Path) -> N
     result = said("check", file)
     assert result.exit_code == 0
     assert load_text(result.stdout) == load_text(CONFIG)
+    assert result.stderr == f"{file}: right: 2 nodes, 2 routes, no examples; no warnings\n"
     wrong = _with(file, CONFIG + "examples: [{ given: { Modality: MR }, expect: nothing }]\n")
     result = said("check", "-q", wrong)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.endswith(
         f"{wrong}:8:12: example 1: route all sends it to pacs, which is not expected\n"
     )
+
+
+def test_check_ends_with_what_it_comes_to(file: Path) -> None:
+    wrong = _with(file, CONFIG.replace("send_to: old", "send_to: odl"))
+    assert said("check", wrong).stderr.endswith(
+        f"{wrong}: 1 problem; the gateway would refuse this file\n"
+    )
+    unused = _with(file, CONFIG.replace("send_to: old", "send_to: pacs"))
+    assert said("check", unused).stderr.endswith("2 routes, no examples; 2 warnings\n")
 
 
 def test_check_for_machines_holds_problems_and_warnings(file: Path) -> None:
@@ -105,6 +116,14 @@ def test_explain_reads_a_dicom_json_header(file: Path, tmp_path: Path) -> None:
     assert sent["as_stored"]
 
 
+def test_explain_tells_of_routes_that_are_switched_off_and_of_a_default(file: Path) -> None:
+    off = _with(file, CONFIG.replace("name: all", "name: all, enabled: false"))
+    result = said("explain", "-c", off, get_testdata_file("CT_small.dcm"))
+    assert "✗ route all is switched off\n" in result.stdout
+    result = said("explain", get_testdata_file("CT_small.dcm"))
+    assert result.stderr == "without -c FILE: by the embedded default, which has no routes\n"
+
+
 def test_explain_says_what_it_cannot_find(file: Path) -> None:
     found = get_testdata_file("CT_small.dcm")
     result = said("explain", "-c", file, "nowhere.dcm", found, file)
@@ -143,6 +162,7 @@ def test_diff_shows_what_changes_and_for_whom(file: Path, spool: Path) -> None:
     result = said("diff", file, new, "--replay", "9999d", "--spool", spool)
     assert result.exit_code == 0
     assert "+      Modality: [US]" in result.stdout
+    assert re.search(r"^@@ .* @@ routes all$", result.stdout, re.MULTILINE)
     assert "3 of 3 instances of the last 9999d would go elsewhere" in result.stdout
     assert "would no longer go to pacs by route all" in result.stdout
     facts = json.loads(
@@ -153,9 +173,18 @@ def test_diff_shows_what_changes_and_for_whom(file: Path, spool: Path) -> None:
 
 def test_diff_of_the_same_is_empty(file: Path, spool: Path) -> None:
     result = said("diff", file, file)
-    assert (result.exit_code, result.stdout.strip()) == (0, "")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "both come to the same configuration\n"
     result = said("diff", file, file, "--replay", "9999d", "--spool", spool)
     assert result.stdout == "0 of 3 instances of the last 9999d would go elsewhere\n"
+
+
+def test_diff_shows_what_changes_also_where_there_is_nothing_to_replay(file: Path) -> None:
+    new = _with(file, CONFIG.replace("Rows: { min: 64 }", "Rows: { min: 65 }"))
+    result = said("diff", file, new, "--replay", "7d", "--spool", file.parent / "none")
+    assert result.exit_code == 1
+    assert "+        min: 65" in result.stdout
+    assert "there is no spool at" in result.stderr
 
 
 def test_diff_refuses_a_span_that_is_none(file: Path, spool: Path) -> None:

@@ -16,7 +16,7 @@ from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header, texts
 from gateway.dataset.part10 import encode_file_meta, read_file_meta
 from gateway.dataset.wanted import Wanted
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Arriving, Instance, Origin, Owed, is_uid
 from gateway.route.rules import Rules
 from gateway.spool import Part, Spool
@@ -168,7 +168,10 @@ class Intake:
         syntax, tags = BY_UID[transfer_syntax], self._tags
         header = None if syntax.deflated else _from_head(part, syntax, tags)
         if header is None:  # who knows how long it is: not on the event loop
-            header = await asyncio.to_thread(read_header, part.path, tags)
+            try:
+                header = await asyncio.to_thread(read_header, part.path, tags)
+            except OSError as error:
+                raise TemporaryFailure(f"what came cannot be read: {error.strerror}") from error
         if {header.pop(name, "") for name in _NAMES.values()} == {""}:
             raise PermanentFailure(
                 "the data set names neither SOP class nor instance: it is none, or not in"

@@ -1,6 +1,7 @@
 """The one door: what is read of an instance, to whom it is owed, and what is said of it."""
 
 import asyncio
+import errno
 import threading
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway import intake as intake_module
 from gateway.config import load_text
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.intake import Announced, Intake
 from gateway.model import Arrival, Origin, is_uid
 from gateway.route.rules import compile_rules
@@ -108,6 +109,16 @@ async def test_a_header_that_does_not_end_in_the_first_bytes_is_read_off_the_eve
     assert instance.study_uid == "1.2.3.4"
     assert threads
     assert threading.main_thread() not in threads
+
+
+async def test_what_cannot_be_read_back_may_be_sent_again(spool, tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(intake_module, "read_header", failing)
+    with pytest.raises(TemporaryFailure, match="Input/output error"):
+        await _admit(_intake(spool), data_set(private=100_000))
+    assert not list((tmp_path / "spool").rglob("*.part"))
 
 
 async def test_a_data_set_without_names_is_refused_and_its_part_is_gone(spool, tmp_path):

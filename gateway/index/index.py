@@ -289,6 +289,8 @@ class Index:
                 self._after = await self._in_writer(self._store.add_missing, self._after)
                 self._missing = max(self._missing - PAGE, 0)
                 self._behind = self._after > 0
+                if not self._behind:
+                    self._missing = 0
 
     async def _in_writer(self, task: Callable[..., T], *facts: Any) -> T:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.dataset.header import read_header
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import ANYTHING, DICOM
+from gateway.failures import TemporaryFailure
 from gateway.model import UID, Instance
 from gateway.serve.addresses import checked
 from gateway.serve.negotiation import instance_options
@@ -76,7 +77,10 @@ async def _wanted(request: web.Request, instance: Instance) -> Sequence[MediaRan
     ranges = [wanted for wanted in parse_accept((), asked) if wanted.q]
     if ranges and ranges[0].type != ANYTHING:
         return ranges
-    header = await asyncio.to_thread(read_header, instance.file, _FRAMES)
+    try:
+        header = await asyncio.to_thread(read_header, instance.file, _FRAMES)
+    except OSError as error:
+        raise TemporaryFailure(f"the stored file cannot be read: {error.strerror}") from error
     one = header.get("PhotometricInterpretation") and header.get("NumberOfFrames", "") in "1"
     return [_DEFAULT_PICTURE if one else MediaRange(DICOM)]
 

@@ -309,6 +309,15 @@ async def test_a_search_does_not_wait_for_ever_for_an_index_made_anew(
     assert await archive.held("1.1") == ["1.1.1.1"]
 
 
+async def test_an_index_that_has_caught_up_is_believed_again(archive: Archive) -> None:
+    """Also where less was missing than had been counted: retention goes on meanwhile."""
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
+    archive.index._compare(1_000_000)
+    assert await archive.held("1.1") == ["1.1.1.1"]
+    assert await archive.found(Level.STUDY, "") == ["1.1"]
+    assert archive.index._missing == 0
+
+
 async def test_the_background_task_indexes_what_nobody_asks_for(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

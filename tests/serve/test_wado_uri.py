@@ -56,6 +56,17 @@ def query(**changes: str | None) -> dict[str, str]:
 DICOM = "application/dicom"
 
 
+async def test_a_stored_file_that_cannot_be_read_is_a_temporary_failure(gateway: Gateway) -> None:
+    held = gateway.gallery.instances_held[0]
+    held.file.unlink()
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(gateway.url("/wado"), params=query()) as answer,
+    ):
+        assert answer.status == 503
+        assert "cannot be read" in (await answer.json())["error"]
+
+
 @pytest.mark.parametrize(
     ("changes", "content_type"),
     [

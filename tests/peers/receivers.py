@@ -161,7 +161,8 @@ class Orthanc(Peer):
     Its DICOMweb plugin, where installed, serves /dicom-web and knows ``servers`` (name: URL).
 
     It embeds DCMTK, so ``no_delay`` decides whether it sends its packets at once (TCP_NODELAY=1)
-    or as installed.
+    or as installed. ``gdcm`` decides whether it decodes with its GDCM plugin, where installed, or
+    with that DCMTK.
     """
 
     name = "Orthanc"
@@ -174,11 +175,13 @@ class Orthanc(Peer):
         *,
         forward_to: int = 0,
         no_delay: bool = True,
+        gdcm: bool = True,
         port: int | None = None,
         servers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder, port=port)
         self.no_delay = no_delay
+        self.gdcm = gdcm
         self.servers = servers or {}
         self.web_port = free_port()
         self.forward_to = forward_to
@@ -189,7 +192,7 @@ class Orthanc(Peer):
 
     def _configuration(self) -> dict[str, object]:
         sink = {"AET": "SINK", "Host": "127.0.0.1", "Port": self.forward_to}
-        gdcm = _PLUGINS / "libOrthancGdcm.so"
+        plugins = [_PLUGINS / "libOrthancGdcm.so"] if self.gdcm else []
         return {
             "Name": "peer",
             "StorageDirectory": str(self.folder / "storage"),
@@ -205,7 +208,7 @@ class Orthanc(Peer):
             "OverwriteInstances": True,
             "DicomModalities": {"sink": sink} if self.forward_to else {},
             "LuaScripts": [str(self.folder / "forward.lua")] if self.forward_to else [],
-            "Plugins": [str(plugin) for plugin in (gdcm, DICOMWEB) if plugin.is_file()],
+            "Plugins": [str(plugin) for plugin in (*plugins, DICOMWEB) if plugin.is_file()],
             "DicomWeb": {
                 "Enable": True,
                 "Root": "/dicom-web/",

@@ -26,7 +26,15 @@ from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, send, soon_opened, while_there, write
+from gateway.serve.streaming import (
+    Opened,
+    ahead,
+    attended,
+    send,
+    soon_opened,
+    while_there,
+    write,
+)
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
@@ -255,11 +263,11 @@ class _Frames:
         """The frames behind the first, each made while those before it are sent."""
         make = partial(self._content, instance, source)
         rest = ahead(_each(self.numbers[1:]), make, 2 * self.serving.pool.workers, Content.close)
-        async with aclosing(rest):
-            while (found := await while_there(self.request, anext(rest, None))) is not None:
-                number, content = found
-                head = part_head(boundary, self._headers(instance, source, number))
-                await self._send(response, content, head)
+        with attended(self.request):
+            async with aclosing(rest):
+                async for number, content in rest:
+                    head = part_head(boundary, self._headers(instance, source, number))
+                    await self._send(response, content, head)
 
     def _headers(self, instance: Instance, source: Source, number: int) -> dict[str, str]:
         root = self.serving.settings.root_url
@@ -274,8 +282,7 @@ class _Frames:
         """Write one frame; nothing where only the header was asked for."""
         try:
             if self.request.method != "HEAD":
-                await write(response, head)
-                await send(response, content.first)
+                await send(response, content.first, head)
                 for offset, size in content.rest:
                     run = await soon_opened(content.file, offset, size)
                     await send(response, run)

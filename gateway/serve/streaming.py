@@ -7,8 +7,8 @@ whole. What waits for a client looks now and then whether it is still there.
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
@@ -20,8 +20,8 @@ from gateway.failures import TemporaryFailure
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
-PIECE: Final = 512 << 10
-"""Bytes read and written at once."""
+PIECE: Final = 256 << 10
+"""Bytes read and written at once: with twice as many, malloc asks the kernel for each anew."""
 AHEAD: Final = 64 << 20
 """Bytes that are read ahead in all, for whatever many clients; beyond, files are only opened."""
 STALLED_SECONDS: Final = 120.0
@@ -138,27 +138,39 @@ def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
     return TemporaryFailure(f"the spool's file {file.name} cannot be read: {error.strerror}")
 
 
-async def send(response: web.StreamResponse, run: Opened) -> None:
-    """Write the whole run, the next piece read while one is sent; closes it."""
+async def send(response: web.StreamResponse, run: Opened, head: bytes = b"") -> None:
+    """Write ``head`` and the whole run, the next piece read while one is sent; closes it."""
     piece = run.take()
     at = run.offset + len(piece)
     end = run.offset + run.size
-    reading: asyncio.Future[bytes | bytearray] | None = None
+    reading: asyncio.Future[bytes] | None = None
     try:
-        while True:
-            if at < end:
-                reading = asyncio.ensure_future(_read(run, at, min(PIECE, end - at)))
-            if piece:
-                await write(response, piece)
-            if reading is None:
-                return
-            piece, reading = await reading, None
+        while at < end:
+            size = min(PIECE, end - at)
+            following: bytes | bytearray | None = _cached(run.descriptor, at, size)
+            if following is None:
+                reading = asyncio.ensure_future(_read(run, at, size))
+            await _write_both(response, head, piece)
+            if reading is not None:
+                following, reading = await reading, None
+            head, piece = b"", following or b""
             at += len(piece)
+        await _write_both(response, head, piece)
     finally:
         if reading is not None:
             with suppress(Exception):
                 await reading  # its thread still has the descriptor
         run.close()
+
+
+async def _write_both(response: web.StreamResponse, head: bytes, piece: bytes | bytearray) -> None:
+    """At once, unless putting them together would cost more than a second write."""
+    if head and len(piece) < PIECE:
+        await write(response, b"".join((head, piece)))
+        return
+    for data in (head, piece):
+        if data:
+            await write(response, data)
 
 
 async def write(response: web.StreamResponse, data: bytes | bytearray) -> None:
@@ -170,9 +182,7 @@ async def write(response: web.StreamResponse, data: bytes | bytearray) -> None:
         raise ConnectionResetError("the client takes nothing") from None
 
 
-async def _read(run: Opened, at: int, size: int) -> bytes | bytearray:
-    if (cached := _cached(run.descriptor, at, size)) is not None:
-        return cached
+async def _read(run: Opened, at: int, size: int) -> bytes:
     try:
         piece = await asyncio.to_thread(os.pread, run.descriptor, size, at)
     except OSError as error:
@@ -227,12 +237,46 @@ async def _stop(tasks: list[asyncio.Future[Any]], drop: Callable[[Any], None]) -
             drop(end)
 
 
+@contextmanager
+def attended(request: web.Request) -> Iterator[None]:
+    """What is awaited meanwhile ends soon after the client is gone. Raises ConnectionResetError.
+
+    One timer for a whole body: with ``while_there``, each part of it would need a task.
+    """
+    loop, task, left = asyncio.get_running_loop(), asyncio.current_task(), False
+    assert task is not None  # noqa: S101 - a handler runs in one
+    cancelling = task.cancelling()
+    timer: asyncio.TimerHandle | None = None
+
+    def glance() -> None:
+        nonlocal left, timer
+        if _is_gone(request):
+            left = task.cancel()
+        else:
+            timer = loop.call_later(_GLANCE_SECONDS, glance)
+
+    glance()
+    try:
+        yield
+    except asyncio.CancelledError:
+        if left and task.uncancel() <= cancelling:
+            raise ConnectionResetError("the client has left") from None
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
 async def while_there(request: web.Request, work: Awaitable[_Made]) -> _Made:
     """What ``work`` gives. Raises ConnectionResetError as soon as the client is gone."""
     task = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait((task,), timeout=_GLANCE_SECONDS))[0]:
-            if request.transport is None or request.transport.is_closing():
+            if _is_gone(request):
                 raise ConnectionResetError("the client has left")
         return task.result()
     finally:

@@ -25,7 +25,15 @@ from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, send, soon_opened, while_there, write
+from gateway.serve.streaming import (
+    Opened,
+    ahead,
+    attended,
+    send,
+    soon_opened,
+    while_there,
+    write,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +200,16 @@ async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, bound
     serving, first = retrieval.serving, True
     window = 2 * serving.pool.workers + 2
     parts = ahead(retrieval.instances(), retrieval.ready, window, _drop)
-    async with aclosing(parts):
-        while (found := await while_there(retrieval.request, anext(parts, None))) is not None:
-            instance, (syntax, content) = found
-            headers = {
-                "Content-Type": part_type(DICOM, syntax),
-                "Content-Length": str(content.size),
-                "Content-Location": location(serving.settings.root_url, instance),
-            }
-            await write(response, part_head(boundary, headers, first))
-            await send(response, content)
-            first = False
+    with attended(retrieval.request):
+        async with aclosing(parts):
+            async for instance, (syntax, content) in parts:
+                headers = {
+                    "Content-Type": part_type(DICOM, syntax),
+                    "Content-Length": str(content.size),
+                    "Content-Location": location(serving.settings.root_url, instance),
+                }
+                await send(response, content, part_head(boundary, headers, first))
+                first = False
 
 
 def _drop(made: tuple[UID, Opened]) -> None:

@@ -13,7 +13,16 @@ import pytest
 
 from gateway.failures import TemporaryFailure
 from gateway.serve import frames, streaming, wado_rs
-from gateway.serve.streaming import PIECE, Opened, ahead, opened, send, soon_opened, while_there
+from gateway.serve.streaming import (
+    PIECE,
+    Opened,
+    ahead,
+    attended,
+    opened,
+    send,
+    soon_opened,
+    while_there,
+)
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.transcode.objects import header, save
@@ -224,6 +233,48 @@ async def test_who_leaves_ends_what_is_made_for_him_and_nothing_else_goes_wrong(
     assert (work.begun, sorted(work.cancelled)) == ([0, 1, 2], [0, 1, 2])
 
 
+async def test_a_body_ends_when_its_client_leaves_in_the_midst_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "_GLANCE_SECONDS", 0.0)
+    work, request = Work(), Leaving()
+    work.go_on(0)
+
+    async def retrieve() -> None:
+        stream = ahead(each(range(9)), work.make, 3, work.dropped.append)
+        with attended(request):  # type: ignore[arg-type]
+            async with aclosing(stream):
+                async for _ in stream:
+                    request.left = True
+
+    with pytest.raises(ConnectionResetError, match="the client has left"):
+        await retrieve()
+    assert sorted(work.cancelled) == [1, 2, 3]
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_a_body_that_is_cancelled_by_others_is_not_taken_for_one_whose_client_left() -> None:
+    async def retrieve() -> None:
+        with attended(Leaving()):  # type: ignore[arg-type]
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(retrieve())
+    await quiet()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(("size", "writes"), [(0, 1), (10, 1), (PIECE, 2), (PIECE + 10, 3)])
+async def test_what_goes_before_a_short_run_is_written_with_it(
+    tmp_path: Path, size: int, writes: int
+) -> None:
+    file, sink = tmp_path / "file", Sink()
+    file.write_bytes(content := os.urandom(size))
+    await send(sink, await soon_opened(file), b"head")  # type: ignore[arg-type]
+    assert (bytes(sink.content), sink.writes) == (b"head" + content, writes)
+
+
 def test_what_nobody_takes_over_is_closed(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(PIECE + 1))
@@ -257,6 +308,8 @@ class Sink:
 
     def __init__(self) -> None:
         self.content = bytearray()
+        self.writes = 0
 
     async def write(self, data: bytes) -> None:
         self.content += data
+        self.writes += 1

@@ -170,15 +170,23 @@ class Reloader:
         HASH.labels(self.standing.digest).set(1)
 
 
-def merged(old: S, new: S, prefix: str = "") -> S:
+def merged(old: Config, new: Config) -> Config:
     """The new configuration as far as a running gateway can take it; the rest is the old one's."""
+    here, there = old.gateway.web, new.gateway.web
+    if (here.listen, here.tls) == (there.listen, there.tls):
+        return _merged(old, new, APPLIED)
+    # Whom the new listener lets in without being asked, the old one may not.
+    return _merged(old, new, APPLIED - {"gateway.web.auth"})
+
+
+def _merged(old: S, new: S, applied: frozenset[str], prefix: str = "") -> S:
     kept: dict[str, Any] = {}
     for name, field in type(new).model_fields.items():
         key = prefix + (field.alias or name)
         mine, others = getattr(old, name), getattr(new, name)
-        if key not in APPLIED:
+        if key not in applied:
             sections = isinstance(mine, BaseModel) and isinstance(others, BaseModel)
-            kept[name] = merged(mine, others, f"{key}.") if sections else mine
+            kept[name] = _merged(mine, others, applied, f"{key}.") if sections else mine
     return new.model_copy(update=kept)
 
 

@@ -121,6 +121,22 @@ async def test_what_only_a_restart_changes_is_named_and_stays(stage: Stage) -> N
     assert alarm["settings"] == " ".join(standing.needs_restart)
 
 
+async def test_who_may_ask_a_listener_that_has_yet_to_move_stays(stage: Stage) -> None:
+    """What needs no credentials on this machine alone is not opened to the network meanwhile."""
+    asked = "web: { listen: '0.0.0.0:1', auth: { default: { tokens_file: t } } }"
+    stage.change("path: one }", f"path: one }}, {asked}")
+    reloader = Reloader(stage.file, load(stage.file), stage.prepare, stage.clock)
+    stage.change(asked, "web: { listen: '127.0.0.1:1' }")
+    assert (await reloader.reload()).needs_restart == (
+        "gateway.web.listen",
+        "gateway.web.auth",
+    )
+    assert not reloader.config.gateway.web.access("read").open
+    stage.change("web: { listen: '127.0.0.1:1' }", "web: { listen: '0.0.0.0:1' }")
+    assert (await reloader.reload()).needs_restart == ()
+    assert reloader.config.gateway.web.access("read").open
+
+
 async def test_without_a_file_there_is_nothing_to_reload(stage: Stage) -> None:
     reloader = Reloader(None, Config(version=1), stage.prepare, stage.clock)
     with pytest.raises(PermanentFailure, match="without a configuration file"):

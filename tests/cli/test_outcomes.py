@@ -115,3 +115,12 @@ def test_what_cannot_be_uncompressed_goes_as_stored_where_the_route_says_so(
     sent, why = ends(tmp_path, f"{always}, if_undecodable: forward-as-stored }}", str(file))[:2]
     assert sent == "pacs by route r, as stored (jpeg-baseline), YBR_FULL"
     assert why.startswith("it cannot be uncompressed: Pixel Data labelled jpeg-baseline")
+
+
+def test_text_that_a_node_cannot_read_as_it_is_is_said_to_be_written_anew(tmp_path: Path) -> None:
+    nodes = "  utf: { dimse: { ae_title: U, host: h }, can_read: { charset: ISO_IR 192 } }\n"
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"version: 1\nnodes:\n{nodes}routes: [{{ name: r, send_to: utf }}]\n")
+    latin, ascii_only = (get_testdata_file(name) for name in ("CT_small.dcm", "rtplan.dcm"))
+    assert "text written in ISO_IR 192" in said("explain", "-c", file, latin).stdout
+    assert "text written" not in said("explain", "-c", file, ascii_only).stdout

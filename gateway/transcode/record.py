@@ -13,11 +13,12 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
-from gateway.transcode.matrix import proven
+from gateway.transcode.matrix import Matrix, proven
 from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN
 from gateway.transcode.probes import cell_of
 
@@ -84,9 +85,13 @@ def digest_of_file(descriptor: int, offset: int, length: int) -> str:
 
 def standing(backend: Backend, form: FrameFormat) -> str:
     """What the self-test said of this decoder for such frames."""
-    if form.coding is Coding.NATIVE:
-        return ""
-    tried = [one for one in proven().tried(form, backend.name) if one.state != NOT_OFFERED]
+    return "" if form.coding is Coding.NATIVE else _standing(proven(), backend.name, form)
+
+
+@lru_cache(maxsize=256)
+def _standing(matrix: Matrix, name: str, form: FrameFormat) -> str:
+    """Looked up once for a form, since objects come in series."""
+    tried = [one for one in matrix.tried(form, name) if one.state != NOT_OFFERED]
     if not tried:
         return "not proven: there is no test picture of this kind"
     failed = [one for one in tried if one.state == FAILED]

@@ -24,7 +24,7 @@ from tests.bench.measure import Frames, Measured, Measurement, Row, Summary, int
 from tests.bench.pictures import KINDS, MANY_FRAMES_OF, Kind
 from tests.bench.resident import Resident, first_plan
 
-_FAST, _SLOW, _FRAMES = 24, 8, 48
+_FAST, _SLOW, _FRAMES = 48, 12, 48
 _SLOW_ONES: Final = tuple("1.2.840.10008.1.2.4." + number for number in ("90", "91", "110"))
 _STARTS: Final = 12
 """Files that are given to DCMTK, a process each; its seconds are scaled to all of them."""

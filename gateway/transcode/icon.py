@@ -10,10 +10,11 @@ from gateway.dataset.elements import UNDEFINED, Element, elements, items
 from gateway.dataset.elements import Item as DataSetItem
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
+from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.decoders import candidates
 from gateway.transcode.image_pixel import PIXEL_DATA
-from gateway.transcode.plan import Pixels, data_set_part, pixel_head, plan_frames
+from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.source import Source
 from gateway.transfer_syntax import TransferSyntax
 

@@ -18,19 +18,14 @@ from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Passport, Rendition, Verification
 from gateway.tags import TagChanges
+from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.form import Backend
 from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
-from gateway.transcode.native import native_body, stored_value
+from gateway.transcode.native import native_body, native_rendered, stored_value
 from gateway.transcode.output import beside_of, reserve, size_of, write_all, written
-from gateway.transcode.plan import (
-    Pixels,
-    data_set_part,
-    native_rendered,
-    pixel_head,
-    plan_frames,
-)
+from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
 from gateway.transcode.tagged import Tagging, as_stored, tagging

@@ -1,12 +1,25 @@
-"""Native Pixel Data in another byte order (PS3.5 8.1.1, 8.1.2): words are swapped, bytes not."""
+"""Native Pixel Data in another byte order (PS3.5 8.1.1, 8.1.2) or in the form that a node reads.
+
+Words are swapped, bytes not.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.failures import PermanentFailure
-from gateway.transcode.image_pixel import ALLOCATED, read_image_pixel
+from gateway.model import Rendition
+from gateway.transcode.colour import RGB, YBR_FULL, Colour, decide_colour
+from gateway.transcode.form import FrameFormat
+from gateway.transcode.frames import Frame
+from gateway.transcode.image_pixel import (
+    ALLOCATED,
+    ImagePixel,
+    changes_between,
+    read_image_pixel,
+)
+from gateway.transcode.plan import Pixels, as_rendered, colour_notes, frame_format, sized
 from gateway.transcode.source import Source
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, TransferSyntax
@@ -73,3 +86,65 @@ def stored_value(source: Source) -> memoryview:
     size = -(-bits // 8)
     in_order = source.syntax.little_endian or element.vr == "OB"
     return value[:size] if in_order and len(value) == size + (size & 1) else value
+
+
+def native_rendered(
+    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Swapped | None
+) -> Pixels | None:
+    """The plan for native Pixel Data of which ``rendition`` asks another form, else None.
+
+    ``swapped`` is the value in little endian where it is stored otherwise. Valid YBR_FULL_422
+    has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
+    """
+    if rendition == Rendition():
+        return None
+    header, element = read_image_pixel(source.values), source.pixel_data
+    to_rgb = rendition.color == RGB and header.samples > 1 and header.photometric != RGB
+    palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"
+    separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
+    if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
+        return None
+    form = _native_form(source.meta.transfer_syntax, header, element.length)
+    wanted = replace(rendition, planar="separate" if separate else "interleaved")
+    colour = _native_colour(header, rendition)
+    out, finish, changes = as_rendered(source, form, header, colour, wanted)
+    changes |= changes_between(header, out, source.values)
+    size = form.rows * form.columns * 2 if form.paired else form.bits // 8
+    if header.allocated not in (8, 16, 32) or size * header.frames > element.length:
+        raise PermanentFailure(
+            f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
+        )
+    data, first = (source.data, element.value) if swapped is None else (swapped, 0)
+    frames: list[Frame] = [((first + size * index, size),) for index in range(header.frames)]
+    notes = colour_notes(header, out, colour)
+    planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
+    return sized(planned, out, target)
+
+
+def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
+    """As for samples without a codestream, but for what pairs of pixels become."""
+    colour = decide_colour(header.photometric, None, rendition.color)
+    if colour.convert and not colour.partial:
+        return replace(colour, why="this node reads RGB only")
+    if header.photometric == "YBR_FULL_422":
+        return replace(colour, why="each pixel has its own chroma")
+    return colour
+
+
+def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
+    whole = replace(header, stored=header.allocated)
+    form = frame_format(syntax, whole, None, Colour(header.photometric, "", False, ""))
+    if header.photometric == "YBR_PARTIAL_420":
+        raise PermanentFailure(
+            "native YBR_PARTIAL_420: the standard has it for MPEG-2 only and gives its samples no "
+            "order (PS3.3 C.7.6.3.1.2): it can only be sent as stored"
+        )
+    if form.paired and length >= header.frames * form.bits // 8:
+        return replace(form, photometric=YBR_FULL)
+    if form.paired and (header.columns % 2 or header.allocated != 8):
+        raise PermanentFailure(
+            f"native {header.photometric} of {header.columns} columns, "
+            f"Bits Allocated {header.allocated}: pairs of pixels "
+            "need an even number of columns, and 8 bits are decoded here"
+        )
+    return form

@@ -11,8 +11,8 @@ from gateway.transcode.codestream import Codestream
 from gateway.transcode.colour import RGB, RGB_IDS, decide_colour
 from gateway.transcode.form import Coding
 from gateway.transcode.image_pixel import PHOTOMETRIC
-from gateway.transcode.native import is_native, native_body
-from gateway.transcode.plan import native_rendered, plan_frames
+from gateway.transcode.native import is_native, native_body, native_rendered
+from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import open_source
 from gateway.transcode.turns import backends_for
 from gateway.transfer_syntax import BY_UID, ENCAPSULATED_UNCOMPRESSED, NATIVE

@@ -1,21 +1,18 @@
-"""What will be written for one instance: the data set around Pixel Data, and its frames.
+"""How encapsulated Pixel Data becomes native: its frames, their form, what the header then says.
 
-Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3): everything else of
-the data set is copied, or re-encoded element by element where the target asks for it.
+Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3).
 """
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from struct import pack
 from typing import Any, Final
 
 from gateway.dataset.elements import UNDEFINED, Element, fragments
-from gateway.dataset.rewrite import rewrite
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
-from gateway.transcode.colour import DCT, RGB, YBR_FULL, Colour, decide_colour
+from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
 from gateway.transcode.form import PAIRED, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join, split_collections, split_frames
 from gateway.transcode.image_pixel import (
@@ -32,7 +29,6 @@ from gateway.transcode.image_pixel import (
 from gateway.transcode.palette import as_rgb, read_palette
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source
-from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import (
     BY_UID,
     DEFLATED_FRAMES,
@@ -95,7 +91,7 @@ def plan_frames(
     form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
     if found is None and form.coding is Coding.NATIVE and _in_pairs(header, len(first)):
         form, colour = _paired(form, header, colour, rendition)
-    out, finish, changes = _rendered(source, form, mended, colour, rendition)
+    out, finish, changes = as_rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
     if form.lossy or _lossy_later(source, frames, header):
@@ -116,7 +112,7 @@ def plan_frames(
             vr="",
             photometric=out.photometric,
             changes=changes,
-            notes=(*notes, *found_notes, *_colour_notes(header, out, colour)),
+            notes=(*notes, *found_notes, *colour_notes(header, out, colour)),
             known=None if only > 1 else (first, found),
             count=1 if only else header.frames,
         ),
@@ -292,7 +288,7 @@ def _decodable(found: Codestream) -> Coding:
     return found.coding
 
 
-def _rendered(
+def as_rendered(
     source: Source, form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
 ) -> tuple[ImagePixel, Finish, Changes]:
     """The header that goes out, what is done to the samples for it, and what else changes."""
@@ -348,107 +344,10 @@ def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
     )
 
 
-def _colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str, ...]:
+def colour_notes(old: ImagePixel, new: ImagePixel, colour: Colour) -> tuple[str, ...]:
     came, goes = old.photometric, new.photometric
     if came != goes:
         return (f"Photometric Interpretation {came} to {goes}: {colour.why}",)
     if colour.convert:
         return (f"{colour.encoded} undone where the header said {came}: {colour.why}",)
     return ()
-
-
-def native_rendered(
-    source: Source, target: TransferSyntax, rendition: Rendition, swapped: Swapped | None
-) -> Pixels | None:
-    """The plan for native Pixel Data of which ``rendition`` asks another form, else None.
-
-    ``swapped`` is the value in little endian where it is stored otherwise. Valid YBR_FULL_422
-    has two bytes per pixel; where there are three, as is common, it is YBR_FULL.
-    """
-    if rendition == Rendition():
-        return None
-    header, element = read_image_pixel(source.values), source.pixel_data
-    to_rgb = rendition.color == RGB and header.samples > 1 and header.photometric != RGB
-    palette = rendition.color == RGB and header.photometric == "PALETTE COLOR"
-    separate = {"separate": 1, "interleaved": 0}.get(rendition.planar, header.planar)
-    if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
-        return None
-    form = _native_form(source.meta.transfer_syntax, header, element.length)
-    wanted = replace(rendition, planar="separate" if separate else "interleaved")
-    colour = _native_colour(header, rendition)
-    out, finish, changes = _rendered(source, form, header, colour, wanted)
-    changes |= changes_between(header, out, source.values)
-    size = form.rows * form.columns * 2 if form.paired else form.bits // 8
-    if header.allocated not in (8, 16, 32) or size * header.frames > element.length:
-        raise PermanentFailure(
-            f"Pixel Data of {element.length} bytes does not hold {header.frames} frames of {size}"
-        )
-    data, first = (source.data, element.value) if swapped is None else (swapped, 0)
-    frames: list[Frame] = [((first + size * index, size),) for index in range(header.frames)]
-    notes = _colour_notes(header, out, colour)
-    planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
-    return sized(planned, out, target)
-
-
-def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
-    """As for samples without a codestream, but for what pairs of pixels become."""
-    colour = decide_colour(header.photometric, None, rendition.color)
-    if colour.convert and not colour.partial:
-        return replace(colour, why="this node reads RGB only")
-    if header.photometric == "YBR_FULL_422":
-        return replace(colour, why="each pixel has its own chroma")
-    return colour
-
-
-def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
-    whole = replace(header, stored=header.allocated)
-    form = frame_format(syntax, whole, None, Colour(header.photometric, "", False, ""))
-    if header.photometric == "YBR_PARTIAL_420":
-        raise PermanentFailure(
-            "native YBR_PARTIAL_420: the standard has it for MPEG-2 only and gives its samples no "
-            "order (PS3.3 C.7.6.3.1.2): it can only be sent as stored"
-        )
-    if form.paired and length >= header.frames * form.bits // 8:
-        return replace(form, photometric=YBR_FULL)
-    if form.paired and (header.columns % 2 or header.allocated != 8):
-        raise PermanentFailure(
-            f"native {header.photometric} of {header.columns} columns, "
-            f"Bits Allocated {header.allocated}: pairs of pixels "
-            "need an even number of columns, and 8 bits are decoded here"
-        )
-    return form
-
-
-def data_set_part(
-    source: Source, start: int, end: int, target: TransferSyntax, changes: Changes
-) -> list[Any]:
-    """[start, end) of the data set in the target's encoding; the bytes themselves if equal."""
-    same = source.syntax.explicit == target.explicit
-    if not same or source.syntax.little_endian != target.little_endian:
-        return list(rewrite(source.data, start, end, source.syntax, target, changes))
-    due = {tag: value for tag, value in changes.items() if value or tag in source.found}
-    first = _first_concerned(source, start, end, due) if due else end
-    parts: list[Any] = [memoryview(source.data)[start:first]] if first > start else []
-    if due:
-        parts += rewrite(source.data, first, end, source.syntax, target, due)
-    return parts
-
-
-def _first_concerned(source: Source, start: int, end: int, changes: Changes) -> int:
-    """Where the lowest group that is changed begins, if only whole heads stand before it."""
-    group = min(changes) >> 16
-    for element in source.found.values():
-        if start <= element.start < end:
-            if not element.vr:
-                break
-            if element.tag >> 16 == group:
-                return element.start
-    return start
-
-
-def pixel_head(vr: str, length: int, target: TransferSyntax) -> bytes:
-    """The head of Pixel Data (7FE0,0010), PS3.5 7.1."""
-    if not target.explicit:
-        return pack("<HHI", 0x7FE0, 0x0010, length)
-    order = "<" if target.little_endian else ">"
-    return pack(f"{order}HH2sHI", 0x7FE0, 0x0010, vr.encode(), 0, length)

@@ -16,8 +16,8 @@ from gateway.model import UID
 from gateway.tags import TagChanges
 from gateway.tags.edits import edits, new_uid
 from gateway.tags.reading import read
+from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.image_pixel import PIXEL_DATA
-from gateway.transcode.plan import data_set_part, pixel_head
 from gateway.transcode.source import Source
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, TransferSyntax, name_of
 

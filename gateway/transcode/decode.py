@@ -8,6 +8,7 @@ import numpy as np
 
 from gateway.failures import PermanentFailure
 from gateway.transcode.codestream import Codestream, read_codestream
+from gateway.transcode.colour import decide_colour
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame, join
 from gateway.transcode.image_pixel import different
@@ -135,3 +136,15 @@ def _compare(found: Codestream, form: FrameFormat) -> None:
             f"the frame is {found.process} of {found.precision} bits, "
             f"the first one {form.coding.value} of {form.precision}"
         )
+    if found.lossy and not form.lossy:
+        raise PermanentFailure(
+            f"the frame is {found.process}, irreversible, which neither the first one nor the "
+            "transfer syntax is"
+        )
+    if form.encoded:
+        colour = decide_colour(form.stated, found)
+        if colour.encoded != form.encoded:
+            raise PermanentFailure(
+                f"the samples of the frame are {colour.encoded} ({colour.why}), "
+                f"those of the first one {form.encoded}"
+            )

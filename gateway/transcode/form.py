@@ -64,6 +64,10 @@ class FrameFormat:
     """Something stands in the bits above Bits Stored: they are kept as they are."""
     restarts: bool = False
     """Restart markers stand in a JPEG's data."""
+    stated: str = ""
+    """Photometric Interpretation in the header,"""
+    encoded: str = ""
+    """and what the first frame's samples are by it and by the codestream ("": nothing to tell)."""
     spanning: bool = False
     """The components of a codestream are those of several frames, one after the other."""
 

@@ -91,10 +91,12 @@ def plan_frames(
     form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
     if found is None and form.coding is Coding.NATIVE and _in_pairs(header, len(first)):
         form, colour = _paired(form, header, colour, rendition)
+    if not form.lossy and _lossy_later(source, frames[only - 1 : only] if only else frames[1:]):
+        form = replace(form, lossy=True, high_bits=mended.high_bits)
     out, finish, changes = as_rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
-    if form.lossy or _lossy_later(source, frames, header):
+    if form.lossy:
         stored = sum(length for frame in frames for _, length in frame)
         ratio = form.bits * len(frames) / 8 / max(stored, 1)
         changes |= provenance(header, form.coding, ratio, values)
@@ -121,12 +123,12 @@ def plan_frames(
     )
 
 
-def _lossy_later(source: Source, frames: list[Frame], header: ImagePixel) -> bool:
-    """Whether a frame behind a reversible first one is lossy, where the label allows for it."""
-    if header.lossy == "01" or not BY_UID[source.meta.transfer_syntax].lossy:
+def _lossy_later(source: Source, frames: list[Frame]) -> bool:
+    """Whether one of ``frames`` behind a reversible first one is lossy, as the label allows."""
+    if not BY_UID[source.meta.transfer_syntax].lossy:
         return False
     view = memoryview(source.data)
-    for frame in frames[1:]:
+    for frame in frames:
         with suppress(PermanentFailure):  # which is told of, with its number, when it is decoded
             found = read_codestream(join(view, frame))
             if found is not None and found.lossy:
@@ -261,6 +263,8 @@ def frame_format(
         convert=colour.convert and coding in DCT,
         high_bits=header.high_bits or _beyond_is_meant(syntax, header, found),
         restarts=found.restarts if found else False,
+        stated=header.photometric,
+        encoded=colour.encoded if found and not spanning else "",
         spanning=spanning,
     )
     if form.bits // 8 > MAX_FRAME:

@@ -18,6 +18,7 @@ from gateway.transcode.instance import Transcoded, transcode
 from gateway.transcode.plan import MAX_FRAME
 from gateway.transcode.pool import TranscodePool
 from gateway.transcode.samples import CLAMPED, CLEARED
+from gateway.transfer_syntax import HTJ2K_LOSSLESS
 from tests.transcode.objects import (
     EXPLICIT_LE,
     IMPLICIT_LE,
@@ -31,6 +32,7 @@ from tests.transcode.objects import (
     rle_of,
 )
 
+HTJ2K = "1.2.840.10008.1.2.4.203"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 GREY = (np.mgrid[:16, :24].sum(0) * 6).astype("u1")
 WORDS = GREY.astype("<u2") * 16
@@ -114,6 +116,39 @@ def test_the_record_says_what_was_clamped_and_what_was_cleared(tmp_path: Path) -
         out, done = result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [stream, stream]))
         assert done.notes == noted
     assert out.PixelData == 2 * white.tobytes()
+
+
+def test_frames_whose_colours_are_coded_in_different_ways_are_refused(tmp_path: Path) -> None:
+    """What the first one says is said of all: the second would come out in false colours."""
+    colour = np.stack([GREY, GREY // 2, GREY // 3], -1)
+    ycbcr = bytes(imagecodecs.jpeg8_encode(colour, level=90))
+    rgb = bytes(imagecodecs.jpeg8_encode(colour, level=90, colorspace="RGB", outcolorspace="RGB"))
+    ds = header(16, 24, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422", **BYTES)
+    ds.NumberOfFrames = 2
+    source = encapsulated(tmp_path / "in.dcm", ds, JPEG_BASELINE, [ycbcr, rgb])
+    for rendition in (Rendition(), Rendition(color="RGB")):
+        with pytest.raises(PermanentFailure, match="frame 2: the samples of the frame are RGB"):
+            result(source, rendition=rendition)
+
+
+@pytest.mark.parametrize("said", ["00", "01"])
+def test_an_irreversible_frame_behind_a_reversible_one_makes_the_instance_lossy(
+    said: str, tmp_path: Path
+) -> None:
+    """OpenJPH through imagecodecs wraps 255 to 0 there: the first frame must not choose it."""
+    image = np.where(np.mgrid[:64, :64].sum(0) % 7 < 4, 255, 3).astype("u1")
+    exact = bytes(imagecodecs.htj2k_encode(image, reversible=True))
+    about = bytes(imagecodecs.htj2k_encode(image, reversible=False, level=0.05))
+    ds = header(64, 64, NumberOfFrames=2, LossyImageCompression=said, **BYTES)
+    out, done = result(encapsulated(tmp_path / "in.dcm", ds, HTJ2K, [exact, about]))
+    assert out.LossyImageCompression == "01"
+    first, second = out.pixel_array.astype(int)
+    assert (first == image).all()
+    assert np.abs(second - image).max() < 64
+    assert done.decoder == "pylibjpeg"
+    source = encapsulated(tmp_path / "in.dcm", ds, HTJ2K_LOSSLESS, [exact, about])
+    with pytest.raises(PermanentFailure, match="frame 2: the frame is JPEG 2000 9/7"):
+        result(source)
 
 
 def test_words_of_32_bits_are_whole(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """strace on the running gateway: which step of the durable order a system call is, and kills.
 
-The calls are counted from the moment strace has attached.
+Only calls made after strace has attached are seen.
 """
 
 import re
@@ -49,10 +49,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Point:
-    """The ``count``-th ``call`` on a file or socket, on which one thread alone works."""
+    """The next ``call`` on a file, folder or socket."""
 
     call: str
-    count: int
     path: str
 
 
@@ -73,7 +72,7 @@ class Strace:
         command = ["strace", "-f", "-yy", "-s", "0", "-o", str(self.log), "-p", str(pid)]
         command += ["-e", "trace=" + ",".join(TRACED)]
         if kill_at is not None:
-            where = f"{kill_at.call}:signal=SIGKILL:when={kill_at.count}"
+            where = f"{kill_at.call}:signal=SIGKILL:when=1"
             command += ["-e", f"inject={where}"]
             command += ["-P", kill_at.path]
         with self.told.open("wb") as out:

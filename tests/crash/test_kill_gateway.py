@@ -46,7 +46,7 @@ def calls(tmp_path_factory):
             with Hand(gateway.port) as hand:
                 hand.associate()
                 tracer = Strace(gateway.pid, folder)
-                assert len(send(hand, "1.2.3")) == INSTANCES
+                assert len(send(hand, "1.2.3", "1.2.4", "1.2.5")) == INSTANCES
                 tracer.detach()
             return tracer.calls(gateway.port)
         finally:
@@ -57,8 +57,7 @@ def calls(tmp_path_factory):
 def silent(port):
     """A node that lets nobody in: its queue of connections is full, so that none is ever made.
 
-    What would be said to it, and the ledger's entry when a try to deliver ends, come at times of
-    their own: the n-th call of a run would be another one in the next.
+    No try to deliver ends, so the ledger is written for what is received alone.
     """
     with socket.socket() as listening, socket.socket() as first:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,11 +67,10 @@ def silent(port):
         yield
 
 
-def send(hand, root):
+def send(hand, *uids):
     """Instances one after the other; the UIDs acknowledged before the connection broke."""
     acknowledged = set()
-    for number in range(INSTANCES):
-        uid = f"{root}.{number}"
+    for uid in uids:
         hand.send(wire.fragment(wire.store_request(uid), command=True))
         hand.send(wire.fragment(wire.data_set(uid)))
         status = hand.status()
@@ -109,9 +107,11 @@ def test_killed_before_it_could(tmp_path, sink, calls, step, instance):
     try:
         with silent(port), Hand(gateway.start().port) as hand:
             hand.associate()
-            point = nth(calls, step, instance, gateway.spool, hand)
+            first, second = (f"1.2.{STEPS.index(step) + 1}.{instance}.{n}" for n in (1, 2))
+            acknowledged = send(hand, first) if instance == 2 else set()
+            point = where(calls, step, instance, gateway.spool, hand)
             tracer = Strace(gateway.pid, tmp_path, kill_at=point)
-            acknowledged = send(hand, f"1.2.{STEPS.index(step) + 1}.{instance}")
+            acknowledged |= send(hand, first if instance == 1 else second)
             tracer.wait_killed()
         assert not gateway.running(), "the gateway outlived its kill"
         gateway.kill()
@@ -125,35 +125,22 @@ def test_killed_before_it_could(tmp_path, sink, calls, step, instance):
     assert len(acknowledged) == instance - 1
 
 
-ON_THE_FILE = {
-    "write the object": "write",
-    "sync the object": "fdatasync",
-    "give it its name": "rename",
-}
-"""Steps that are the first of their call on the instance's own .part file."""
-
-
-def nth(calls, step, instance, spool, hand):
-    """The step's call for the n-th instance; spool files are numbered from 1."""
-    if step in ON_THE_FILE:
-        file = spool / "instances" / "000000" / f"{instance}.part"
-        return Point(ON_THE_FILE[step], 1, str(file))
-    if step == "sync the folder":
-        return Point("fsync", instance, str(spool / "instances" / "000000"))
-    if step == "answer":
-        name = next(call.name for call in calls if call.step == step)
-        return Point(name, instance, strace.connection(hand.socket))
-    return in_the_ledger(calls, step, instance, spool / "ledger.sqlite3-wal")
-
-
-def in_the_ledger(calls, step, instance, log):
-    """The first write to the ledger's log, or the last sync of it, before the n-th answer.
-
-    A new log has a head of its own, which is written and synced before the first transaction.
-    """
-    answered = [at for at, call in enumerate(calls) if call.step == "answer"]
-    start = answered[instance - 2] if instance > 1 else 0
-    found = [at for at, call in enumerate(calls) if call.step == step]
-    between = [at for at in found if start <= at < answered[instance - 1]]
-    at = between[0 if step == "write the ledger" else -1]
-    return Point(calls[at].name, found.index(at) + 1, str(log))
+def where(calls, step, instance, spool, hand):
+    """The step's call, which is the next of its kind on its file, folder or connection."""
+    folder = spool / "instances" / "000000"
+    part = folder / f"{instance}.part"  # numbered from 1
+    log = spool / "ledger.sqlite3-wal"
+    places = {
+        "write the object": ("write", part),
+        "sync the object": ("fdatasync", part),
+        "give it its name": ("rename", part),
+        "sync the folder": ("fsync", folder),
+        "write the ledger": ("pwrite64", log),
+        "sync the ledger": ("fdatasync", log),
+        "answer": (
+            next(call.name for call in calls if call.step == "answer"),
+            strace.connection(hand.socket),
+        ),
+    }
+    name, path = places[step]
+    return Point(name, str(path))

@@ -1,12 +1,14 @@
 """Child processes on loopback: started, waited for until they accept, ended with all theirs."""
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 POLL_SECONDS = 0.01
@@ -16,11 +18,27 @@ class Never(AssertionError):
     """Something that was waited for did not come true in time."""
 
 
+def _own_ports() -> Iterator[int]:
+    """Ports below those that the system gives out (32768 and up): this process's share of a run.
+
+    A port of the system's could be somebody else's before the child that is told of it listens.
+    """
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(10_000 + share, 32_000, shares)
+    return (mine[number % len(mine)] for number in itertools.count(os.getpid() * 97))
+
+
+_OWN_PORTS = _own_ports()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on, and that is handed out once."""
+    while True:
+        port = next(_OWN_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(

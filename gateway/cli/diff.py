@@ -116,8 +116,9 @@ class _Report:
         yield f"{self.changed} of {self.looked_at} instances of the last {span} would go elsewhere"
         for (sign, owed), (count, studies) in sorted(self._by_what.items(), key=str):
             what = "would go to" if sign == "+" else "would no longer go to"
-            text = f"{count} instances of {len(studies)} studies {what} {owed.destination}"
-            yield f"{sign} {text} by route {owed.route}"
+            of = "1 study" if len(studies) == 1 else f"{len(studies)} studies"
+            instances = f"{count} instance{'s' * (count != 1)} of {of}"
+            yield f"{sign} {instances} {what} {owed.destination} by route {owed.route}"
 
     def facts(self) -> dict[str, object]:
         """The report for machines."""

@@ -13,6 +13,8 @@ from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Rendition
 from gateway.rehearsal import sent_as
 from gateway.route.rules import Decision
+from gateway.tags import Secret, TagChanges
+from gateway.tags.configured import SHORTEST_SECRET, configured
 from gateway.tags.recode import readable
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.outlook import Outlook, of_file, of_header
@@ -107,15 +109,27 @@ class _Way:
         except PermanentFailure as failure:
             if not self._goes_as_stored(failure):
                 raise
-            found = self._formed(self._stored, Outlook(self._photometric))
+            found = self._formed(self._stored, self._look(self._stored, Rendition()))
             return replace(found, remarks=(f"it cannot be uncompressed: {failure}",))
 
     def _look(self, target: UID, rendition: Rendition) -> Outlook:
-        untouched = target == self._stored and rendition == Rendition()
-        if self.shown.file is None or (untouched and self.route.tags is None):
+        file, tags = self.shown.file, self._changes()
+        untouched = target == self._stored and rendition == Rendition() and tags is None
+        if file is None or untouched:
             return of_header(self._stored, self._photometric, target, rendition)
         with tempfile.TemporaryDirectory() as scratch:
-            return of_file(self.shown.file, target, rendition, Path(scratch))
+            return of_file(file, target, rendition, Path(scratch), tags)
+
+    def _changes(self) -> TagChanges | None:
+        """What the attributes go through; whether it can be done does not depend on the key."""
+        tags, charsets = self.route.tags, self.node.can_read.charset or ()
+        if readable(self.shown.header.get("SpecificCharacterSet", ""), charsets):
+            charsets = ()
+        try:
+            changes = () if tags is None else configured(tags, Secret(bytes(SHORTEST_SECRET)))
+        except ValueError as error:
+            raise PermanentFailure(f"tags: {error}") from error
+        return TagChanges(changes, charsets) if changes or charsets else None
 
     def _formed(self, target: UID, outlook: Outlook) -> Outcome:
         self._check_length(outlook.length or self.shown.size)
@@ -139,14 +153,18 @@ class _Way:
         return self.route.pixels.if_undecodable == "forward-as-stored"
 
     def _remarks(self, found: Outcome) -> Iterator[str]:
-        can_read, charsets = self.node.can_read, self.node.can_read.charset or ()
+        tags = self._changes()
         if self.route.tags is not None:
             changed = ", ".join(key for _, key in self.route.tags.changed())
             yield f"attributes changed: {changed}"
-        if charsets and not readable(self.shown.header.get("SpecificCharacterSet", ""), charsets):
-            yield f"text written in {' or '.join(charsets)}"
+        if tags is not None and tags.charsets:
+            yield f"text written in {' or '.join(tags.charsets)}"
         stored = name_of(self._stored)
-        if can_read.syntaxes is None and found.syntax == stored and self._stored not in _PLAIN:
+        if (
+            self.node.can_read.syntaxes is None
+            and found.syntax == stored
+            and self._stored not in _PLAIN
+        ):
             yield f"where it does not accept {stored}: {self._otherwise()}"
 
     def _otherwise(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.model import UID, Rendition
+from gateway.tags import TagChanges
 from gateway.transcode.choose import NO_COLOR
 from gateway.transcode.codestream import Codestream
 from gateway.transcode.colour import RGB, RGB_IDS, decide_colour
@@ -14,6 +15,7 @@ from gateway.transcode.image_pixel import PHOTOMETRIC
 from gateway.transcode.native import is_native, native_body, native_rendered
 from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import open_source
+from gateway.transcode.tagged import tagging
 from gateway.transcode.turns import backends_for
 from gateway.transfer_syntax import BY_UID, ENCAPSULATED_UNCOMPRESSED, NATIVE
 
@@ -43,13 +45,16 @@ class Outlook:
     certain: bool = True
 
 
-def of_file(path: Path, target: UID, rendition: Rendition, scratch: Path) -> Outlook:
-    """The outlook for a Part 10 file that is sent in ``target``.
+def of_file(
+    path: Path, target: UID, rendition: Rendition, scratch: Path, tags: TagChanges | None = None
+) -> Outlook:
+    """The outlook for a Part 10 file that is sent in ``target`` with changed attributes.
 
     Large inflated data sets are kept in an unnamed file in ``scratch``. Raises PermanentFailure
-    where it cannot be decoded truthfully, TemporaryFailure where it cannot be read.
+    where it cannot be decoded truthfully or changed so, TemporaryFailure where it cannot be read.
     """
     source = open_source(path, scratch)
+    tagging(source, tags)
     as_it_is = Outlook(source.values.text(PHOTOMETRIC))
     if target not in NATIVE or source.pixels is None:
         return as_it_is

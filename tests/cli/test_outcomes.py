@@ -85,6 +85,14 @@ def test_changed_attributes_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_changes_that_cannot_be_made_hold_it(tmp_path: Path) -> None:
+    """In whatever form it would go."""
+    tags = "tags: { set: { StationName: 山田 } }"
+    for more in ("", "pixels: { change: never, if_undecodable: forward-as-stored }, "):
+        (held,) = ends(tmp_path, f"send_to: pacs, {more}{tags}", "CT_small.dcm")
+        assert held.startswith("pacs by route r: held: tags: (0008,1010): a character that")
+
+
 def test_a_header_says_what_it_cannot_tell(tmp_path: Path) -> None:
     header = {
         "00083002": {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]},

@@ -129,11 +129,14 @@ def odd_head(data: Buffer, position: int, end: int, form: Form) -> tuple[str, in
     """(vr, offset of the value, length) of a head in an explicit data set without a short VR.
 
     Two bytes that are no letters are the low half of a length: the head carries no VR. An
-    unknown VR has a two-byte length (as most that are met) unless only four bytes make sense.
+    unknown VR has a two-byte length (as most that are met) unless only four bytes make sense;
+    so has one of two blanks, which some write, where the next head shows it.
     """
     group, number, code, length = form.short(data, position)
     tag, value = group << 16 | number, position + 8
     if group == 0xFFFE or not code.isalpha() or not code.isupper():
+        if code == b"  " and _head_follows(data, value + length, end, tag, form):
+            return "UN", value, length
         return "", value, form.head(data, position)[2]
     vr = LONG_CODES.get(code)
     if vr is None and (length or not _four_byte_length(data, value, end, tag, form)):
@@ -141,6 +144,14 @@ def odd_head(data: Buffer, position: int, end: int, form: Form) -> tuple[str, in
     if value + 4 > end:
         raise MalformedDataSet(f"{name(tag)} at offset {position}: its head is cut off")
     return vr or code.decode(), value + 4, form.long(data, value)[0]
+
+
+def _head_follows(data: Buffer, position: int, end: int, tag: int, form: Form) -> bool:
+    """A greater tag with a VR that is one stands there, or the end."""
+    if end - position < 8:
+        return position == end
+    group, number, code, _ = form.short(data, position)
+    return group << 16 | number > tag and (code in SHORT_CODES or code in LONG_CODES)
 
 
 def _four_byte_length(data: Buffer, position: int, end: int, tag: int, form: Form) -> bool:

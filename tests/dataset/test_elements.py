@@ -165,6 +165,20 @@ def test_an_unknown_vr_has_a_two_byte_length() -> None:
     assert [(each.vr, each.length) for each in found(data)] == [("ZZ", 4), ("ZZ", 0), ("LO", 4)]
 
 
+@pytest.mark.parametrize("behind", [b"", PATIENT_ID + bytes(200_000)])
+def test_a_vr_of_two_blanks_has_a_two_byte_length_where_the_next_head_shows_it(
+    behind: bytes,
+) -> None:
+    blank = element(0x00090120, "ZZ", b"ab").replace(b"ZZ", b"  ")
+    seen = [(each.tag, each.vr, each.length) for each in found(blank + behind)]
+    assert seen == [(0x00090120, "UN", 2), (0x00100020, "LO", 4)][: 1 + bool(behind)]
+
+
+def test_blanks_that_are_a_length_are_one() -> None:
+    data = b"\x09\x00\x20\x01" + (0x2020).to_bytes(4, "little") + b"x" * 0x2020 + PATIENT_ID
+    assert [(each.vr, each.length) for each in found(data)] == [("", 0x2020), ("LO", 4)]
+
+
 def test_an_unknown_vr_has_a_four_byte_length_where_only_that_makes_sense() -> None:
     data = head(0x00091001, "ZZ", 0) + (4).to_bytes(4, "little") + b"abcd" + PATIENT_ID
     assert [(each.vr, each.length) for each in found(data)] == [("ZZ", 4), ("LO", 4)]

@@ -38,7 +38,7 @@ MOST_SETTLING = 64
 """Verdicts on their way into the ledger before a courier has to wait for it."""
 MOMENT = timedelta(seconds=1)
 MOST_REORDERED = 16
-"""Rows held in memory of a destination that is not served in the order of arrival."""
+"""Rows held in memory of a destination that is not served as they came, or thrice those ahead."""
 
 
 class Ledger(Protocol):
@@ -123,7 +123,8 @@ class Outbox:
     @property
     def _window(self) -> int:
         """How many rows are held: few where each arrival may have them fetched anew."""
-        return min(self.pace.look_ahead, MOST_REORDERED if self._reordered else 1 << 30)
+        few = max(MOST_REORDERED, 3 * self.pace.ahead)  # enough for a further association
+        return min(self.pace.look_ahead, few) if self._reordered else self.pace.look_ahead
 
     def open(self) -> bool:
         """Whether deliveries may be made now."""

@@ -17,11 +17,14 @@ SECOND = timedelta(seconds=1)
 class Line:
     """A destination that is down while instances come in, one a second, and is up then."""
 
-    def __init__(self, folder: Path, order: str, *script: Answer) -> None:
+    def __init__(
+        self, folder: Path, order: str, *script: Answer, associations: int = 1, ahead: int = 3
+    ) -> None:
         self.time = FakeTime()
         self.pacs = UnreliableSender(*script)
         self.pacs.gate.clear()
-        self.street = Watched(folder, self.time, Destination("pacs", self.pacs, order=order))
+        pacs = Destination("pacs", self.pacs, max_associations=associations, order=order)
+        self.street = Watched(folder, self.time, pacs, ahead=ahead)
         self.series: dict[str, str] = {}
 
     async def arrive(self, *series: str, priority: int = 0) -> None:
@@ -104,3 +107,11 @@ async def test_a_series_goes_on_while_an_instance_of_it_rests_after_a_failure(
         while len(line.pacs.uids()) < 3:
             await line.time.advance(1)
     assert [line.series[uid] for uid in line.pacs.uids()] == [A1, B1, A1]
+
+
+async def test_a_backlog_in_an_order_still_opens_further_associations(tmp_path: Path) -> None:
+    line = Line(tmp_path, "by-study", associations=2, ahead=18)
+    await line.arrive(*[A1] * 200)
+    async with line.street:
+        assert await line.delivered() == [A1] * 200
+    assert line.pacs.most_open == 2

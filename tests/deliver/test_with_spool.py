@@ -17,7 +17,9 @@ from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, Unreliable
 class Watched:
     """A spool, a scheduler on it, and a way to wait for verdicts without looking at a clock."""
 
-    def __init__(self, folder: Path, time: FakeTime, *destinations: Destination) -> None:
+    def __init__(
+        self, folder: Path, time: FakeTime, *destinations: Destination, ahead: int = 3
+    ) -> None:
         self.time = time
         self.folder = folder
         self.spool = Spool.open(folder, clock=time.clock, refuse_below_free=0)
@@ -25,7 +27,7 @@ class Watched:
         self._settle, self.spool.settle = self.spool.settle, self._count
         derivations = Derivations(self.spool, FakeTranscoder())
         self.scheduler = Scheduler(
-            self.spool, derivations, destinations, {"route": RoutePolicy()}, time.pace()
+            self.spool, derivations, destinations, {"route": RoutePolicy()}, time.pace(ahead=ahead)
         )
 
     async def __aenter__(self) -> "Watched":

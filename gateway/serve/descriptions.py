@@ -19,7 +19,7 @@ from gateway.model import Instance, Rendition
 from gateway.serve.addresses import location
 from gateway.serve.description import Description, by_name, describe
 from gateway.serve.serving import Serving
-from gateway.transfer_syntax import EXPLICIT_LE
+from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE
 
 KEPT: Final = 64 << 20
 """Bytes of descriptions that are kept."""
@@ -58,7 +58,7 @@ class Descriptions:
 
     async def _written(self, instances: Sequence[Instance]) -> list[bytes | None]:
         """The objects in the order of the instances, None as ``Description.text`` has it."""
-        small = [one for one in instances if not self._serving.is_large(one.file)]
+        small = [one for one in instances if not self._takes_a_worker(one.file, one)]
         texts: dict[_Key, bytes | None] = {}
         if small:
             async with self._one_at_a_time:
@@ -98,11 +98,16 @@ class Descriptions:
         file, derivations = instance.file, self._serving.derivations
         with suppress(PermanentFailure):  # then it is described as it is stored
             file = (await derivations.derive(instance, EXPLICIT_LE, Rendition())).file
-        if self._serving.is_large(file):
+        if self._takes_a_worker(file, instance):
             return await self._from_worker(file, instance, derived=True) or b"{}"
         async with self._one_at_a_time:
             text = await asyncio.to_thread(self._described, file, instance, derived=True)
         return text or b"{}"
+
+    def _takes_a_worker(self, file: Path, instance: Instance) -> bool:
+        """A deflated data set may be large whatever its file's size."""
+        deflated = instance.transfer_syntax == DEFLATED and file == instance.file
+        return deflated or self._serving.is_large(file)
 
     def _uris(self, instance: Instance) -> str:
         return location(self._serving.settings.root_url, instance, "bulkdata", "")

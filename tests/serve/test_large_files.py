@@ -12,6 +12,7 @@ import pytest
 
 from gateway.serve import bulkdata, frames, metadata
 from gateway.transcode.source import READ_WHOLE
+from gateway.transfer_syntax import DEFLATED
 from tests.serve.bad_sector import touch
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import parts_of
@@ -74,6 +75,22 @@ async def test_they_are_described_and_their_frames_and_values_given(
             assert answer.status == 200
         async with client.get(gateway.of(held, "/frames/3")) as answer:
             assert answer.status == 404
+
+
+async def test_a_deflated_one_is_described_though_its_file_is_small(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    ds = header(SIDE, SIDE, NumberOfFrames=2)
+    ds.PixelData = bytes(4 * SIDE * SIDE)
+    ds["PixelData"].VR = "OW"
+    held = gateway.gallery.hang(save(tmp_path / "a.dcm", ds, DEFLATED))
+    assert held.size < READ_WHOLE < len(ds.PixelData)
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(gateway.of(held, "/metadata")) as answer,
+    ):
+        (found,) = json.loads(await answer.read())
+    assert found["00280010"]["Value"] == [SIDE]
 
 
 async def test_one_that_ends_its_worker_costs_no_more_than_its_own_answer(

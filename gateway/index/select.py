@@ -125,7 +125,8 @@ def selection(query: Query, level: Level) -> Selection:
     """What of a query the database can answer, as SQL, and the rest."""
     found = Selection(level)
     requests: list[Condition] = []
-    for condition in query.conditions:
+    # SQLite tests terms in their order, and modalities cost most and keep most: they come last.
+    for condition in sorted(query.conditions, key=lambda one: one.path == (MODALITIES,)):
         key = KEYS.get(condition.path)
         if key is not None:
             found.terms[key.level].append(_term(key, condition.wanted))

@@ -43,6 +43,8 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 SMALL: Final = 16 << 20
 """Native bytes up to which an object is decoded whole when one of its frames is asked for."""
+SMALL_STORED: Final = 256 << 10
+"""Stored bytes up to which an object is taken for small without a look at its frames."""
 _REMEMBERED: Final = 200_000
 """Frames of which it is remembered where they stand."""
 
@@ -191,6 +193,8 @@ class _Frames:
 
     async def _large(self, instance: Instance) -> Located | None:
         """The stored frames of an object that is better decoded frame by frame, else None."""
+        if instance.size <= SMALL_STORED:
+            return None
         try:
             where = await self._checked(instance.file)
         except NotHere:

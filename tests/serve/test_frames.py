@@ -11,6 +11,7 @@ import pytest
 from gateway.failures import PermanentFailure
 from gateway.model import Instance
 from gateway.serve import frames, wado_rs
+from gateway.transcode.located import Located
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import Parts, parts_of
@@ -82,15 +83,28 @@ async def test_stored_frames_are_their_fragments(
     assert gateway.shelf.made() == set()
 
 
-async def test_a_small_object_is_decoded_whole_and_once(
-    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+async def test_a_small_object_is_decoded_whole_and_once_without_a_look_at_its_frames(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    looked: list[Path] = []
+
+    def located(file: Path) -> Located:
+        looked.append(file)
+        return frames_located(file)
+
+    frames_located = frames.located
+    monkeypatch.setattr(frames, "located", located)
     pictures = objects.pictures(4)
     instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", pictures))
     for number in (3, 1, 4):
         parts = await frames_of(client, gateway, instance, str(number))
         assert bodies(parts) == [pictures[number - 1].tobytes()]
     assert gateway.shelf.made() == {LE}
+    assert len(looked) == 1
+    assert instance.file not in looked
 
 
 async def test_one_frame_of_a_large_object_is_decoded_alone(
@@ -100,6 +114,7 @@ async def test_one_frame_of_a_large_object_is_decoded_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(frames, "SMALL", 100)
+    monkeypatch.setattr(frames, "SMALL_STORED", 0)
     pictures = objects.pictures(9)
     instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", pictures))
     parts = await frames_of(client, gateway, instance, "7,2,7")
@@ -117,6 +132,7 @@ async def test_how_single_frames_were_decoded_is_recorded_once_for_an_instance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(frames, "SMALL", 100)
+    monkeypatch.setattr(frames, "SMALL_STORED", 0)
     file = objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(9))
     held = [gateway.gallery.hang(file) for _ in range(2)]
     for instance in held:
@@ -137,6 +153,7 @@ async def test_a_frame_that_fails_alone_comes_from_the_whole(
         raise PermanentFailure("a worker was brought down")
 
     monkeypatch.setattr(frames, "SMALL", 100)
+    monkeypatch.setattr(frames, "SMALL_STORED", 0)
     monkeypatch.setattr(gateway.serving.pool, "run", failing)
     pictures = objects.pictures(9)
     instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", pictures))

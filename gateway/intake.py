@@ -14,7 +14,7 @@ from typing import Final
 from gateway import telemetry
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header, texts
-from gateway.dataset.part10 import encode_file_meta, read_file_meta
+from gateway.dataset.part10 import encode_file_meta, end_of_file_meta
 from gateway.dataset.wanted import Wanted
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Arriving, Instance, Origin, Owed, is_uid
@@ -198,8 +198,7 @@ def _from_head(
     """The header from the first bytes, None where it does not end in them."""
     head = bytes(part.head)
     try:
-        start = read_file_meta(head).dataset_offset
-        found, passed = texts(head, start, len(head), syntax, tags)
+        found, passed = texts(head, end_of_file_meta(head), len(head), syntax, tags)
     except MalformedDataSet:
         return None
     return found if passed or part.size == len(head) else None

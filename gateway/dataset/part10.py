@@ -66,6 +66,11 @@ def encode_file_meta(
     return b"".join((_PREAMBLE, group_length, before, instance, after))
 
 
+def end_of_file_meta(head: Buffer) -> int:
+    """Where the data set begins behind what ``encode_file_meta`` made, by its group length."""
+    return 144 + int.from_bytes(head[140:144], "little")
+
+
 @lru_cache(maxsize=1024)
 def _constant_parts(
     sop_class_uid: UID, transfer_syntax: UID, source_ae: str

@@ -13,6 +13,7 @@ from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.part10 import (
     FileMeta,
     encode_file_meta,
+    end_of_file_meta,
     meta_elements,
     read_file_meta,
 )
@@ -71,6 +72,7 @@ def test_what_is_written_is_what_is_read() -> None:
     data = meta(transfer_syntax=JPEG_LS, source_ae="CT1")
     assert read_file_meta(data + uids()) == (CT, "1.2.34", JPEG_LS, "CT1", len(data))
     assert isinstance(read_file_meta(data + uids()), FileMeta)
+    assert end_of_file_meta(data + uids()) == len(data)
 
 
 def test_the_implementation_is_named_as_the_standard_asks() -> None:

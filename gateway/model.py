@@ -189,7 +189,7 @@ class Rejected:
 Verdict: TypeAlias = Delivered | Deferred | Rejected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # sent to a worker with each task: slots make that slow
 class Rendition:
     """What a destination can read beyond the transfer syntax.
 
@@ -202,7 +202,7 @@ class Rendition:
     planar: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # sent to a worker with each task: slots make that slow
 class Checks:
     """What is asked of a transcode beside the result.
 

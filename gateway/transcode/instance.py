@@ -35,7 +35,7 @@ from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # sent back by a worker: slots make that slow
 class Transcoded:
     """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
 

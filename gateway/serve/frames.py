@@ -44,7 +44,7 @@ from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 SMALL: Final = 16 << 20
 """Native bytes up to which an object is decoded whole when one of its frames is asked for."""
 SMALL_STORED: Final = 256 << 10
-"""Stored bytes up to which an object is taken for small without a look at its frames."""
+"""Stored bytes up to which an object is taken for small, unless the whole cannot be decoded."""
 _REMEMBERED: Final = 200_000
 """Frames of which it is remembered where they stand."""
 
@@ -174,11 +174,17 @@ class _Frames:
         if syntax.native:
             return Source(OCTET_STREAM, target, await self._checked(instance.file), instance.file)
         ready = self.serving.derivations.ready(instance, EXPLICIT_LE)
-        if syntax.encapsulated and ready is None and (found := await self._large(instance)):
+        large = syntax.encapsulated and ready is None and instance.size > SMALL_STORED
+        if large and (found := await self._large(instance)):
             return Source(OCTET_STREAM, target, found, None)
-        derived = await self.serving.derivations.derive(
-            instance, EXPLICIT_LE, Rendition(), only_now=True
-        )
+        try:
+            derived = await self.serving.derivations.derive(
+                instance, EXPLICIT_LE, Rendition(), only_now=True
+            )
+        except PermanentFailure:
+            if large or not syntax.encapsulated or not (found := await self._large(instance)):
+                raise
+            return Source(OCTET_STREAM, target, found, None)
         where = await self._checked(derived.file)
         return Source(OCTET_STREAM, target, where, derived.file)
 
@@ -193,8 +199,6 @@ class _Frames:
 
     async def _large(self, instance: Instance) -> Located | None:
         """The stored frames of an object that is better decoded frame by frame, else None."""
-        if instance.size <= SMALL_STORED:
-            return None
         try:
             where = await self._checked(instance.file)
         except NotHere:

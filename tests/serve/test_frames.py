@@ -161,9 +161,15 @@ async def test_a_frame_that_fails_alone_comes_from_the_whole(
     assert gateway.shelf.made() == {LE}
 
 
+@pytest.mark.parametrize("small", [False, True])
 async def test_a_frame_of_what_is_too_long_uncompressed_can_be_had(
-    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small: bool,
 ) -> None:
+    monkeypatch.setattr(frames, "SMALL_STORED", 1 << 30 if small else 0)
     blank = imagecodecs.jpegls_encode(np.zeros((160, 160), "u2"))
     last = imagecodecs.jpegls_encode(np.full((160, 160), 7, "u2"))
     ds = header(160, 160, NumberOfFrames=90_000)

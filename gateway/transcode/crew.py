@@ -144,7 +144,7 @@ class Crew:
     async def _hire(self) -> None:
         try:
             worker = await self._hired()
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, RuntimeError) as error:  # no process, no fork server, no thread
             self._coming -= 1
             self._none_came(error)
             return
@@ -202,7 +202,7 @@ class _Worker(asyncio.Protocol):
         self._crew, self._socket = crew, reached_by
         self._received = bytearray()
         self._limit: asyncio.TimerHandle | None = None
-        self._overdue = False
+        self._overdue = self._killed = False
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -228,6 +228,11 @@ class _Worker(asyncio.Protocol):
 
     def _kill_overdue(self) -> None:
         self._overdue = True
+        self._kill()
+
+    def _kill(self) -> None:
+        """Its last answer may be on its way: it is not free for another task after it."""
+        self._killed = True
         self.process.kill()
 
     def data_received(self, data: bytes) -> None:
@@ -243,7 +248,7 @@ class _Worker(asyncio.Protocol):
             self._answered(message)
         else:
             self.ready.set_result(None)
-        if not self._overdue:
+        if not self._killed:
             self._crew.free(self)
 
     def _answered(self, message: bytes) -> None:
@@ -280,7 +285,7 @@ class _Worker(asyncio.Protocol):
 
     async def end(self) -> None:
         """Kill it, and wait until it is gone."""
-        self.process.kill()
+        self._kill()
         await asyncio.wait([self._gone], timeout=_SOON)
         self._transport.abort()
         await asyncio.to_thread(self.process.join, _SOON)

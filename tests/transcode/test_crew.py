@@ -220,12 +220,15 @@ async def test_closing_while_workers_come_leaves_none_behind() -> None:
     assert not any(process.is_alive() for process in begun)
 
 
-async def test_without_a_worker_tasks_are_refused_until_one_can_be_started() -> None:
+@pytest.mark.parametrize("kind", [OSError, EOFError, RuntimeError])
+async def test_without_a_worker_tasks_are_refused_until_one_can_be_started(
+    kind: type[Exception],
+) -> None:
     broken = True
 
     def start(connection: Connection) -> BaseProcess:
         if broken:
-            raise OSError("no memory for a process")
+            raise kind("no memory for a process")
         return starting()(connection)
 
     async with crew_of(start=start) as crew:
@@ -239,3 +242,16 @@ async def test_a_worker_that_cannot_be_prepared_is_no_worker() -> None:
     async with crew_of(start=starting(crew_tasks.end_at_once)) as crew:
         with pytest.raises(NoWorker, match="before it was ready"):
             await crew.run(os.getpid, seconds=30)
+
+
+async def test_a_worker_killed_beside_its_answer_is_given_no_other_task(tmp_path: Path) -> None:
+    async with crew_of() as crew:
+        for n in range(5):
+            await crew.fill()
+            file = tmp_path / str(n)
+            given_up = asyncio.create_task(crew.run(crew_tasks.lines_of, file, "", seconds=30))
+            await asyncio.sleep(0)
+            while not file.exists():  # while the event loop stands still
+                os.sched_yield()
+            given_up.cancel()
+            assert isinstance(await crew.run(os.getpid, seconds=30), int)

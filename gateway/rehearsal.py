@@ -27,12 +27,14 @@ def rehearse(config: Config, rules: Rules) -> list[Problem]:
 
 
 def _wrong_tags(config: Config) -> list[Problem]:
-    """Changes of attributes that cannot be made, whatever the secret is."""
+    """Changes of attributes that cannot be made; a key that is in a file is not asked for."""
     found = []
     for index, route in enumerate(config.routes):
         try:
             if route.tags is not None:
-                configured(route.tags, Secret(bytes(SHORTEST_SECRET)))
+                key = route.tags.key
+                secret = bytes(SHORTEST_SECRET) if key is None else key.value.encode()
+                configured(route.tags, Secret(secret))
         except ValueError as error:
             found.append(config.problem(("routes", index, "tags"), f"routes.tags: {error}"))
     return found

@@ -173,9 +173,10 @@ class Service:
 
     def _prepare(self, config: Config) -> Callable[[], None]:
         """All that can be done before another configuration comes into force."""
-        rules, policies = compile_rules(config), wiring.policies(config)
+        rules = compile_rules(config)
         if problems := rehearse(config, rules):
             raise ConfigError(problems)
+        policies = wiring.policies(config)
         servers, settings = wiring.origin_servers(config), wiring.scp_settings(config)
         gates, longest = wiring.auth_settings(config), wiring.longest_retry(config)
 

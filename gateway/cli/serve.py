@@ -13,6 +13,8 @@ from gateway.config import Config
 from gateway.failures import Failure
 from gateway.operate import logs
 from gateway.operate.descriptors import raise_limit
+from gateway.rehearsal import rehearse
+from gateway.route.rules import compile_rules
 from gateway.service import Service
 
 
@@ -29,6 +31,8 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     settings = configuration(config)
+    if problems := rehearse(settings, compile_rules(settings)):
+        _stop("\n".join(map(str, problems)))
     raise_limit()
     try:
         asyncio.run(_serve(settings, config))

@@ -184,8 +184,12 @@ def _half_marked(text: str) -> str:
 def pattern(text: str, *, ignore_case: bool) -> Callable[[str], bool]:
     """Whether a whole text matches a regular expression, in linear time (Rust's syntax)."""
     flags = "(?si:" if ignore_case else "(?s:"
-    schema = core_schema.str_schema(pattern=rf"\A{flags}{text})\z", regex_engine="rust-regex")
-    return SchemaValidator(schema).isinstance_python
+    _compiled(text)  # on its own: brackets in it could close those around it
+    return _compiled(rf"\A{flags}{text})\z").isinstance_python
+
+
+def _compiled(text: str) -> SchemaValidator:
+    return SchemaValidator(core_schema.str_schema(pattern=text, regex_engine="rust-regex"))
 
 
 def _bound(subject: Subject, operand: object) -> str:

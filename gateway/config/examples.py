@@ -50,6 +50,8 @@ def parse_given(value: object) -> Given:
     for key, each in value.items():
         try:
             name, text = _given(key, each)
+            if name in given:
+                raise ValueError(f"{name} stands here twice; write its values as one list")  # noqa: TRY301
             given[name] = text
         except ValueError as error:
             complaints.append(Complaint((key,), str(error)))

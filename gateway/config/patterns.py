@@ -1,5 +1,6 @@
 r"""Regular expressions that find and replace, in time linear to the text (RE2: no look-around,
-no references back). What takes the place of what is found may name groups: ``\1``.
+no references back). What takes the place of what is found may name groups, ``\1`` to ``\9``, and
+all of it, ``\0``; ``\\`` is a backslash.
 """
 
 import re
@@ -12,7 +13,8 @@ from gateway.config.problems import shown
 
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False
-_ESCAPE: Final = re.compile(r"\\(.?)")
+_ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
+_DIGITS: Final = frozenset("0123456789")
 
 
 @cache
@@ -37,7 +39,7 @@ def parse_replacement(pattern: str, value: object) -> str:
         raise ValueError(f"expected the text that takes its place, found {shown(value)}")
     groups = _compiled(pattern).groups
     for sign in _ESCAPE.findall(value or ""):
-        if sign != "\\" and not (sign.isdigit() and int(sign) <= groups):
+        if sign != "\\" and not (sign in _DIGITS and int(sign) <= groups):
             raise ValueError(
                 f"{shown(value)}: '\\{sign}' names no group; the pattern has {groups}"
             )
@@ -45,6 +47,16 @@ def parse_replacement(pattern: str, value: object) -> str:
 
 
 def replaced(pattern: str, by: str, text: str) -> str:
-    """``text`` with everything that the pattern finds replaced."""
-    found: str = _compiled(pattern).sub(by, text)
-    return found
+    """``text`` with everything that the pattern finds replaced.
+
+    RE2's own way to fill in groups spoils what is not ASCII in ``by``.
+    """
+
+    def place(found: Any) -> str:
+        def part(escape: re.Match[str]) -> str:
+            return "\\" if escape[1] == "\\" else found[int(escape[1])] or ""
+
+        return _ESCAPE.sub(part, by)
+
+    made: str = _compiled(pattern).sub(place, text)
+    return made

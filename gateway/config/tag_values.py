@@ -117,6 +117,8 @@ def each_entry(value: object, read: Callable[[AttributePath, object], T]) -> dic
     for key, entry in value.items():
         try:
             attribute = changeable(key)
+            if attribute.name in found:
+                raise ValueError(f"{attribute.name} stands here twice")  # noqa: TRY301
         except ValueError as error:
             complaints.append(Complaint((key,), str(error), at_key=True))
             continue

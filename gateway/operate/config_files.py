@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.config.includes import entries_of, files_of
@@ -30,7 +31,8 @@ class ConfigFiles:
             self._text = text
         found = hashlib.sha256(text)
         for path in self._included():
-            found.update(path.read_bytes() if path.is_file() else b"")
+            with suppress(OSError):
+                found.update(path.read_bytes())
         return found.hexdigest()
 
     def _included(self) -> Iterator[Path]:

@@ -57,6 +57,32 @@ def test_check_prints_the_effective_form_and_tries_the_examples(file: Path) -> N
     )
 
 
+def test_a_key_that_is_too_short_is_a_problem_with_a_place(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "hush!")
+    tags = "tags: { key: '${KEY}', hash: [StudyDescription] }"
+    wrong = _with(
+        file, CONFIG + f"  - {{ name: h, match: {{ Modality: US }}, send_to: pacs, {tags} }}\n"
+    )
+    result = said("check", "-q", wrong)
+    assert result.exit_code == 1
+    assert f"{wrong}:8:62: routes.tags: the key has 5 bytes: 16 are the least" in result.stderr
+    assert "hush!" not in result.output
+
+
+def test_what_check_refuses_is_not_served(file: Path) -> None:
+    spool = file.parent / "spool"
+    gateway = f"gateway: {{ spool: {{ path: {spool} }} }}\n"
+    text = CONFIG + gateway + "examples: [{ given: { Modality: MR }, expect: nothing }]\n"
+    wrong = _with(file, text)
+    result = said("serve", "-c", wrong)
+    assert result.exit_code == 1
+    expected = f"{wrong}:9:12: example 1: route all sends it to pacs, which is not expected\n"
+    assert result.stderr == expected
+    assert not spool.exists()
+
+
 def test_check_ends_with_what_it_comes_to(file: Path) -> None:
     wrong = _with(file, CONFIG.replace("send_to: old", "send_to: odl"))
     assert said("check", wrong).stderr.endswith(

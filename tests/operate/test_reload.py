@@ -198,6 +198,18 @@ async def test_a_file_that_is_included_counts_as_well(stage: Stage) -> None:
     assert stage.reloader.standing.digest == first.digest
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that nobody can read")
+async def test_an_included_file_that_cannot_be_read_is_told_like_a_bad_one(stage: Stage) -> None:
+    folder = stage.file.parent / "conf.d"
+    folder.mkdir()
+    (folder / "a.yaml").symlink_to("/proc/self/mem")
+    stage.change("version: 1", "version: 1\ninclude: conf.d")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        await stage.reloader.reload()
+    assert "cannot be read" in stage.reloader.standing.error
+    assert stage.applied == []
+
+
 async def test_a_bad_file_is_tried_once_and_the_mended_one_again(stage: Stage) -> None:
     stage.change("version: 1", "version: 9")
     with capture_logs() as logs:

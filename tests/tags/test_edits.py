@@ -303,6 +303,18 @@ def test_a_pattern_is_replaced_in_every_value(syntax: TransferSyntax) -> None:
 
 
 @encodings
+def test_what_takes_the_place_of_a_pattern_keeps_its_signs(syntax: TransferSyntax) -> None:
+    new = made(
+        patient(PatientName="Mueller^Jürgen"),
+        syntax,
+        Replace(path=(NAME,), pattern="(M)ueller|(x)", replacement=r"\1üller\2-\0"),
+        Replace(path=(COMMENTS,), pattern="(eins)", replacement=r"\12 über \0"),
+    )
+    assert new.PatientName == "Müller-Mueller^Jürgen"
+    assert new.PatientComments == r"eins2 über eins\zwei"
+
+
+@encodings
 def test_dates_are_shifted_by_days_and_times_stay(syntax: TransferSyntax) -> None:
     new = made(
         patient(),

@@ -38,7 +38,7 @@ from gateway.serve.streaming import (
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
-from gateway.transcode.located import Located, NoPixels, frame, located
+from gateway.transcode.located import Located, Mislabelled, NoPixels, frame, located
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 SMALL: Final = 16 << 20
@@ -168,11 +168,13 @@ class _Frames:
         syntax = BY_UID.get(stored)
         if syntax is None:
             raise PermanentFailure(f"the transfer syntax {stored} is unknown here")
-        if target == AS_STORED:
-            where = await self._checked(instance.file)
-            return Source(of_frames(stored), stored, where, instance.file)
-        if syntax.native:
-            return Source(OCTET_STREAM, target, await self._checked(instance.file), instance.file)
+        as_stored = target == AS_STORED
+        if as_stored or syntax.native:
+            kind, given = (of_frames(stored), stored) if as_stored else (OCTET_STREAM, target)
+            try:
+                return Source(kind, given, await self._checked(instance.file), instance.file)
+            except Mislabelled:
+                target = EXPLICIT_LE
         ready = self.serving.derivations.ready(instance, EXPLICIT_LE)
         large = syntax.encapsulated and ready is None and instance.size > SMALL_STORED
         if large and (found := await self._large(instance)):

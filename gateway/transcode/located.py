@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.dataset.elements import Element
+from gateway.dataset.elements import UNDEFINED, Element
 from gateway.failures import PermanentFailure
 from gateway.transcode.frames import Frame, split_frames
 from gateway.transcode.image_pixel import read_image_pixel
@@ -27,6 +27,10 @@ _FLOAT_PIXELS: Final = (0x7FE00008, 0x7FE00009)
 
 class NoPixels(PermanentFailure):
     """The instance has no Pixel Data of any kind."""
+
+
+class Mislabelled(PermanentFailure):
+    """Pixel Data is encapsulated under a native transfer syntax: decoded, it is what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class Located:
 def located(file: Path) -> Located:
     """Look where the frames stand; not of a deflated file, in which nothing does.
 
-    Video counts as one frame. Raises NoPixels, and PermanentFailure where fragments or length do
-    not fit Number of Frames. A large file is looked at in a worker.
+    Video counts as one frame. Raises NoPixels, Mislabelled, and PermanentFailure where fragments
+    or length do not fit Number of Frames. A large file is looked at in a worker.
     """
     allow(0)
     source = open_source(file, file.parent)
@@ -75,6 +79,8 @@ def located(file: Path) -> Located:
             raise PermanentFailure("its codestreams hold several frames each, none by itself")
         spans = split_frames(source.data, fragments, header.frames, offset_table(source))
         return Located(header.frames, bits, spans)
+    if element.length == UNDEFINED:
+        raise Mislabelled(f"Pixel Data labelled {stored.name} is encapsulated")
     pixels = header.frames * header.rows * header.columns
     if header.photometric == "YBR_FULL_422" and element.length < 3 * pixels:
         bits = header.rows * header.columns * 16

@@ -15,7 +15,15 @@ from gateway.transcode.located import Located
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import Parts, parts_of
-from tests.transcode.objects import JPEG_LS, encapsulated, header, packbits, rle_of, save
+from tests.transcode.objects import (
+    JPEG_LS,
+    encapsulated,
+    header,
+    packbits,
+    relabelled,
+    rle_of,
+    save,
+)
 
 LE, IMPLICIT, BE = objects.EXPLICIT_LE, objects.IMPLICIT_LE, objects.EXPLICIT_BE
 RLE, DEFLATED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.99"
@@ -322,3 +330,21 @@ async def test_pixels_that_are_cut_are_no_frames(
     async with client.get(gateway.of(instance, "/frames/1")) as answer:
         assert answer.status == 406
         assert "does not hold 3 frames" in (await answer.json())["error"]
+
+
+@pytest.mark.parametrize("headers", [None, AS_STORED])
+async def test_frames_that_are_encapsulated_under_a_native_label_are_decoded(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    headers: dict[str, str] | None,
+) -> None:
+    pictures = objects.pictures(3)
+    file = objects.jpeg_ls(tmp_path / "a.dcm", pictures)
+    file.write_bytes(relabelled(file.read_bytes(), LE))
+    instance = gateway.gallery.hang(file)
+    parts = await frames_of(client, gateway, instance, "3,1", headers)
+    assert bodies(parts) == [pictures[2].tobytes(), pictures[0].tobytes()]
+    assert {headers["content-type"] for headers, _ in parts} == {
+        f"application/octet-stream; transfer-syntax={LE}"
+    }

@@ -9,13 +9,14 @@ import pytest
 from gateway.failures import PermanentFailure
 from gateway.transcode import decode
 from gateway.transcode.excerpt import decode_frame
-from gateway.transcode.located import NoPixels, frame, located
+from gateway.transcode.located import Mislabelled, NoPixels, frame, located
 from tests.transcode.objects import (
     EXPLICIT_BE,
     EXPLICIT_LE,
     JPEG_LS,
     encapsulated,
     header,
+    relabelled,
     save,
 )
 
@@ -54,6 +55,13 @@ def test_native_frames_are_runs_unless_they_have_to_be_turned_round(tmp_path: Pa
 def test_a_number_of_frames_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match="holds 4 frames"):
         located(jpeg_ls(tmp_path / "a.dcm", frames=3))
+
+
+def test_encapsulated_frames_under_a_native_label_stand_nowhere(tmp_path: Path) -> None:
+    file = jpeg_ls(tmp_path / "a.dcm")
+    file.write_bytes(relabelled(file.read_bytes(), EXPLICIT_LE))
+    with pytest.raises(Mislabelled, match="is encapsulated"):
+        located(file)
 
 
 def test_without_pixels_there_is_nothing(tmp_path: Path) -> None:

@@ -176,6 +176,10 @@ class TranscodePool:
             return [
                 await self._single(source, target, out, rendition, checks) for source, out in pairs
             ]
+        except BaseException:  # the worker is gone, and what it was writing stands there
+            for _, out in pairs:
+                _remove(out)
+            raise
 
     async def _single(
         self, source: Path, target: UID, out: Path, rendition: Rendition, checks: Checks

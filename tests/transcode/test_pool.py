@@ -149,6 +149,21 @@ async def test_a_batch_whose_worker_is_lost_is_taken_one_by_one(
     ]
 
 
+async def test_a_batch_that_is_given_up_leaves_nothing_half_written(
+    pool: TranscodePool, tmp_path: Path
+) -> None:
+    source, _ = object_of(tmp_path, misbehaving.HANG)
+    pairs = [(source, tmp_path / f"{n}.out") for n in range(2)]
+    running = asyncio.create_task(pool.transcode_many(pairs, EXPLICIT_LE))
+    async with asyncio.timeout(30):
+        while not names(tmp_path, ".out"):  # noqa: ASYNC110 - the worker tells nobody
+            await asyncio.sleep(0.005)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert names(tmp_path, ".out") == []
+
+
 def many_frames(
     folder: Path, accident: int = 0, where: int | slice = 16
 ) -> tuple[Path, np.ndarray]:

@@ -29,7 +29,7 @@ def parse_expr(value: object) -> str:
     """An expression that is true or false; raises ValueError."""
     if not isinstance(value, str) or not value.strip():
         raise unexpected("an expression such as Rows > 512 || Modality == 'MG'", value)
-    text = " ".join(value.split())
+    text = value.strip()
     if len(text) > _LONGEST or len(_BOUND.findall(text)) > _LOOPS:
         limits = f"{_LONGEST} characters and {_LOOPS} loops over values"
         raise ValueError(f"the expression is too long; allowed: {limits}")

@@ -156,6 +156,13 @@ def _start(node: Node) -> Place:
     return mark.line + 1, mark.column + 1
 
 
+def _written(node: Node) -> str:
+    """A scalar's text; of a block without the break at its end and the parser's fold marks."""
+    text = str(node.value)
+    block = isinstance(node, ScalarNode) and node.style in ("|", ">")
+    return text.replace("\a", "").rstrip("\n") if block else text
+
+
 class _Builder:
     """Turns YAML nodes into values and notes their places."""
 
@@ -180,7 +187,7 @@ class _Builder:
             case SequenceNode():
                 return [self.value(each, (*path, i)) for i, each in enumerate(node.value)]
             case _:
-                return None if empty else self._text(str(node.value), place)
+                return None if empty else self._text(_written(node), place)
 
     def _entries(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Any]]:
         lines: dict[str, int] = {}

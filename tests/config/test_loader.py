@@ -85,6 +85,17 @@ def test_a_uid_that_looks_like_a_number_keeps_its_digits() -> None:
     assert _values(config) == {"StudyInstanceUID": ("1.20", "1.2.840.10")}
 
 
+@pytest.mark.parametrize("style", [">", ">-", "|", "|-"])
+def test_a_text_may_stand_in_a_block(style: str) -> None:
+    assert _route(f"expr: {style}", "  Rows > 5.0").routes[0].expr == "Rows > 5.0"
+
+
+@pytest.mark.parametrize("style", [">", ">-"])
+def test_a_folded_block_is_one_line(style: str) -> None:
+    folded = _route(f"expr: {style}", "  Rows > 5.0 &&", "  Columns > 5.0")
+    assert folded.routes[0].expr == "Rows > 5.0 && Columns > 5.0"
+
+
 def test_limits_have_the_published_defaults() -> None:
     dicom = default_config().gateway.dicom
     assert (dicom.max_pdu, dicom.max_associations, dicom.max_associations_per_peer) == (

@@ -146,6 +146,12 @@ def test_an_expression_says_the_rest(expr: str, header: dict[str, str], holds: b
     assert _takes(f'expr: "{expr}"', header) is holds
 
 
+def test_a_text_in_an_expression_keeps_its_blanks() -> None:
+    expr = "expr: \"StudyDescription == 'CT  HEAD'\""
+    assert _takes(expr, {"StudyDescription": "CT  HEAD"})
+    assert not _takes(expr, {"StudyDescription": "CT HEAD"})
+
+
 def test_patient_data_is_a_value_and_never_part_of_an_expression() -> None:
     header = {"PatientID": "' || true || '", "Modality": "x"}
     assert not _takes("expr: \"PatientID == 'A'\"", header)

@@ -46,9 +46,10 @@ class Form:
 
 def routes(serving: Serving) -> list[web.RouteDef]:
     """Retrieve study, series, instance."""
+    undecoded: set[UID] = set()
 
     async def retrieve(request: web.Request) -> web.StreamResponse:
-        return await _retrieve(serving, request)
+        return await _retrieve(_Retrieval(serving, request, undecoded))
 
     return [web.get(path, retrieve) for path in (STUDY, SERIES, INSTANCE)]
 
@@ -80,10 +81,14 @@ async def form_of(serving: Serving, instance: Instance, options: Sequence[Option
 
 
 class _Retrieval:
-    """One answer: what is asked for, and which instances there are."""
+    """One answer: what is asked for, and which instances there are.
 
-    def __init__(self, serving: Serving, request: web.Request) -> None:
-        self.serving, self.request = serving, request
+    ``undecoded`` takes up the studies of which something was not decoded as it should have been:
+    it may be the next time, so that no entity tag can stand for what is sent.
+    """
+
+    def __init__(self, serving: Serving, request: web.Request, undecoded: set[UID]) -> None:
+        self.serving, self.request, self.undecoded = serving, request, undecoded
         self.uids = uids_of(request)
         self.ranges = accepted(request)
         self.source = serving.holdings.instances(*self.uids)
@@ -129,18 +134,21 @@ class _Retrieval:
 
     async def ready(self, instance: Instance) -> tuple[UID, Opened]:
         """One instance in a form that the client takes, or else as it is stored."""
+        options = self.options(instance)
         try:
-            form = await form_of(self.serving, instance, self.options(instance))
+            form = await form_of(self.serving, instance, options)
         except NotAcceptable as failure:
             telemetry.alarm(
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
+        if options and options[0].target not in (AS_STORED, form.transfer_syntax):
+            self.undecoded.add(self.uids[0])
         return form.transfer_syntax, await soon_opened(form.file)
 
 
-async def _retrieve(serving: Serving, request: web.Request) -> web.StreamResponse:
-    retrieval = _Retrieval(serving, request)
+async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
+    request = retrieval.request
     headers = {} if retrieval.uids[2] else await _conditional(retrieval)
     options = await retrieval.first()
     if not options[0].multipart:
@@ -149,7 +157,7 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
     boundary = new_boundary()
     content_type = MediaType(MULTIPART, {"type": DICOM, "boundary": boundary})
     headers["Content-Type"] = str(content_type)
-    if retrieval.uids[2]:
+    if retrieval.uids[2] and retrieval.uids[0] not in retrieval.undecoded:
         tag = tag_of(retrieval.begun, options[0].target, "multipart")
         check_unchanged(request, tag)
         headers |= headers_of(tag)
@@ -171,7 +179,7 @@ async def _conditional(retrieval: _Retrieval) -> dict[str, str]:
     """
     holdings, root = retrieval.serving.holdings, retrieval.serving.settings.root_url
     version = await holdings.version(*retrieval.uids[:2])
-    if not version:
+    if not version or retrieval.uids[0] in retrieval.undecoded:
         return {}
     tag = tag_of((), version, repr(retrieval.ranges), root, __version__)
     check_unchanged(retrieval.request, tag)

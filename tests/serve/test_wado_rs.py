@@ -7,8 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.derivation import Derived
+from gateway.derivation import Derivations, Derived
 from gateway.dicomweb.multipart import MalformedMultipart
+from gateway.failures import PermanentFailure
 from gateway.model import Instance, Rendition
 from gateway.serve import frames, rendered, streaming, wado_rs
 from tests.serve import objects
@@ -87,6 +88,30 @@ async def test_a_study_that_a_client_has_is_neither_sent_nor_read_again(
         async with client.get(gateway.url(path), headers=known) as answer:
             assert answer.status == 200
             assert answer.headers["ETag"] != tag
+
+
+@pytest.mark.parametrize("path", [STUDY, f"{STUDY}/series/1.2.3.4", ""])
+async def test_what_was_not_decoded_once_is_no_answer_to_keep(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    async def failing(*_: object, **__: object) -> Derived:
+        raise PermanentFailure("two decoders brought their workers down")
+
+    accept = {"Accept": f"{ONLY_LE['Accept']}, {AS_STORED['Accept']};q=0.5"}
+    instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "1.dcm", objects.pictures(1)))
+    url = gateway.url(path) if path else gateway.of(instance)
+    with monkeypatch.context() as patch:
+        patch.setattr(Derivations, "derive", failing)
+        async with client.get(url, headers=accept) as answer:
+            known = accept | {"If-None-Match": answer.headers["ETag"]}
+            assert syntaxes(await parts_of(answer)) == [JLS]
+    async with client.get(url, headers=known) as answer:
+        assert answer.status == 200
+        assert syntaxes(await parts_of(answer)) == [LE]
 
 
 async def test_a_file_of_many_pieces_comes_whole(

@@ -137,8 +137,8 @@ class Exchange:
     async def answer(self, ask: Ask) -> AsyncIterator[Answer]:
         """Send a request; one of the node's connections is ours until the block is left.
 
-        Raises Unanswered, TemporaryFailure where a secret cannot be read, and PermanentFailure
-        where the node's settings cannot work.
+        Raises Unanswered, TemporaryFailure where a secret or a TLS file cannot be read, and
+        PermanentFailure where the node's URL cannot be used.
         """
         async with self._slots:
             response = await self._authorized(ask)

@@ -3,7 +3,7 @@
 import ssl
 from typing import Literal
 
-from gateway.failures import PermanentFailure
+from gateway.failures import TemporaryFailure
 from gateway.web_client.settings import Tls
 
 
@@ -11,7 +11,8 @@ def context(name: str, tls: Tls) -> ssl.SSLContext | Literal[True]:
     """TLS 1.2 or later with the node's trust and certificate, True for the system's trust alone.
 
     For that aiohttp has one at hand; reading all the system's certificates once more would keep
-    the first request waiting. Raises PermanentFailure; blocks.
+    the first request waiting. Raises TemporaryFailure, since it says nothing of any instance and
+    the files are read again with the next try; blocks.
     """
     if tls == Tls():
         return True
@@ -21,7 +22,7 @@ def context(name: str, tls: Tls) -> ssl.SSLContext | Literal[True]:
             made.load_cert_chain(tls.certificate, tls.key, password=_none)
     except (OSError, ValueError) as error:  # SSLError is an OSError
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PermanentFailure(
+        raise TemporaryFailure(
             f"{name}: its TLS files cannot be used ({tls.ca or tls.certificate}): {reason}"
         ) from None
     made.minimum_version = ssl.TLSVersion.TLSv1_2

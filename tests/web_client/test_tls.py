@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from gateway.failures import PermanentFailure
+from gateway.failures import TemporaryFailure
 from gateway.web_client import OriginServer, Tls, Unanswered
 from gateway.web_client.tls import context
 from tests.serve.test_tls import certificate
@@ -69,14 +69,16 @@ async def test_our_certificate_is_shown(tmp_path):
             await server.list(Tls(ca=server.file))
 
 
-async def test_files_that_cannot_be_used_are_named(tmp_path):
+async def test_files_that_cannot_be_used_are_named_and_read_again_with_the_next_try(tmp_path):
     broken = tmp_path / "broken.pem"
     broken.write_text("no certificate")
     async with Secure(tmp_path) as server:
-        with pytest.raises(PermanentFailure, match=r"broken\.pem"):
+        with pytest.raises(TemporaryFailure, match=r"broken\.pem"):
             await server.list(Tls(ca=broken))
-        with pytest.raises(PermanentFailure, match=r"absent\.pem"):
+        with pytest.raises(TemporaryFailure, match=r"absent\.pem"):
             await server.list(Tls(ca=tmp_path / "absent.pem"))
+        broken.write_bytes(server.file.read_bytes())
+        assert len(await server.list(Tls(ca=broken))) == 2
 
 
 def test_the_systems_trust_is_not_read_for_each_server():

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,17 @@ from rich.text import Text
 from rich.tree import Tree
 
 from gateway.cli.configuration import ConfigFile, configuration
-from gateway.cli.objects import Shown, find_objects, named_origin
+from gateway.cli.objects import Shown, find_objects
 from gateway.cli.outcomes import Outcome, outcomes
 from gateway.clock import utc_now
+from gateway.config import Config
 from gateway.config.dicom_names import uid_name
+from gateway.config.problems import allowed, shown
 from gateway.failures import Failure
 from gateway.route.explain import ExplainedRoute, Explanation, Predicate
 from gateway.route.explain import explain as explained
 from gateway.route.rules import Rules, compile_rules
+from gateway.route.senders import origin_of
 from gateway.transfer_syntax import name_of
 
 
@@ -31,6 +34,9 @@ def explain(
     ],
     config: ConfigFile = None,
     calling: Annotated[str, typer.Option("--calling", help="The sender's AE title.")] = "",
+    from_: Annotated[
+        str, typer.Option("--from", help="The node that sends it, or that it is fetched from.")
+    ] = "",
     called: Annotated[str, typer.Option("--called", help="The AE title that it calls.")] = "",
     address: Annotated[str, typer.Option("--address", help="The sender's IP address.")] = "",
     spool: Annotated[Path | None, typer.Option("--spool", help="The spool folder.")] = None,
@@ -42,7 +48,8 @@ def explain(
         typer.echo("without -c FILE: by the embedded default, which has no routes", err=True)
     rules = compile_rules(settings)
     off = [route.name for route in settings.routes if not route.enabled]
-    origin = named_origin(calling, called or settings.gateway.ae_title, address)
+    _check_sender(from_, calling, settings)
+    origin = origin_of(settings, from_, calling, called, address)
     folder = spool or Path(settings.gateway.spool.path)
     facts, failed = [], False
     for name in objects:
@@ -60,6 +67,13 @@ def explain(
         typer.echo(json.dumps(facts, indent=1))
     if failed:
         raise typer.Exit(1)
+
+
+def _check_sender(node: str, calling: str, config: Config) -> None:
+    if node and node not in config.nodes:
+        raise typer.BadParameter(f"{shown(node)} is no node{allowed(tuple(config.nodes), node)}")
+    if node and calling:
+        raise typer.BadParameter("--from and --calling both name the sender: give one of them")
 
 
 def _print(
@@ -108,18 +122,28 @@ def _route(route: ExplainedRoute) -> Tree:
         ("from", route.senders, "one of these"),
         ("match", route.match, "all of these"),
         ("and", route.rest, "all of these"),
-        ("unless", route.unless, "not all of these"),
     ):
         if predicates:
             group = branch.add(Text(f"{heading} ({hint})", style="dim"))
             for each in predicates:
-                group.add(_predicate(each))
+                group.add(_marked(each.holds, each.sentence()))
+    if route.unless:
+        group = branch.add(Text("unless (all of these)", style="dim"))
+        for text in _exclusions(route.unless):
+            group.add(text)
     return branch
 
 
-def _predicate(predicate: Predicate) -> Text:
-    met = "it has none" if predicate.met is None else f"it is {predicate.met}"
-    return _marked(predicate.holds, f"{predicate.written}: {met}")
+def _exclusions(unless: Sequence[Predicate]) -> Iterator[Text]:
+    """What is met here counts against the route: words say so, in place of signs."""
+    excluded = all(each.holds for each in unless)
+    for each in unless:
+        if not each.holds:
+            yield Text(f"does not exclude it: {each.sentence()}")
+        elif excluded:
+            yield Text(f"excludes it: {each.sentence()}", style="red")
+        else:
+            yield Text(f"does not exclude it by itself: {each.sentence()}")
 
 
 def _marked(holds: bool, text: str) -> Text:

@@ -14,7 +14,7 @@ from gateway.dataset.parse_model import parse_json
 from gateway.dataset.part10 import read_file_meta
 from gateway.dataset.wanted import Wanted
 from gateway.failures import Failure, PermanentFailure
-from gateway.model import Arrival, Instance, Origin, is_uid
+from gateway.model import Instance, Origin, is_uid
 from gateway.route.replay import known_of
 from gateway.route.rules import Rules
 from gateway.spool.history import History
@@ -32,7 +32,8 @@ _FORM: Final[Mapping[int, Wanted]] = {
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One object as rules see it; ``name`` is what the person called it, ``file`` a Part 10 file
-    that holds it, None where there is none."""
+    that holds it, None where there is none. ``data`` is then what is known of its data set, in
+    Explicit VR Little Endian."""
 
     name: str
     header: dict[str, str]
@@ -40,6 +41,7 @@ class Shown:
     size: int = 0
     now: datetime | None = None
     file: Path | None = None
+    data: bytes = b""
 
 
 def find_objects(
@@ -84,7 +86,7 @@ def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterato
             header[name] = _first(model, tag)
         stored = _first(model, "00020010") or _first(model, "00083002")
         header["TransferSyntaxUID"] = stored
-        yield Shown(str(path), header, origin, len(data), now)
+        yield Shown(str(path), header, origin, len(data), now, data=data)
 
 
 def _is_bulk(attribute: object) -> bool:
@@ -117,8 +119,3 @@ def header_of_kept(instance: Instance, *rules: Rules) -> dict[str, str]:
         return {**instance.header, **read_header(instance.file, plan)}
     except (OSError, MalformedDataSet):
         return dict(instance.header)
-
-
-def named_origin(calling: str, called: str, address: str) -> Origin:
-    """The origin that a person gives for a file."""
-    return Origin(Arrival.C_STORE, calling, called, address)

@@ -15,10 +15,12 @@ from gateway.rehearsal import sent_as
 from gateway.route.rules import Decision
 from gateway.tags import Secret, TagChanges
 from gateway.tags.configured import SHORTEST_SECRET, configured
+from gateway.tags.edits import edits
+from gateway.tags.reading import read
 from gateway.tags.recode import readable
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.outlook import Outlook, of_file, of_header
-from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, name_of
+from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, IMPLICIT_LE, name_of
 
 _PLAIN: Final = (EXPLICIT_LE, IMPLICIT_LE)
 """What every node is offered, and nearly all of them accept."""
@@ -115,6 +117,9 @@ class _Way:
     def _look(self, target: UID, rendition: Rendition) -> Outlook:
         file, tags = self.shown.file, self._changes()
         untouched = target == self._stored and rendition == Rendition() and tags is None
+        data = self.shown.data
+        if data and tags is not None:
+            edits(tags, read(data, [(0, len(data))], BY_UID[EXPLICIT_LE]))
         if file is None or untouched:
             return of_header(self._stored, self._photometric, target, rendition)
         with tempfile.TemporaryDirectory() as scratch:
@@ -158,7 +163,8 @@ class _Way:
             changed = ", ".join(key for _, key in self.route.tags.changed())
             yield f"attributes changed: {changed}"
         if tags is not None and tags.charsets:
-            yield f"text written in {' or '.join(tags.charsets)}"
+            doubt = "" if self.shown.file or self.shown.data else ", where the text allows it"
+            yield f"text written in {' or '.join(tags.charsets)}{doubt}"
         stored = name_of(self._stored)
         if (
             self.node.can_read.syntaxes is None

@@ -1,6 +1,6 @@
 """The configuration's own examples, tried: what each of them says that the routes do not do."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
 from typing import Final, NamedTuple, TypeAlias
 
@@ -17,8 +17,10 @@ from gateway.config.subjects import (
     find_subject,
 )
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Arrival, Origin
+from gateway.model import UID, Origin
+from gateway.route.explain import explained
 from gateway.route.rules import Rules
+from gateway.route.senders import origin_of
 from gateway.route.values import Met
 from gateway.transfer_syntax import name_of
 
@@ -77,33 +79,33 @@ def _dated(text: str, now: datetime | None) -> str:
 
 def _origin(example: Example, config: Config) -> Origin:
     given = example.given
-    node = config.nodes.get(given.get(FROM, ""))
-    called, address = given.get(CALLED_AE, config.gateway.ae_title), given.get(ADDRESS, "")
-    if node is not None and node.dimse is None:
-        return Origin(Arrival.WADO_RS, given[FROM], called, address)
-    title = "" if node is None or node.dimse is None else node.dimse.ae_title
-    return Origin(Arrival.C_STORE, given.get(CALLING_AE, title), called, address)
+    called, address = given.get(CALLED_AE, ""), given.get(ADDRESS, "")
+    return origin_of(config, given.get(FROM, ""), given.get(CALLING_AE, ""), called, address)
 
 
 def _differences(
     example: Example, config: Config, rules: Rules, outcome: Outcome
 ) -> Iterator[str]:
     met = met_by(example, config, rules)
-    taken = [rule.route for rule in rules.routes if rule.takes(met)]
+    routes = [(rule.route, explained(rule, met)) for rule in rules.routes]
+    taken = [route for route, how in routes if how.takes]
+    objections = {route.name: how.objections() for route, how in routes}
     does = {(route.name, node): route for route in taken for node in route.send_to}
     expected = {(each.route, each.destination): each for each in example.expect}
-    for pair in expected.keys() - does.keys():
-        yield _missing(*pair, taken)
+    for pair in sorted(expected.keys() - does.keys()):
+        yield _missing(*pair, objections)
     for route, node in sorted(does.keys() - expected.keys()):
         yield f"route {route} sends it to {node}, which is not expected"
     for pair in sorted(does.keys() & expected.keys()):
         yield from _other_form(expected[pair], met.header, does[pair], outcome)
 
 
-def _missing(route: str, node: str, taken: Iterable[Route]) -> str:
-    if any(each.name == route for each in taken):
+def _missing(route: str, node: str, objections: Mapping[str, str]) -> str:
+    if route not in objections:
+        return f"route {route} is switched off"
+    if not objections[route]:
         return f"route {route} takes it and does not send it to {node}"
-    return f"route {route} does not take it"
+    return f"route {route} does not take it: {objections[route]}"
 
 
 def _other_form(

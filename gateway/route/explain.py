@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config.conditions import as_written, write_condition
+from gateway.config.senders import NODE
 from gateway.config.subjects import CALLING_AE, SIZE, Subject
 from gateway.model import Origin
 from gateway.route.predicates import ValueRule
@@ -15,7 +16,8 @@ from gateway.route.values import Met
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """One condition: ``subject`` is calling_ae, called_ae, address, an attribute, expr, during.
+    """One condition: ``subject`` is calling_ae, called_ae, address, node (that it was fetched
+    from), an attribute, expr, during.
 
     ``wanted`` are the values of which one suffices, ``met`` the value that the instance has (None
     where it has none), UIDs by name; ``written`` is the entry as the file has it.
@@ -26,6 +28,13 @@ class Predicate:
     met: str | None
     holds: bool
     written: str
+
+    def sentence(self) -> str:
+        """The condition and what was met, for people."""
+        if self.met is not None:
+            return f"{self.written}: it is {self.met}"
+        nothing = "was not fetched from there" if self.subject == NODE else "has none"
+        return f"{self.written}: it {nothing}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,15 @@ class ExplainedRoute:
     unless: tuple[Predicate, ...]
     takes: bool
     send_to: tuple[str, ...]
+
+    def objections(self) -> str:
+        """Why the route does not take it, "" where it does."""
+        found = [each.sentence() for each in (*self.match, *self.rest) if not each.holds]
+        if self.senders and not any(each.holds for each in self.senders):
+            found.insert(0, " and ".join(f"from {each.sentence()}" for each in self.senders))
+        if self.unless and all(each.holds for each in self.unless):
+            found += [f"unless {each.sentence()}" for each in self.unless]
+        return ", ".join(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +80,11 @@ def explain(
 ) -> Explanation:
     """What ``rules.route`` decides of the same, with the value met by each predicate."""
     met = rules.meet(header, origin, size=size, now=now)
-    return Explanation(tuple(_explained(rule, met) for rule in rules.routes), rules.decide(met))
+    return Explanation(tuple(explained(rule, met) for rule in rules.routes), rules.decide(met))
 
 
-def _explained(rule: RouteRule, met: Met) -> ExplainedRoute:
+def explained(rule: RouteRule, met: Met) -> ExplainedRoute:
+    """One route with the value met by each of its predicates."""
     return ExplainedRoute(
         rule.route.name,
         tuple(_sender(each, met) for each in rule.senders),
@@ -83,9 +102,11 @@ def _sender(rule: SenderRule, met: Met) -> Predicate:
         found = met.facts[sender.kind] or None
         return Predicate(sender.kind, (sender.value,), found, rule.holds(met), str(sender))
     if met.node:
-        return Predicate("node", (rule.node,), met.node, rule.holds(met), str(sender))
-    wanted = rule.calling or rule.node
-    return Predicate(CALLING_AE, (wanted,), met.calling or None, rule.holds(met), str(sender))
+        return Predicate(NODE, (rule.node,), met.node, rule.holds(met), str(sender))
+    if not rule.calling:
+        return Predicate(NODE, (rule.node,), None, False, str(sender))
+    written = f"{sender} (AE title {rule.calling})"
+    return Predicate(CALLING_AE, (rule.calling,), met.calling or None, rule.holds(met), written)
 
 
 def _value(rule: ValueRule, met: Met) -> Predicate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.config.models import Config
 from gateway.config.senders import Sender
 from gateway.config.subjects import ADDRESS, CALLED_AE, CALLING_AE
+from gateway.model import Arrival, Origin
 from gateway.route.predicates import title_shape
 from gateway.route.values import Met, Network, network_of
 
@@ -49,6 +50,19 @@ def sender_rule(sender: Sender, config: Config) -> SenderRule:
     if sender.kind == CALLED_AE:
         return SenderRule(sender, called=value, shape=shape)
     return SenderRule(sender, calling="" if shape else value, shape=shape)
+
+
+def origin_of(config: Config, node: str, calling: str, called: str, address: str) -> Origin:
+    """Where an instance comes from that nobody has sent, as a person says it, "" for not.
+
+    What a ``node`` without an AE title has is fetched from it.
+    """
+    called = called or config.gateway.ae_title
+    named = config.nodes.get(node)
+    if named is not None and named.dimse is None:
+        return Origin(Arrival.WADO_RS, node, called, address)
+    title = "" if named is None or named.dimse is None else named.dimse.ae_title
+    return Origin(Arrival.C_STORE, calling or title, called, address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,49 @@ def test_explain_tells_of_routes_that_are_switched_off_and_of_a_default(file: Pa
     assert result.stderr == "without -c FILE: by the embedded default, which has no routes\n"
 
 
+FETCHED = CONFIG.replace(
+    "routes:\n",
+    "  cloud: { dicomweb: { url: https://c.example } }\n"
+    "routes:\n  - { name: fetched, from: cloud, send_to: old }\n"
+    "  - { name: sent, from: pacs, send_to: old }\n",
+)
+
+
+def test_explain_can_be_asked_about_what_a_node_sends_or_is_fetched_from_it(file: Path) -> None:
+    other, image = _with(file, FETCHED), get_testdata_file("CT_small.dcm")
+    shown = said("explain", "-c", other, image, "--from", "cloud").stdout
+    assert "✓ cloud: it is cloud" in shown
+    assert "✗ pacs: it is cloud" in shown
+    shown = said("explain", "-c", other, image, "--from", "pacs").stdout
+    assert "✗ cloud: it was not fetched from there" in shown
+    assert "✓ pacs (AE title PACS): it is PACS" in shown
+    shown = said("explain", "-c", other, image, "--calling", "cloud").stdout
+    assert "✗ cloud: it was not fetched from there" in shown
+
+
+def test_explain_refuses_a_sender_that_is_no_node_or_two_of_them(file: Path) -> None:
+    image = get_testdata_file("CT_small.dcm")
+    result = said("explain", "-c", file, image, "--from", "pasc")
+    assert (result.exit_code, "pasc" in result.stderr, "pacs" in result.stderr) == (2, True, True)
+    assert said("explain", "-c", file, image, "--from", "old", "--calling", "X").exit_code == 2
+
+
+def test_explain_says_in_words_what_unless_excludes(file: Path) -> None:
+    image = get_testdata_file("CT_small.dcm")
+
+    def lines(unless: str) -> list[str]:
+        text = CONFIG.replace("name: all, ", f"name: all, unless: {{ {unless} }}, ")
+        shown = said("explain", "-c", _with(file, text), image).stdout
+        return [line.lstrip("│├└─ ") for line in shown.splitlines() if "exclude" in line]
+
+    assert lines("Modality: CT") == ["excludes it: Modality: CT: it is CT"]
+    assert lines("Modality: MR") == ["does not exclude it: Modality: MR: it is CT"]
+    assert lines("Modality: CT, Rows: 9") == [
+        "does not exclude it by itself: Modality: CT: it is CT",
+        "does not exclude it: Rows: 9: it is 128",
+    ]
+
+
 def test_explain_says_what_it_cannot_find(file: Path) -> None:
     found = get_testdata_file("CT_small.dcm")
     result = said("explain", "-c", file, "nowhere.dcm", found, file)

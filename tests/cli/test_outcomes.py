@@ -132,3 +132,24 @@ def test_text_that_a_node_cannot_read_as_it_is_is_said_to_be_written_anew(tmp_pa
     latin, ascii_only = (get_testdata_file(name) for name in ("CT_small.dcm", "rtplan.dcm"))
     assert "text written in ISO_IR 192" in said("explain", "-c", file, latin).stdout
     assert "text written" not in said("explain", "-c", file, ascii_only).stdout
+
+
+@pytest.mark.parametrize(
+    ("family", "end"), [("Müller", "written in"), ("山田", "held: (0010,0010)")]
+)
+def test_text_of_a_header_is_tried_in_the_character_set_that_the_node_reads(
+    tmp_path: Path, family: str, end: str
+) -> None:
+    file, header = tmp_path / "gateway.yaml", tmp_path / "header.json"
+    file.write_text(
+        "version: 1\nnodes:\n"
+        "  old: { dimse: { ae_title: O, host: h }, can_read: { charset: ISO_IR 100 } }\n"
+        "routes: [{ name: r, send_to: old }]\n"
+    )
+    facts = {
+        "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
+        "00020010": {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.90"]},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": family}]},
+    }
+    header.write_text(json.dumps([facts]))
+    assert end in said("explain", "-c", file, header).stdout

@@ -18,6 +18,8 @@ HEAD = (
     "  - { name: night, from: cloud, during: '18:00-06:00', send_to: pacs }\n"
     "  - { name: new, match: { StudyDate: { min: today-1d }, Modality: MR }, send_to: pacs }\n"
     "  - { name: video, match: { Modality: XC }, pixels: { change: never }, send_to: old }\n"
+    "  - { name: images, match: { SeriesNumber: 1 }, unless: { Modality: SR }, send_to: pacs }\n"
+    "  - { name: spare, enabled: false, send_to: pacs }\n"
     "examples:\n"
 )
 
@@ -57,7 +59,15 @@ def test_an_example_that_comes_out_is_silent(example: str) -> None:
         ("given: { from: ct, BodyPartExamined: HEAD }, expect: { heads: old }",
          "example 1: route heads sends it to pacs, which is not expected"),
         ("name: knee, given: { from: ct, BodyPartExamined: KNEE }, expect: { heads: old }",
-         "knee: route heads does not take it"),
+         "knee: route heads does not take it: BodyPartExamined: BRAIN, HEAD: it is KNEE"),
+        ("given: { from: cloud, at: '2026-11-22T12:00' }, expect: { heads: [old], night: pacs }",
+         "example 1: route heads does not take it: from ct: it is cloud,"
+         " BodyPartExamined: BRAIN, HEAD: it has none;"
+         " route night does not take it: during: 18:00-06:00: it is sun 12:00"),
+        ("given: { from: ct, Modality: SR, SeriesNumber: 1 }, expect: { images: pacs }",
+         "example 1: route images does not take it: unless Modality: SR: it is SR"),
+        ("given: { from: ct }, expect: { spare: pacs }",
+         "example 1: route spare is switched off"),
         ("given: { from: ct, BodyPartExamined: HEAD }, expect: { heads: [old, pacs, ct] }",
          "example 1: route heads takes it and does not send it to ct"),
         ("given: { Modality: XC, TransferSyntaxUID: rle },"

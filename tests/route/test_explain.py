@@ -32,10 +32,23 @@ def _heads(**header: str) -> ExplainedRoute:
 
 def test_every_sender_is_shown_with_what_came() -> None:
     assert _heads().senders == (
-        Predicate("calling_ae", ("CT1",), "CT1", True, "ct"),
+        Predicate("calling_ae", ("CT1",), "CT1", True, "ct (AE title CT1)"),
         Predicate("called_ae", ("ARCHIVE",), "GATEWAY", False, "called_ae:ARCHIVE"),
         Predicate("address", ("10.1.0.0/16",), "192.0.2.1", False, "address:10.1.0.0/16"),
     )
+
+
+def test_a_node_without_an_ae_title_is_not_taken_for_one_that_calls_itself_so() -> None:
+    rules = compile_rules(
+        load_text(
+            "version: 1\nnodes: { cloud: { dicomweb: { url: https://c.example } } }\n"
+            "routes: [ { name: r, from: cloud, send_to: cloud } ]\n"
+        )
+    )
+    called = explain(rules, {}, Origin(Arrival.C_STORE, "cloud")).routes[0]
+    assert called.objections() == "from cloud: it was not fetched from there"
+    fetched = explain(rules, {}, Origin(Arrival.WADO_RS, "cloud")).routes[0]
+    assert (fetched.takes, fetched.objections()) == (True, "")
 
 
 def test_every_attribute_is_shown_with_its_value_and_uids_by_name() -> None:
@@ -86,5 +99,6 @@ def test_predicates_decision_and_explanation_agree(
         all_met = all(each.holds for each in route.match)
         kept_out = bool(route.unless) and all(each.holds for each in route.unless)
         assert route.takes == (from_one and all_met and not kept_out)
+        assert route.takes == (not route.objections())
     takers = [route.name for route in explanation.routes if route.takes]
     assert [owed.route for owed in explanation.decision.owed] == takers[:1]

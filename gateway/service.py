@@ -250,8 +250,14 @@ class Service:
         guards = (shared, problems, named, gatekeeping(self._keepers))
         root = application(self.spool, self._not_ready, self._clock, guards)
         add_reload(root, self._reloader)
-        reloader = self._reloader
-        add_status_page(root, self.spool, lambda: reloader.standing, self._not_ready, self._clock)
+        add_status_page(
+            root,
+            self.spool,
+            lambda: self._reloader.standing,
+            self._not_ready,
+            self._clock,
+            lambda: bool(self.config.routes),
+        )
         serve = self.config.serve
         deletion = deletion_routes(self._local, self.spool) if serve.allow_delete else ()
         root.add_routes(fetch_routes(self._fetches))

@@ -103,7 +103,7 @@ def instance_received(
             calling=instance.origin.calling,
             called=instance.origin.called,
             address=instance.origin.address,
-            do="it is deleted after spool.keep: see to the routes, and let it be sent again",
+            do="it is deleted after spool.keep: see to the routes, then queue reroute --unrouted",
         )
 
 

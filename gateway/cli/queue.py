@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.cli.configuration import ConfigFile
-from gateway.cli.opened import SpoolFolder, open_queue
+from gateway.cli.listing import arrival_of, local_time, print_table
+from gateway.cli.opened import SpoolFolder, open_history, open_queue
 from gateway.cli.reroute import reroute
-from gateway.model import Verification
+from gateway.model import Instance, Verification
 from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
 
@@ -38,12 +37,20 @@ def list_(
         str, typer.Option(help="owed, held, delivered, dropped or all.")
     ] = "owed,held",
     destination: Annotated[str | None, typer.Option(help="Only this destination.")] = None,
+    unrouted: Annotated[
+        bool, typer.Option("--unrouted", help="Instances that no route has taken, instead.")
+    ] = False,
     limit: Annotated[int, typer.Option(help="At most so many rows.")] = 100,
     as_json: AsJson = False,
     config: ConfigFile = None,
     spool: SpoolFolder = None,
 ) -> None:
     """What is owed and held (by default), the oldest first."""
+    if unrouted:
+        with open_history(config, spool) as history:
+            found = list(islice(history.chosen(unrouted=True), limit))
+        _show_unrouted(found, as_json=as_json)
+        return
     states = [None] if state == "all" else [*state.split(",")]
     with open_queue(config, spool) as queue:
         rows = [
@@ -112,7 +119,7 @@ def passport_lines(row: PassportRow) -> dict[str, str]:
         "stored SHA-256": passport.stored_digest,
         "native SHA-256": passport.native_digest,
         "took": f"{frames if passport.frames else ''}{passport.seconds * 1000:.1f} ms",
-        "made": _local(row.made_at),
+        "made": local_time(row.made_at),
     }
     return {name: text for name, text in lines.items() if text}
 
@@ -205,24 +212,40 @@ def _show(rows: list[QueueRow], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_facts(row) for row in rows], indent=2, default=str))
         return
-    if not rows:
-        typer.echo("nothing")
+    headings = ("no.", "instance", "to", "state", "tries", "received", "next try", "why")
+    print_table(headings, [_cells(row) for row in rows])
+
+
+def _cells(row: QueueRow) -> tuple[str, ...]:
+    return (
+        str(row.delivery_id),
+        row.sop_instance_uid,
+        row.destination,
+        row.state,
+        str(row.attempts),
+        local_time(row.received_at),
+        local_time(row.due_at) if row.state == "owed" else "",
+        row.reason or row.warning,
+    )
+
+
+def _show_unrouted(found: list[Instance], *, as_json: bool) -> None:
+    if not as_json:
+        print_table(("instance", "from", "received"), [arrival_of(each) for each in found])
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("no.", "instance", "to", "state", "tries", "received", "next try", "why"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(
-            str(row.delivery_id),
-            row.sop_instance_uid,
-            row.destination,
-            row.state,
-            str(row.attempts),
-            _local(row.received_at),
-            _local(row.due_at) if row.state == "owed" else "",
-            row.reason or row.warning,
-        )
-    Console(soft_wrap=False).print(table)
+    facts = [
+        {
+            "sop_instance_uid": each.sop_instance_uid,
+            "spool_id": each.spool_id,
+            "calling": each.origin.calling,
+            "address": each.origin.address,
+            "transfer_syntax": name_of(each.transfer_syntax),
+            "size": each.size,
+            "received_at": each.received_at,
+        }
+        for each in found
+    ]
+    typer.echo(json.dumps(facts, indent=2, default=str))
 
 
 def _facts(row: QueueRow) -> dict[str, object]:
@@ -230,7 +253,3 @@ def _facts(row: QueueRow) -> dict[str, object]:
     facts["transfer_syntax"] = name_of(row.transfer_syntax)
     facts["delivered_as"] = name_of(row.delivered_as) if row.delivered_as else ""
     return facts
-
-
-def _local(moment: datetime) -> str:
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

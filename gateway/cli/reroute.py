@@ -1,13 +1,14 @@
 """``dicom-gateway queue reroute``: the rules as they are now, for instances that came before."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli.configuration import ConfigFile, configuration
+from gateway.cli.listing import arrival_of
 from gateway.cli.opened import SpoolFolder, open_queue
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header
@@ -33,7 +34,10 @@ def reroute(
         bool, typer.Option("--unrouted", help="All instances that no route has taken.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would change.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Change nothing; name each instance and what would become of it."
+        ),
     ] = False,
     config: ConfigFile = None,
     spool: SpoolFolder = None,
@@ -60,7 +64,10 @@ def reroute(
                 except Failure as failure:
                     typer.echo(f"{instance.sop_instance_uid}: {failure}", err=True)
                     failed = True
-            counted.update(_counts(queue.reroute(plan, dry_run=dry_run).values()))
+            changes = queue.reroute(plan, dry_run=dry_run)
+            counted.update(_counts(changes.values()))
+            if dry_run:
+                _name(instances, changes, every=unrouted)
     _tell(counted, dry_run)
     if failed or not counted["instances"]:
         raise typer.Exit(1)
@@ -82,6 +89,21 @@ def _decided(rules: Rules, instance: Instance) -> tuple[Owed, ...]:
         return decided(rules, instance, read_header(instance.file, rules.tags))
     except (OSError, MalformedDataSet) as error:
         raise PermanentFailure(f"cannot be read, and stays as it is: {error}") from error
+
+
+def _name(instances: Iterable[Instance], changes: Mapping[int, Rerouted], every: bool) -> None:
+    """A line for each instance that would change, or for ``every`` one that is understood."""
+    for instance in instances:
+        change = changes.get(instance.spool_id)
+        if change is None or not (change or every):
+            continue
+        parts = [
+            *(f"to {each.destination}" for each in change.new),
+            *(f"no longer to {row.destination}" for row in change.dropped),
+            *(f"to {row.destination} by {each.route}" for row, each in change.renamed),
+        ]
+        what = ", ".join(parts) or "no route takes it"
+        typer.echo(f"{'  '.join(arrival_of(instance))}  {what}")
 
 
 def _counts(changes: Iterable[Rerouted]) -> Counter[str]:

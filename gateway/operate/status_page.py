@@ -3,9 +3,11 @@
 It needs no script and shows nothing of a patient. Whoever may administer may see it.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from html import escape
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +16,7 @@ from gateway import __version__
 from gateway.failures import Failure
 from gateway.operate.reload import Standing
 from gateway.spool import Spool
+from gateway.spool.history import History
 from gateway.spool.rows import Counts, DestinationCounts
 
 _HEAD: Final = """<!doctype html>
@@ -37,15 +40,19 @@ def add_status_page(
     standing: Callable[[], Standing],
     ready: Callable[[], str],
     clock: Callable[[], datetime],
+    routing: Callable[[], bool],
 ) -> None:
-    """Add the page; ``ready`` returns "" or why nothing is taken in."""
+    """Add the page; ``ready`` returns "" or why nothing is taken in, ``routing`` whether there
+    are routes."""
 
     async def page(_: web.Request) -> web.Response:
         try:
             found: Counts | str = await spool.counts()
+            alone = await asyncio.to_thread(_unrouted, spool.ledger.parent) if routing() else None
         except Failure as failure:
-            found = str(failure)
+            found, alone = str(failure), None
         lines = [*_gateway(ready()), *_configuration(standing()), *_queues(found, clock())]
+        lines += [] if alone is None else _left_over(alone)
         text = _HEAD + "\n".join(lines) + "\n</body></html>\n"
         return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
@@ -84,6 +91,22 @@ def _queues(found: Counts | str, now: datetime) -> Iterator[str]:
         yield f"<tr><td>{escape(name)}</td>{cells}</tr>"
     yield "</table>"
     yield f"<p>{found.instances} instances in the spool, {found.size / 1e9:.1f} GB</p>"
+
+
+def _unrouted(folder: Path) -> int:
+    """Asked over a connection of its own: it may take longer than a delivery should wait."""
+    with History(folder) as history:
+        return history.unrouted()
+
+
+def _left_over(count: int) -> Iterator[str]:
+    if not count:
+        yield "<p>0 instances that no route has taken</p>"
+        return
+    what = "instance that no route has" if count == 1 else "instances that no route has"
+    yield f'<p class="bad"><strong>{count} {what} taken</strong>, deleted after spool.keep. See'
+    yield "<code>dicom-gateway queue list --unrouted</code>, mend the routes, and then:"
+    yield "<code>dicom-gateway queue reroute --unrouted</code></p>"
 
 
 def _cells(queue: DestinationCounts, now: datetime) -> Iterable[str]:

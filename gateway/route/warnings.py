@@ -28,6 +28,7 @@ def warnings(config: Config) -> list[Problem]:
         *_unmeetable(config),
         *_plain_credentials(config),
         *_open_doors(config),
+        *_strangers(config),
     )
     return sorted(config.problem(path, text) for path, text in remarks)
 
@@ -239,3 +240,21 @@ def _open_doors(config: Config) -> Iterator[tuple[Path, str]]:
 
 def _local(listen: Listen) -> bool:
     return listen.host in _THIS_MACHINE
+
+
+def _strangers(config: Config) -> Iterator[tuple[Path, str]]:
+    routes = [route for route in config.routes if route.enabled]
+    if config.gateway.dicom.accept_from is None and routes and all(map(_names_senders, routes)):
+        text = "anybody may send, and each route names its senders: what others send goes nowhere"
+        do = "list who may send in gateway.dicom.accept_from, or add a route without from"
+        yield ("routes",), f"{text}; {do}"
+
+
+def _names_senders(route: Route) -> bool:
+    wanted = route.match.get(CALLING_AE)
+    titles = {value for kind, value in route.from_ if kind == CALLING_AE}
+    if wanted is not None and wanted.plain:
+        titles = set(wanted.has)
+    elif not route.from_ or not {kind for kind, _ in route.from_} <= {NODE, CALLING_AE}:
+        return False
+    return not any({"*", "?"} & set(title) for title in titles)

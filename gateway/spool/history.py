@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import UID, Instance
+from gateway.model import UID, Arrival, Instance
 from gateway.spool.disk import Disk
 from gateway.spool.files import Files
 from gateway.spool.queries import Selector, is_uid
-from gateway.spool.rows import INSTANCE_COLUMNS, instance_of, micros
+from gateway.spool.rows import INSTANCE_COLUMNS, Row, instance_of, micros
 from gateway.spool.schema import LEDGER, check_version, connect
 
 _PAGE: Final = 1000
@@ -28,7 +28,13 @@ _IS_OWED_TO: Final = (
     "AND d.state IN ('owed', 'held'))"
 )
 _IS_UNROUTED: Final = (
-    "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id AND d.destination >= ?)"
+    "i.arrival <> ? AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id)"
+)
+# From two indexes alone, until something is found.
+_UNROUTED: Final = (
+    "WITH alone AS MATERIALIZED (SELECT i.spool_id FROM instance i "
+    "WHERE NOT EXISTS (SELECT 1 FROM delivery d WHERE d.spool_id = i.spool_id)) "
+    "SELECT count(*) FROM alone JOIN instance i USING (spool_id) WHERE i.arrival <> ?"
 )
 _OF_UID: Final = _SELECT + "i.sop_instance_uid = ? ORDER BY i.spool_id DESC LIMIT ?"
 
@@ -70,7 +76,8 @@ class History:
         """Those that a person means by one of these, in the order of arrival.
 
         ``selector`` is a SOP Instance UID or a delivery's number; ``destination`` means what is
-        owed to it or held for it, ``unrouted`` what was never owed to anybody.
+        owed to it or held for it, ``unrouted`` what was never owed to anybody, though it was not
+        only looked at upstream.
         """
         if selector is not None:
             which, value = (_IS_UID if is_uid(selector) else _IS_DELIVERY), str(selector)
@@ -79,18 +86,25 @@ class History:
         elif study:
             which, value = _IS_OF_STUDY, study
         else:
-            which, value = _IS_UNROUTED, ""
+            which, value = _IS_UNROUTED, Arrival.UPSTREAM.value
         query, last = f"{_SELECT}i.spool_id > ? AND {which} ORDER BY i.spool_id LIMIT ?", 0
         while page := self._ask(query, last, value, _PAGE):
             yield from page
             last = page[-1].spool_id
 
+    def unrouted(self) -> int:
+        """How many ``chosen(unrouted=True)`` has; the time grows with all that is kept."""
+        return int(self._rows(_UNROUTED, Arrival.UPSTREAM.value)[0][0])
+
     def _ask(self, query: str, *values: object) -> list[Instance]:
+        rows = self._rows(query, *values)
+        return [instance_of(row, self._files.file_of(row[-1])) for row in rows]
+
+    def _rows(self, query: str, *values: object) -> list[Row]:
         try:
-            rows = self._connection.execute(query, values).fetchall()
+            return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise TemporaryFailure(f"cannot read the ledger: {error}") from error
-        return [instance_of(row, self._files.file_of(row[-1])) for row in rows]
 
     def __enter__(self) -> Self:
         return self

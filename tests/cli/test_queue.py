@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.failures import PermanentFailure
-from gateway.model import Rejected
+from gateway.model import Arrival, Origin, Rejected
 from gateway.service import utc_now
 from gateway.spool import Queue, Spool
-from tests.spool.arrivals import keep
+from gateway.spool.history import History
+from tests.spool.arrivals import arriving, keep
 
 
 @pytest.fixture
@@ -93,6 +95,55 @@ def test_nothing_found_is_an_exit_status(folder):
 def test_what_is_owed_and_held_is_listed(folder):
     result = said("list", "--json", "--destination", "viewer", "--spool", folder)
     assert [row["state"] for row in json.loads(result.output)] == ["held", "held", "owed"]
+
+
+LONG = "1.2.826.0.1.3680043.8.498.12345678901234567890123456789012345678"
+
+
+@pytest.fixture
+def left_over(tmp_path: Path):
+    """One instance is owed, one nobody took, one was only looked at upstream."""
+
+    async def fill() -> None:
+        spool = Spool.open(tmp_path / "spool", clock=utc_now, refuse_below_free=0)
+        await keep(spool, "1.2.0", "pacs")
+        await keep(spool, LONG)
+        with spool.create() as part:
+            part.write(b"pixels")
+            seen = replace(arriving("1.2.2"), origin=Origin(Arrival.UPSTREAM, address="cloud"))
+            await spool.commit(part, seen, [])
+        await spool.aclose()
+
+    asyncio.run(fill())
+    return tmp_path / "spool"
+
+
+def test_what_no_route_has_taken_is_listed_with_who_sent_it(left_over):
+    lines = said("list", "--unrouted", "--spool", left_over).output.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["instance", "from", "received"],
+        [LONG, "CT1", "10.0.0.7"],
+    ]
+    facts = json.loads(said("list", "--unrouted", "--json", "--spool", left_over).output)
+    assert [(each["sop_instance_uid"], each["calling"]) for each in facts] == [(LONG, "CT1")]
+    with History(left_over) as history:
+        assert history.unrouted() == 1
+
+
+def test_a_uid_is_never_broken(left_over, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    for columns in (40, 105, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert LONG in said("list", "--unrouted", "--spool", left_over).output
+
+
+def test_a_row_is_one_line_where_a_program_reads_it(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = said("list", "--spool", folder).output.splitlines()
+    assert len(lines) == 1 + 6
+    assert lines[0].split() == [
+        *["no.", "instance", "to", "state", "tries", "received", "next", "try", "why"]
+    ]
 
 
 def test_without_a_spool_here_one_is_told_how_to_name_it(tmp_path, monkeypatch):

@@ -86,8 +86,22 @@ def test_a_whole_study(config: Path) -> None:
 def test_a_dry_run_only_says_what_would_change(config: Path) -> None:
     before = owed(config)
     result = said("--study", "1.2.3", "--dry-run", "-c", config)
-    assert result.output.startswith("3 of 5 instances would be routed anew: 2 deliveries new, 1")
+    *named, counted = result.output.splitlines()
+    assert counted.startswith("3 of 5 instances would be routed anew: 2 deliveries new, 1")
+    assert [(line.split()[0], line.rpartition("  ")[2]) for line in named] == [
+        ("1.2.0", "to archive"),
+        ("1.2.2", "no longer to pacs"),
+        ("1.2.3", "to archive"),
+    ]
     assert owed(config) == before
+
+
+def test_a_dry_run_for_what_nobody_took_names_what_stays_so_too(config: Path) -> None:
+    named = said("--unrouted", "--dry-run", "-c", config).output.splitlines()[:-1]
+    assert [(line.split()[:2], line.rpartition("  ")[2]) for line in named] == [
+        (["1.2.3", "CT1"], "to archive"),
+        (["1.2.4", "CT1"], "no route takes it"),
+    ]
 
 
 def test_what_cannot_be_read_stays_as_it_is_and_is_named(config: Path) -> None:

@@ -26,10 +26,18 @@ class Page:
         self.spool, self.clock = spool, clock
         self.standing = IN_FORCE
         self.reason = ""
+        self.routing = True
 
     async def text(self) -> str:
         app = web.Application()
-        add_status_page(app, self.spool, lambda: self.standing, lambda: self.reason, self.clock)
+        add_status_page(
+            app,
+            self.spool,
+            lambda: self.standing,
+            lambda: self.reason,
+            self.clock,
+            lambda: self.routing,
+        )
         async with TestClient(TestServer(app)) as client:
             answer = await client.get("/")
             assert (answer.status, answer.content_type) == (200, "text/html")
@@ -87,3 +95,20 @@ async def test_a_ledger_that_cannot_be_read_leaves_the_rest(
     text = await page.plain()
     assert "cannot read the ledger" in text
     assert "SHA-256 abc123" in text
+
+
+async def test_what_no_route_has_taken_stands_out_with_what_to_do(page: Page) -> None:
+    assert "0 instances that no route has taken" in await page.plain()
+    assert "<strong>" not in await page.text()
+    await keep(page.spool, "1.2.2")
+    await keep(page.spool, "1.2.3")
+    assert '<p class="bad"><strong>2 instances that no route has taken</strong>' in (
+        await page.text()
+    )
+    assert "dicom-gateway queue reroute --unrouted" in await page.plain()
+
+
+async def test_where_there_are_no_routes_nothing_is_left_over(page: Page) -> None:
+    page.routing = False
+    await keep(page.spool, "1.2.2")
+    assert "no route" not in await page.plain()

@@ -12,6 +12,7 @@ NODES = (
     "version: 1\nnodes:\n"
     "  a: { dimse: { ae_title: A, host: a } }\n  b: { dimse: { ae_title: B, host: b } }\n"
 )
+KNOWN = "gateway: { dicom: { accept_from: [A, B, X] } }\n"
 
 
 def _warned(text: str) -> list[str]:
@@ -39,7 +40,9 @@ def test_the_examples_give_no_cause(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_route_that_can_never_match_is_named(route: str, why: str) -> None:
-    found = _routes(f"name: r, send_to: a, {route}", "name: s, from: b, send_to: b")
+    found = _routes(
+        f"name: r, send_to: a, {route}", "name: s, match: { Modality: CT }, send_to: b"
+    )
     assert found == [f"6: route r can never take anything: {why}"]
 
 
@@ -54,7 +57,7 @@ def test_a_condition_that_some_instances_meet_is_no_cause() -> None:
     routes = (
         "name: r, from: b, send_to: a, match: { Modality: [CT, MR] }, unless: { Modality: CT }"
     )
-    assert _routes(routes) == []
+    assert _routes(routes, top=KNOWN) == []
 
 
 def test_a_node_that_has_no_part_is_named() -> None:
@@ -74,7 +77,7 @@ def test_a_node_that_has_no_part_is_named() -> None:
 )
 def test_routes_that_no_instance_can_meet_together_do_not_overlap(routes: tuple[str, str]) -> None:
     first, second = (f"name: r{index}, send_to: b, {each}" for index, each in enumerate(routes))
-    assert _routes(first, second, "name: x, send_to: a, from: b") == []
+    assert _routes(first, second, "name: x, send_to: a, from: b", top=KNOWN) == []
 
 
 @pytest.mark.parametrize(
@@ -166,3 +169,20 @@ def test_a_listener_that_anybody_may_use_is_named_unless_it_is_this_machines_own
     text = "whoever reaches 0.0.0.0:80 may read, store and administer"
     assert _warned("version: 1\ngateway: { web: { listen: '0.0.0.0:80' } }\n") == [f"2: {text}"]
     assert _warned("version: 1\ngateway: { web: { listen: '127.0.0.1:80' } }\n") == []
+
+
+@pytest.mark.parametrize("who", ["from: [b, 'calling_ae:X']", "match: { calling_ae: [B, X] }"])
+def test_what_nobodys_route_takes_though_anybody_may_send_it_is_named(who: str) -> None:
+    route = f"name: r, send_to: a, {who}"
+    (found,) = (each for each in _routes(route, "name: s, send_to: b, from: a") if "any" in each)
+    assert found == (
+        "6: anybody may send, and each route names its senders: what others send goes nowhere; "
+        "list who may send in gateway.dicom.accept_from, or add a route without from"
+    )
+    assert _routes(route, "name: s, send_to: b, from: a", top=KNOWN) == []
+
+
+@pytest.mark.parametrize("who", ["match: { Modality: CT }", "from: 'calling_ae:*'", "from: a"])
+def test_a_route_for_anybodys_images_is_no_cause(who: str) -> None:
+    other = "name: s, send_to: b, match: { Modality: MR }"
+    assert _routes(f"name: r, send_to: a, {who}", other) == []

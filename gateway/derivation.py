@@ -267,6 +267,7 @@ class Derivations:
         async with self._one_suspect if ends else nullcontext():
             made = await self._transcode(instance, target, rendition, checks, out, tags)
         self._shelf.record(instance, key, made.passport)
+        verified = made.passport.verification
         telemetry.transcoded(
             instance.sop_instance_uid,
             instance.transfer_syntax,
@@ -275,6 +276,7 @@ class Derivations:
             made.seconds,
             made.photometric,
             made.notes,
+            verified is not None and verified.state == "one lineage",
         )
         return Derived(out, target, made.decoder, made.notes)
 

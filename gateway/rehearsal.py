@@ -1,15 +1,17 @@
-"""A configuration tried before it is in force: its examples, and what would be sent to whom."""
+"""A configuration tried before it is in force: its examples, what would be sent, and remarks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from gateway.config import Config, Node, Route
 from gateway.config.problems import Problem
 from gateway.model import UID, Rendition
 from gateway.route.examples import Sending, failures
 from gateway.route.rules import Rules
+from gateway.route.warnings import warnings
 from gateway.tags import Secret
 from gateway.tags.configured import SHORTEST_SECRET, configured
 from gateway.transcode.choose import Reader, choose_form
+from gateway.transcode.lineage import one_lineage
 from gateway.transcode.outlook import of_header
 from gateway.transfer_syntax import NATIVE
 
@@ -24,6 +26,30 @@ def rehearse(config: Config, rules: Rules) -> list[Problem]:
         return Sending(target, of_header(stored, photometric, target, rendition).photometric)
 
     return [*_wrong_tags(config), *failures(config, rules, outcome)]
+
+
+def remarks(config: Config) -> list[Problem]:
+    """What a right configuration may have got wrong, in the order of the file."""
+    return sorted([*warnings(config), *_unverified(config)])
+
+
+def _unverified(config: Config) -> Iterator[Problem]:
+    """What ``pixels.verify`` asks for and the decoders that are installed cannot do."""
+    for index, route in enumerate(config.routes):
+        pixels, text = route.pixels, ""
+        if pixels.verify == "off":
+            continue
+        if pixels.change == "never":
+            text = "pixels.verify has no effect: with change: never nothing is decoded"
+        elif alone := one_lineage(lossy=pixels.verify != "lossless"):
+            codings = "; ".join(alone)
+            text = (
+                f"pixels.verify: {pixels.verify}, and one code base alone decodes these here,"
+                f" which are delivered unverified: {codings}"
+            )
+        if text:
+            where = ("routes", index, "pixels", "verify")
+            yield config.problem(where, f"route {route.name}: {text}")
 
 
 def _wrong_tags(config: Config) -> list[Problem]:

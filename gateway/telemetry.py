@@ -34,6 +34,11 @@ DELIVERY_ASSOCIATIONS = Counter(
 DELIVERED = Counter("gateway_delivered_total", "Deliveries done", ["destination"])
 DEFERRED = Counter("gateway_deferred_total", "Deliveries put off", ["destination"])
 HELD = Counter("gateway_held_total", "Deliveries held for a person", ["destination"])
+UNVERIFIED = Counter(
+    "gateway_unverified_total",
+    "Instances decoded that were to be verified, and no decoder of another code base could",
+    ["transfer_syntax"],
+)
 INDEX_REFUSED = Gauge("gateway_index_refused", "1 while the index of searches cannot be written")
 DECODE_SECONDS = Histogram(
     "gateway_decode_seconds",
@@ -128,12 +133,15 @@ def transcoded(
     seconds: float,
     photometric: str = "",
     notes: Sequence[str] = (),
+    unverified: bool = False,
 ) -> None:
     """Pixels were decoded; ``decoder`` is "" where only the data set's encoding changed.
 
     ``notes`` say what was mended or decided, and what no longer holds; without any the line is
-    for debugging.
+    for debugging. ``unverified``: no other code base could decode them a second time.
     """
+    if unverified:
+        UNVERIFIED.labels(name_of(source)).inc()
     DECODE_SECONDS.labels(name_of(source), decoder or "none").observe(seconds)
     log = _log.info if notes else _log.debug
     log(

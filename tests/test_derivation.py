@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway import telemetry
 from gateway.derivation import Derivations, Derived
 from gateway.failures import TemporaryFailure
-from gateway.model import Checks, Instance, Rendition
+from gateway.model import Checks, Instance, Passport, Rendition, Verification
 from gateway.spool import Spool
 from gateway.tags import TagChanges
-from gateway.transfer_syntax import EXPLICIT_LE, J2K
+from gateway.transfer_syntax import EXPLICIT_LE, J2K, name_of
 from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, Made, quiet
 
 AS_IT_IS = Rendition()
@@ -93,6 +94,23 @@ async def test_what_was_decided_is_told_with_the_file_and_in_the_log(spool: Fake
     assert line["log_level"] == "info"
     assert line["notes"] == "; ".join(NOTES)
     assert (line["decoder"], line["photometric"]) == ("fake", "RGB")
+
+
+@pytest.mark.parametrize(("state", "counted"), [("one lineage", 1), ("equal", 0)])
+async def test_what_nobody_could_verify_is_counted(
+    spool: FakeSpool, state: str, counted: int
+) -> None:
+    class Verifying(FakeTranscoder):
+        async def transcode(self, *arguments: Any, **more: Any) -> Made:
+            await super().transcode(*arguments, **more)
+            verification = Verification(state, ("fake",))
+            return Made(passport=Passport(EXPLICIT_LE, "fake", verification=verification))
+
+    instance = instance_in(spool)
+    counter = telemetry.UNVERIFIED.labels(name_of(instance.transfer_syntax))
+    before = counter._value.get()
+    await Derivations(spool, Verifying()).derive(instance, EXPLICIT_LE, AS_IT_IS, "all")
+    assert counter._value.get() == before + counted
 
 
 async def test_without_notes_the_line_is_for_debugging(spool: FakeSpool) -> None:

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from gateway.config import Config, ConfigError, Problem, effective, load
-from gateway.rehearsal import rehearse
+from gateway.rehearsal import rehearse, remarks
 from gateway.route.rules import compile_rules
-from gateway.route.warnings import warnings
 
 
 def check(
@@ -23,25 +22,25 @@ def check(
     The examples in the file are tried; one that fails is a problem. Warnings are no problem.
     """
     shown, parts = "", ""
-    remarks: Sequence[Problem] = ()
+    remarked: Sequence[Problem] = ()
     try:
         config = load(file)
         parts = _parts(config)
         problems = rehearse(config, compile_rules(config))
-        remarks = warnings(config)
+        remarked = remarks(config)
         shown = effective(config)
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        typer.echo(json.dumps(_facts(problems, remarks), indent=1))
+        typer.echo(json.dumps(_facts(problems, remarked), indent=1))
     else:
-        for remark in remarks:
+        for remark in remarked:
             typer.echo(f"{_placed(remark)} warning: {remark.text}", err=True)
         for problem in problems:
             typer.echo(str(problem), err=True)
         if not quiet:
             typer.echo("" if problems else shown, nl=False)
-            typer.echo(f"{file}: {_verdict(problems, remarks, parts)}", err=True)
+            typer.echo(f"{file}: {_verdict(problems, remarked, parts)}", err=True)
     if problems:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.cli.objects import Shown
 from gateway.config import Config, Node, Route
 from gateway.config.units import format_size
+from gateway.deliver.policy import RoutePolicy
 from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Rendition
 from gateway.rehearsal import sent_as
@@ -30,7 +31,7 @@ _PLAIN: Final = (EXPLICIT_LE, IMPLICIT_LE)
 class Outcome:
     """One destination. ``syntax`` is the name of a transfer syntax, "" where that as stored is not
     known; ``photometric``, ``decoder`` and ``certain`` are as in ``Outlook``. ``held`` says why
-    nothing would be sent.
+    nothing would be sent; ``verified`` whether pixels are decoded twice, where the route asks.
     """
 
     node: str
@@ -42,6 +43,7 @@ class Outcome:
     decoder: str | None = ""
     held: str = ""
     remarks: tuple[str, ...] = ()
+    verified: str = ""
 
     def sentence(self) -> str:
         """For people."""
@@ -147,7 +149,25 @@ class _Way:
             photometric=outlook.photometric,
             certain=outlook.certain,
             decoder=outlook.decoder,
+            verified=self._verified(outlook),
         )
+
+    def _verified(self, outlook: Outlook) -> str:
+        verify = self.route.pixels.verify
+        if verify == "off" or outlook.decoder == "":
+            return ""
+        asked = RoutePolicy(verify=verify).verified(self.shown.header.get("SOPInstanceUID", ""))
+        if not asked:
+            return f"not verified: not among the {verify} that are drawn"
+        if outlook.decoder is None:
+            return "verified or not: only the file tells"
+        if not outlook.first:
+            return ""
+        if asked == "lossless" and outlook.lossy:
+            return "not verified: it is lossy, and lossless ones are to be verified"
+        if not outlook.seconds:
+            return f"cannot be verified: all decoders are of one lineage, {outlook.first}"
+        return f"verified by {outlook.first} against {' or '.join(outlook.seconds)}"
 
     def _goes_as_stored(self, failure: PermanentFailure) -> bool:
         can_read = self.node.can_read
@@ -165,6 +185,8 @@ class _Way:
         if tags is not None and tags.charsets:
             doubt = "" if self.shown.file or self.shown.data else ", where the text allows it"
             yield f"text written in {' or '.join(tags.charsets)}{doubt}"
+        if found.verified:
+            yield found.verified
         stored = name_of(self._stored)
         if (
             self.node.can_read.syntaxes is None
@@ -175,9 +197,10 @@ class _Way:
 
     def _otherwise(self) -> str:
         try:
-            return self._sent(_PLAIN).form()
+            found = self._sent(_PLAIN)
         except Failure as failure:
             return f"held: {failure}"
+        return found.form() + (f", {found.verified}" if found.verified else "")
 
     def _check(self) -> None:
         """What a node cannot read in any form. Raises PermanentFailure."""

@@ -26,10 +26,11 @@ for DCT the two count as two; its lossless process is the patch that GDCM's libj
 they count as one. A decoder that is not in the table has a lineage of its own: its name.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from gateway.transcode.backends.lossless import JPEGSOF3, LIBLJ92
-from gateway.transcode.decoders import candidates
+from gateway.transcode.decoders import ROWS, candidates
 from gateway.transcode.form import Backend, Coding, FrameFormat
 
 _TURBO: Final = "libjpeg-turbo"
@@ -68,6 +69,8 @@ LINEAGE: Final[dict[tuple[str, Coding], str]] = {
 WITNESSES: Final[tuple[Backend, ...]] = (LIBLJ92, JPEGSOF3)
 """Decoders that are asked for a second opinion only."""
 
+_NEVER_REVERSIBLE: Final = (Coding.JPEG_8, Coding.JPEG_12, Coding.JPEG_ARITHMETIC)
+
 
 def lineage(name: str, coding: Coding) -> str:
     """The code base that decodes ``coding`` behind the backend ``name``."""
@@ -84,6 +87,31 @@ def others(first: Backend, form: FrameFormat) -> list[Backend]:
             seen.add(origin)
             found.append(backend)
     return found
+
+
+def one_lineage(*, lossy: bool) -> list[str]:
+    """The codings that no two code bases installed here decode, in words; no self-test is asked.
+
+    ``lossy``: also those that are never reversible.
+    """
+    found = []
+    for coding, row in ROWS.items():
+        if coding is Coding.NATIVE or (coding in _NEVER_REVERSIBLE and not lossy):
+            continue
+        grey, colour = (_lineages(coding, (*row, *WITNESSES), samples) for samples in (1, 3))
+        if len(colour) == 1:
+            found.append(f"{coding.value}{'' if len(grey) == 1 else ', in colour'}")
+    return found
+
+
+def _lineages(coding: Coding, backends: Iterable[Backend], samples: int) -> set[str]:
+    bits = 12 if coding is Coding.JPEG_12 else 8
+    form = FrameFormat("", 8, 8, samples, coding=coding, precision=bits)
+    return {
+        lineage(backend.name, coding)
+        for backend in backends
+        if backend.supports(form) and backend.version()
+    }
 
 
 def described(backend: Backend, form: FrameFormat) -> str:

@@ -12,6 +12,7 @@ from gateway.transcode.codestream import Codestream
 from gateway.transcode.colour import RGB, RGB_IDS, decide_colour
 from gateway.transcode.form import Coding
 from gateway.transcode.image_pixel import PHOTOMETRIC
+from gateway.transcode.lineage import described, others
 from gateway.transcode.native import is_native, native_body, native_rendered
 from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import open_source
@@ -36,13 +37,18 @@ class Outlook:
 
     ``decoder`` is the one that serves, "" where nothing is decoded, None where only the file can
     tell; ``length`` that of decoded Pixel Data in bytes. ``certain`` is false where a codestream
-    may say otherwise than the header.
+    may say otherwise than the header. ``seconds`` are the decoders of other code bases that could
+    verify what is decoded, described as ``first`` is, the one that serves; it is "" where nothing
+    is there to verify. ``lossy`` is the process.
     """
 
     photometric: str
     decoder: str | None = ""
     length: int = 0
     certain: bool = True
+    first: str = ""
+    seconds: tuple[str, ...] = ()
+    lossy: bool = False
 
 
 def of_file(
@@ -66,8 +72,12 @@ def of_file(
             return as_it_is
     else:
         pixels = plan_frames(source, syntax, rendition)
-    decoder = backends_for(pixels, 0)[0].name
-    return Outlook(pixels.photometric, decoder, pixels.length)
+    backend, form = backends_for(pixels, 0)[0], pixels.form
+    found = Outlook(pixels.photometric, backend.name, pixels.length, lossy=form.lossy)
+    if form.coding is Coding.NATIVE:
+        return found
+    seconds = tuple(described(each, form) for each in others(backend, form))
+    return replace(found, first=described(backend, form), seconds=seconds)
 
 
 def of_header(stored: UID, photometric: str, target: UID, rendition: Rendition) -> Outlook:

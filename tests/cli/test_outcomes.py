@@ -153,3 +153,20 @@ def test_text_of_a_header_is_tried_in_the_character_set_that_the_node_reads(
     }
     header.write_text(json.dumps([facts]))
     assert end in said("explain", "-c", file, header).stdout
+
+
+def test_whether_pixels_are_verified_and_by_whom_is_told(tmp_path: Path) -> None:
+    def told(verify: str, name: str) -> str:
+        lines = ends(tmp_path, f"send_to: old, pixels: {{ verify: {verify} }}", name)
+        return "".join(line for line in lines if "verified" in line)
+
+    alone = "cannot be verified: all decoders are of one lineage, imagecodecs "
+    assert told("100%", JPEG).startswith(alone)
+    assert told("lossless", "JPEG2000.dcm").startswith("not verified: it is lossy")
+    assert (
+        told("0.01%", "SC_rgb_rle.dcm") == "not verified: not among the 0.01% that are drawn"
+    )
+    by = told("lossless", "SC_rgb_rle.dcm")
+    assert by.startswith("verified by ")
+    assert " against " in by
+    assert told("100%", "CT_small.dcm") == told("off", JPEG) == ""

@@ -17,7 +17,7 @@ from gateway.transcode.backends import gdcm, pillow
 from gateway.transcode.backends import imagecodecs as libraries
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.instance import transcode
-from gateway.transcode.lineage import LINEAGE, WITNESSES, lineage, others
+from gateway.transcode.lineage import LINEAGE, WITNESSES, lineage, one_lineage, others
 from gateway.transcode.pool import TranscodePool
 from gateway.transcode.record import MOST_STDERR, readable
 from gateway.transcode.verify import Comparing, Disagreement, watched
@@ -256,6 +256,18 @@ def test_lineages_that_share_a_library_do_not_verify_each_other() -> None:
     assert [one.name for one in others(pillow, grey)] == ["gdcm"]
     lossless = FrameFormat(JPEG_LOSSLESS, 8, 8, coding=Coding.JPEG_LOSSLESS, precision=8)
     assert [one.name for one in others(libraries, lossless)] == ["liblj92", "jpegsof3"]
+
+
+def test_codings_of_one_lineage_are_named_without_a_self_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decoders, "proven", lambda: pytest.fail("measured"))
+    never = {"JPEG-LS", "JPEG 2000", "JPEG XL", Coding.JPEG_2000_ARRAYS.value}
+    assert set(one_lineage(lossy=False)) == never
+    lossy = {"JPEG DCT, 8 bit, in colour", "JPEG DCT, 12 bit", "JPEG DCT, arithmetic coding"}
+    assert set(one_lineage(lossy=True)) == never | lossy
+    monkeypatch.setattr(gdcm, "version", lambda: "")
+    assert "JPEG DCT, 8 bit" in one_lineage(lossy=True)
 
 
 def test_every_decoder_in_use_has_its_place_in_the_table_of_lineages() -> None:

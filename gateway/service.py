@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway import __version__, telemetry, wiring
 from gateway.clock import utc_now
 from gateway.config import Config, ConfigError, Listen
+from gateway.config.files import unreadable
 from gateway.deliver.pace import Pace
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
@@ -130,7 +131,7 @@ class Service:
         except BaseException:
             await self._close()
             raise
-        _tell_what_is_not_served(self.config)
+        _tell_what_will_not_work(self.config)
         telemetry.note(
             "gateway started",
             version=__version__,
@@ -194,7 +195,7 @@ class Service:
             self._holdings.servers = self._search.servers = self._upstream()
             if wiring.zone(before) != wiring.zone(config) or before.fetch != config.fetch:
                 self._fetch_anew()
-            _tell_what_is_not_served(config)
+            _tell_what_will_not_work(config)
             self._start(self._reconsider(), "reconsider what is owed")
 
         return swap
@@ -379,9 +380,11 @@ class Service:
         return ""
 
 
-def _tell_what_is_not_served(config: Config) -> None:
+def _tell_what_will_not_work(config: Config) -> None:
     if config.query_retrieve:
         telemetry.alarm(QUERY_RETRIEVE_IS_NOT_SERVED, entries=len(config.query_retrieve))
+    for remark in unreadable(config):
+        telemetry.alarm("a file of the configuration cannot be used", reason=str(remark))
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway.config import Config, ConfigError, Problem, effective, load
+from gateway.config.files import unreadable
 from gateway.rehearsal import rehearse, remarks
 from gateway.route.rules import compile_rules
 
@@ -27,7 +28,7 @@ def check(
         config = load(file)
         parts = _parts(config)
         problems = rehearse(config, compile_rules(config))
-        remarked = remarks(config)
+        remarked = sorted([*remarks(config), *unreadable(config)])
         shown = effective(config)
     except ConfigError as error:
         problems = error.problems

@@ -26,6 +26,7 @@ def warnings(config: Config) -> list[Problem]:
         *_nobody_sends(config),
         *_unanswered(config),
         *_unmeetable(config),
+        *_given_up_early(config),
         *_plain_credentials(config),
         *_open_doors(config),
         *_strangers(config),
@@ -198,6 +199,18 @@ def _impossible(path: Path, name: str, node: Node) -> Iterator[tuple[Path, str]]
     for uid in syntaxes or ():
         if uid not in BY_UID:
             yield (*path, "syntaxes"), f"transfer syntax {uid} is not known here"
+
+
+def _given_up_early(config: Config) -> Iterator[tuple[Path, str]]:
+    for index, route in enumerate(config.routes):
+        limit, group = route.delivery.give_up_after, route.group
+        if limit is not None and group is not None and limit <= group.deadline:
+            text = (
+                "give_up_after counts from receipt and is not longer than the group's deadline:"
+                " a delivery may be given up at its first failure"
+            )
+            path = ("routes", index, "delivery", "give_up_after")
+            yield path, f"route {route.name}: {text}"
 
 
 def _plain_credentials(config: Config) -> Iterator[tuple[Path, str]]:

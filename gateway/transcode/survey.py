@@ -119,16 +119,12 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [_line(heads), _line(["---"] * len(heads))]
     for row in rows:
         squares = [_cell(one) for one in row.squares] or [row.note, *[""] * (len(COLUMNS) - 1)]
-        lines.append(_line([row.title, _short(row.uid), *squares]))
+        lines.append(_line([row.title, row.uid, *squares]))
     return "\n".join(lines) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _short(uid: UID) -> str:
-    return uid.removeprefix("1.2.840.10008.")
 
 
 def _cell(one: Square) -> str:

@@ -163,9 +163,7 @@ def test_whether_pixels_are_verified_and_by_whom_is_told(tmp_path: Path) -> None
     alone = "cannot be verified: all decoders are of one lineage, imagecodecs "
     assert told("100%", JPEG).startswith(alone)
     assert told("lossless", "JPEG2000.dcm").startswith("not verified: it is lossy")
-    assert (
-        told("0.01%", "SC_rgb_rle.dcm") == "not verified: not among the 0.01% that are drawn"
-    )
+    assert told("0.01%", "SC_rgb_rle.dcm") == "not verified: not among the 0.01% that are drawn"
     by = told("lossless", "SC_rgb_rle.dcm")
     assert by.startswith("verified by ")
     assert " against " in by

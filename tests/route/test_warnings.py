@@ -148,6 +148,19 @@ def test_what_a_node_reads_and_nobody_can_make_is_named() -> None:
     ]
 
 
+def test_a_group_that_may_outlast_the_time_after_which_is_given_up_is_named() -> None:
+    def said(limit: str) -> list[str]:
+        delivery = f"delivery: {{ give_up_after: {limit} }}"
+        group = "group: { quiet_for: 20s, deadline: 30m }"
+        return _routes(f"name: r, send_to: [a, b], {group}, {delivery}")
+
+    assert said("30m") == [
+        "6: route r: give_up_after counts from receipt and is not longer than the group's"
+        " deadline: a delivery may be given up at its first failure"
+    ]
+    assert said("31m") == said("never") == []
+
+
 def test_credentials_in_plain_text_and_peers_that_are_not_checked_are_named() -> None:
     found = _warned(
         "version: 1\n"

@@ -10,13 +10,14 @@ from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_f
 
 from gateway.config.problems import did_you_mean, shown
 from gateway.model import UID
-from gateway.transfer_syntax import BY_NAME, name_of
+from gateway.transfer_syntax import BY_NAME, BY_UID, name_of
 
 TRANSFER_SYNTAX_UID: Final = "TransferSyntaxUID"
 SOP_CLASS_UID: Final = "SOPClassUID"
 
 _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)?")
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
+_DICOMS_ROOT: Final = "1.2.840.10008."
 KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
 NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
 NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
@@ -106,18 +107,28 @@ def parse_uid(text: str) -> UID:
 
 
 def parse_transfer_syntax(value: object) -> UID:
-    """The UID of a transfer syntax given by short name or UID."""
+    """The UID of a transfer syntax given by short name or UID; a private one need not be known."""
     text = value.strip() if isinstance(value, str) else ""
     if text in BY_NAME:
         return BY_NAME[text].uid
-    if _UID.fullmatch(text):
+    if _UID.fullmatch(text) and (_is_dicoms_own(text) or _may_be_private(text)):
         return parse_uid(text)
     usual = [name for name, each in BY_NAME.items() if not (each.video or "retired" in each.title)]
     meant = _OTHER_NAMES.get(re.sub(r"[^a-z0-9]", "", text.lower()))
     hint = f"; did you mean {meant}?" if meant else did_you_mean(value, BY_NAME)
     raise ValueError(
-        f"{shown(value)} is not a transfer syntax; allowed: {', '.join(usual)}, or a UID{hint}"
+        f"{shown(value)} is not a transfer syntax; allowed: {', '.join(usual)}, or the UID of"
+        f" one of DICOM's or of a private one{hint}"
     )
+
+
+def _is_dicoms_own(text: str) -> bool:
+    return text in BY_UID or pydicom.uid.UID(text).is_transfer_syntax
+
+
+def _may_be_private(text: str) -> bool:
+    """Under a root of somebody's own, which has three components at least (PS3.5 §9.2)."""
+    return not f"{text}.".startswith(_DICOMS_ROOT) and text.count(".") >= 2
 
 
 @cache

@@ -128,7 +128,9 @@ def _verify(value: object) -> str:
     percent = float(found[1]) if found else 0.0
     if found and found[2] and 0 < percent <= 100:
         return f"{percent:g}%"
-    hint = f"; did you mean {percent:g}%?" if found and not found[2] and 0 < percent <= 100 else ""
+    meant = percent * 100 if percent < 1 else percent  # 0.05 is 5% of all; 1 may be either
+    unsure = not found or found[2] or percent == 1 or not 0 < meant <= 100
+    hint = "" if unsure else f"; did you mean {meant:g}%?"
     raise ValueError(
         f"{shown(value)} does not say what is verified; allowed: off, lossless, or a share of "
         f"the instances, above 0% and up to 100%, such as 5%{hint}"

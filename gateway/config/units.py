@@ -31,7 +31,7 @@ _BYTES: Final = {
     "GiB": 1 << 30,
     "TiB": 1 << 40,
 }
-_SHORT: Final = {"": "GiB"} | {letter: f"{letter.upper()}iB" for letter in "kmgtKMGT"}
+_SHORT: Final = {letter: f"{letter.upper()}iB" for letter in "kmgtKMGT"}
 _AMOUNT: Final = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{0,8})")
 _DURATIONS: Final = "a number with ms, s, m, h, d or w, such as 30s, 15m or 3d"
 _SIZES: Final = "a number with B, KB, MB, GB, KiB, MiB or GiB, such as 512MiB"
@@ -104,6 +104,8 @@ def _size_meant(found: re.Match[str] | None) -> str:
     if not found:
         return ""
     number, unit = found.groups()
+    if not unit:
+        return "; the unit is missing"
     if unit in _SHORT:
         return f"; did you mean {number}{_SHORT[unit]}?"
     return did_you_mean(number + unit, [number + known for known in reversed(_BYTES)])

@@ -15,6 +15,8 @@ from gateway.config.problems import did_you_mean, shown
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})")
+_NEARLY: Final = re.compile(r"([0-9]{1,2})(?::([0-9]{2}))?-([0-9]{1,2})(?::([0-9]{2}))?")
+_END_IS_MISSING: Final = re.compile(r"[0-9]{1,2}(?::[0-9]{2})?-?")
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
 _FORMS: Final = "allowed: [DAYS] FROM-TO [ZONE], such as 18:00-06:00 or mon-fri 08:00-17:30"
 _DAY: Final = 24 * 60
@@ -68,6 +70,8 @@ def parse_window(value: object) -> Window:
     for position, word in enumerate(words):
         if found := _CLOCK.fullmatch(word):
             hours = hours or _hours(found, word)
+        elif word[0].isdigit():
+            raise ValueError(_not_hours(word))
         elif position == 0:
             days = _days(word)
         elif hours and position == len(words) - 1:
@@ -88,6 +92,18 @@ def _hours(found: re.Match[str], word: str) -> tuple[int, int]:
     if start == end:
         raise ValueError(f"{shown(word)} is no time at all; leave it out for the whole day")
     return start, end
+
+
+def _not_hours(word: str) -> str:
+    """What is wrong with a word that begins as hours do."""
+    if _END_IS_MISSING.fullmatch(word):
+        return f"{shown(word)} has no end; write FROM-TO in one word, such as 20:00-06:00"
+    meant = ""
+    if found := _NEARLY.fullmatch(word):
+        first, minute, last, end = found.groups("00")
+        if int(first) < 24 and int(last) <= 24:
+            meant = f"; did you mean {int(first):02d}:{minute}-{int(last):02d}:{end}?"
+    return f"{shown(word)} is not a time window; {_FORMS}{meant}"
 
 
 def _days(word: str) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
 """The filter of a ``fetch`` rule: matching keys of QIDO-RS (PS3.18 §8.3.4.1, PS3.4 §C.2.2.2)."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from itertools import product
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.config.days import Days, parse_days
@@ -24,7 +26,7 @@ OF_SERIES: Final = frozenset(
 
 
 class Wanted(NamedTuple):
-    """What an attribute has to be: one text (with wildcards) or several UIDs, or a day."""
+    """What an attribute has to be: one of some texts (with wildcards) or UIDs, or a day."""
 
     values: tuple[str, ...] = ()
     days: Days | None = None
@@ -66,12 +68,12 @@ def _wanted(attribute: Attribute, value: object) -> Wanted:
         return value
     if attribute.vr == "DA":
         return Wanted(days=parse_days(value))
-    if isinstance(value, list) and attribute.vr == "UI" and value:
-        return Wanted(tuple(_text(attribute, each) for each in value))
+    if isinstance(value, list) and value:
+        return Wanted(tuple(dict.fromkeys(_text(attribute, each) for each in value)))
     if isinstance(value, list | dict):
         raise ValueError(  # noqa: TRY004
             f"{attribute.keyword} is asked for with {shown(value)}; allowed: one value, with * and"
-            " ? as wildcards; a list of UIDs; a range { min:, max: } of days"
+            " ? as wildcards; a list of values; a range { min:, max: } of days"
         )
     return Wanted((_text(attribute, value),))
 
@@ -81,6 +83,11 @@ def _text(attribute: Attribute, value: object) -> str:
         raise ValueError(f"{attribute.keyword} has no value; leave the key out to get all")
     if attribute.keyword == "SOPClassUID":
         return parse_sop_class(value)
+    if attribute.vr == "CS" and {",", "\\"} & set(value):
+        meant = ", ".join(re.split(r"[,\\\s]+", value.strip()))
+        raise ValueError(
+            f"{shown(value)} would be asked for as one value; write the list [{meant}]"
+        )
     return parse_uid(value.strip()) if attribute.vr == "UI" else value.strip()
 
 
@@ -96,14 +103,23 @@ def _written(key: str, wanted: Wanted) -> object:
     return values[0] if len(values) == 1 else values
 
 
-def parameters(filter_: Mapping[str, Wanted], today: date) -> Iterator[tuple[str, str]]:
-    """The filter as query parameters of QIDO-RS, not yet percent-encoded."""
-    for key, (values, days) in filter_.items():
-        name = key.replace(",", "")
-        if days is None:
-            yield name, ",".join(values)
-        elif days.first == days.last and days.first is not None:
-            yield name, days.first.on(today)
-        else:
-            ends = ("" if day is None else day.on(today) for day in (days.first, days.last))
-            yield name, "-".join(ends)
+def queries(filter_: Mapping[str, Wanted], today: date) -> Iterator[list[tuple[str, str]]]:
+    """The filter as query parameters of QIDO-RS, not yet percent-encoded.
+
+    Only UIDs can be asked for several at once (PS3.4 §C.2.2.2.2), so there is a query for each of
+    several other values: what any of them finds is meant.
+    """
+    asked = (
+        [(key.replace(",", ""), text) for text in _texts(key, wanted, today)]
+        for key, wanted in filter_.items()
+    )
+    yield from map(list, product(*asked))
+
+
+def _texts(key: str, wanted: Wanted, today: date) -> tuple[str, ...]:
+    values, days = wanted
+    if days is None:
+        return (",".join(values),) if find_attribute(key).vr == "UI" else values
+    if days.first == days.last and days.first is not None:
+        return (days.first.on(today),)
+    return ("-".join("" if day is None else day.on(today) for day in (days.first, days.last)),)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from gateway import telemetry
-from gateway.config.filters import Wanted, parameters
+from gateway.config.filters import Wanted, queries
 from gateway.config.windows import Window, within
 from gateway.failures import Failure
 from gateway.model import UID, is_uid
@@ -88,14 +88,15 @@ class FetchRules:
         """Look once, and fetch what is new. Raises Failure where the search fails."""
         server = self._fetcher.server(rule.node)
         local = self._clock().astimezone(self._zone)
-        query = [*parameters(rule.filter, local.date()), ("includefield", _count_tag(rule))]
+        level = "series" if rule.by_series else "studies"
         found: dict[Scope, int | None] = {}
-        async for match in server.search("series" if rule.by_series else "studies", query):
-            scope = Scope(
-                text(match, STUDY_UID), text(match, SERIES_UID) if rule.by_series else ""
-            )
-            if is_uid(scope.study) and (is_uid(scope.series) or not rule.by_series):
-                found[scope] = number(match, _count_tag(rule))
+        for query in queries(rule.filter, local.date()):
+            query.append(("includefield", _count_tag(rule)))
+            async for match in server.search(level, query):
+                series = text(match, SERIES_UID) if rule.by_series else ""
+                scope = Scope(text(match, STUDY_UID), series)
+                if is_uid(scope.study) and (is_uid(scope.series) or not rule.by_series):
+                    found[scope] = number(match, _count_tag(rule))
         turn = Turn(found=len(found))
         for scope, count in await self._memory.due(rule.node, found.items(), self._clock()):
             if not self._time_for(rule):

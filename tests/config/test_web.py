@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.config import Access, Config, DicomWeb, Fetch, Web, effective, load_text
-from gateway.config.filters import parameters
+from gateway.config.filters import queries
 from gateway.config.windows import parse_window, within
 
 ENVIRONMENT = {"TOKEN": "s3cret", "HOST": "cloud.example"}
@@ -127,7 +127,7 @@ def test_web_pages_of_any_origin_or_of_some() -> None:
 )
 def test_days_are_counted_from_the_day_of_asking(written: str, asked: str) -> None:
     rule = _fetch(f"filter: {{ StudyDate: {written} }}")
-    assert list(parameters(rule.filter, date(2026, 11, 22))) == [("StudyDate", asked)]
+    assert list(queries(rule.filter, date(2026, 11, 22))) == [[("StudyDate", asked)]]
 
 
 def test_a_filter_asks_for_names_wildcards_and_uids() -> None:
@@ -135,12 +135,20 @@ def test_a_filter_asks_for_names_wildcards_and_uids() -> None:
         "level: series", "filter: { Modality: CT, SeriesDescription: 'HEAD*', '0008,0016':"
         " CTImageStorage, StudyInstanceUID: [1.2, 1.3] }"
     )  # fmt: skip
-    assert dict(parameters(rule.filter, date(2026, 11, 22))) == {
+    (query,) = queries(rule.filter, date(2026, 11, 22))
+    assert dict(query) == {
         "Modality": "CT",
         "SeriesDescription": "HEAD*",
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
         "StudyInstanceUID": "1.2,1.3",
     }
+
+
+def test_several_values_are_asked_for_one_by_one() -> None:
+    rule = _fetch("filter: { ModalitiesInStudy: [CR, DX], PatientID: [A, B], StudyDate: today }")
+    found = [[text for _, text in query] for query in queries(rule.filter, date(2026, 11, 22))]
+    day = "20261122"
+    assert found == [["CR", "A", day], ["CR", "B", day], ["DX", "A", day], ["DX", "B", day]]
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,17 @@ async def test_a_rule_asks_for_what_its_filter_says_relative_to_today(origin, fe
     assert (query["ModalitiesInStudy"], query["StudyDate"]) == ("CT", "20261115-")
 
 
+async def test_each_of_several_values_is_asked_for_and_a_study_found_twice_is_one(
+    origin, fetcher, memory
+):
+    origin.instances = study(1)
+    text = RULES.replace("ModalitiesInStudy: CT", "ModalitiesInStudy: [CR, DX]")
+    (read,) = load_text(text, "test").fetch
+    assert await Rules(fetcher, memory, filter=read.filter).turn() == (1, 1, 0)
+    asked = [each.query.get("ModalitiesInStudy") for each in origin.requests]
+    assert list(dict.fromkeys(filter(None, asked))) == ["CR", "DX"]
+
+
 async def test_a_rule_fetches_each_study_once(origin, house, fetcher, memory):
     origin.instances = study(3)
     rules = Rules(fetcher, memory)

@@ -13,9 +13,10 @@ from gateway.deliver.session import ConnectionLost, Item
 from gateway.deliver.stow_client import StowClient
 from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 from gateway.model import Arrival, Arriving, Instance, Origin, Owed
-from gateway.web_client import Bearer, Limits, OriginServer, Patience, Secret, Unwelcome
+from gateway.web_client import Bearer, Limits, OriginServer, Patience, Secret, Tls, Unwelcome
 from tests.deliver.fakes import FakeTime
 from tests.deliver.test_with_spool import Watched
+from tests.serve.test_tls import certificate
 from tests.web_client.bodies import sops_of
 from tests.web_client.origin import (
     CT,
@@ -407,6 +408,23 @@ async def test_an_instance_the_server_refuses_is_held_and_the_rest_delivered(
         ward.scheduler.wake("cloud")
         await ward.verdicts(6)
         assert sorted(ward.states("cloud")) == ["delivered"] * 5 + ["held"]
+
+
+async def test_what_waits_for_a_certificate_is_owed_and_goes_once_it_is_there(origin, tmp_path):
+    ca, time = tmp_path / "ca.pem", FakeTime()
+    async with (
+        OriginServer(origin.settings(tls=Tls(ca=ca))) as server,
+        Ward(tmp_path, time, Destination("cloud", StowClient(server))) as ward,
+        asyncio.timeout(20),
+    ):
+        await ward.keep("cloud")
+        ward.scheduler.wake("cloud")
+        await ward.verdicts(1)
+        assert ward.states("cloud") == ["owed"]
+        ca.write_bytes(certificate(tmp_path, "authority").read_bytes())
+        while ward.states("cloud") == ["owed"]:
+            await time.advance(60)
+        assert ward.states("cloud") == ["delivered"]
 
 
 async def test_a_body_goes_at_the_rate_that_the_node_allows(origin, tmp_path, monkeypatch):

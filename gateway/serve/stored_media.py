@@ -4,17 +4,18 @@ The bytes are read from the stored file as they are sent: a video is never held.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from gateway.dicomweb.accept import MediaRange, best_of
 from gateway.model import Instance
-from gateway.rendering.content import Content, Span, document, video
+from gateway.rendering.content import Content, document, video
 from gateway.serve.bulkdata import range_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import NotAcceptable
 from gateway.serve.serving import Serving
+from gateway.serve.stored_values import within
 from gateway.serve.streaming import opened, send
 from gateway.transfer_syntax import BY_UID
 
@@ -67,18 +68,8 @@ async def _send(
     response.content_length = stop - start
     await response.prepare(request)
     if request.method != "HEAD":
-        for offset, length in _within(content.spans, start, stop):
+        for offset, length in within(content.spans, start, stop):
             run = await asyncio.to_thread(opened, instance.file, offset, length)
             await send(response, run)
     await response.write_eof()
     return response
-
-
-def _within(spans: Sequence[Span], start: int, stop: int) -> Iterator[Span]:
-    """The parts of ``spans`` that make up the bytes [start, stop) of what they are together."""
-    at = 0
-    for offset, length in spans:
-        low, high = max(start - at, 0), min(stop - at, length)
-        if low < high:
-            yield offset + low, high - low
-        at += length

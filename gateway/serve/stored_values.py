@@ -1,7 +1,7 @@
 """The value of one attribute where it stands in a Part 10 file: found in a thread, or a worker."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -62,10 +62,11 @@ class Value:
         """The bytes [start, stop) of it."""
         if self.data:
             return replace(self, data=self.data[start:stop])
-        return replace(self, spans=tuple(_cut(self.spans, start, stop)))
+        return replace(self, spans=tuple(within(self.spans, start, stop)))
 
 
-def _cut(spans: tuple[tuple[int, int], ...], start: int, stop: int) -> Iterator[tuple[int, int]]:
+def within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The parts of ``spans`` that make up the bytes [start, stop) of what they are together."""
     at = 0
     for offset, size in spans:
         first, last = max(start - at, 0), min(stop - at, size)

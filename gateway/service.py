@@ -5,8 +5,7 @@ The only module that knows the order of the stages. Nothing here decides about a
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from aiohttp import web
 
 from gateway import __version__, telemetry, wiring
 from gateway.clock import utc_now
-from gateway.config import Config, ConfigError, Listen
+from gateway.config import Config, ConfigError
 from gateway.config.files import unreadable
 from gateway.deliver.pace import Pace
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
-from gateway.failures import Failure, TemporaryFailure
+from gateway.failures import Failure
 from gateway.index import Index
 from gateway.intake import Intake
 from gateway.model import UID, Arrival, Instance, Owed
@@ -231,7 +230,7 @@ class Service:
         context = None
         if tls is not None:
             context = listener_context(tls.certificate, tls.key, tls.client_ca)
-        with _named("gateway.web.listen", listen):
+        with wiring.named_port("gateway.web.listen", listen):
             await Site(
                 self._web,
                 listen.host,
@@ -242,7 +241,7 @@ class Service:
             ).start()
         self.web_port = self._web.addresses[0][1]
         listen = settings.dicom.listen
-        with _named("gateway.dicom.listen", listen):
+        with wiring.named_port("gateway.dicom.listen", listen):
             self.dicom_port = await self._scp.start(listen.host, listen.port)
 
     def _application(self) -> web.Application:
@@ -385,20 +384,6 @@ def _tell_what_will_not_work(config: Config) -> None:
         telemetry.alarm(QUERY_RETRIEVE_IS_NOT_SERVED, entries=len(config.query_retrieve))
     for remark in unreadable(config):
         telemetry.alarm("a file of the configuration cannot be used", reason=str(remark))
-
-
-@contextlib.contextmanager
-def _named(setting: str, listen: Listen) -> Iterator[None]:
-    """Say which port cannot be had, and why."""
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-        raise TemporaryFailure(
-            f"cannot listen on {listen} ({setting}): {reason}. End what uses it, or change "
-            "it in the configuration"
-        ) from error
 
 
 def _tell_of_an_error(task: asyncio.Task[None]) -> None:

@@ -1,11 +1,13 @@
-"""The configuration as the settings of each stage. Nothing here decides."""
+"""The configuration as the settings of each stage, and its words for a port that is taken."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from gateway.config import Access, Config, Dimse, Node, Route
+from gateway.config import Access, Config, Dimse, Listen, Node, Route
 from gateway.config.tags import Tags
 from gateway.deliver.backoff import SPREAD
 from gateway.deliver.hours import LONGEST_CLOSED
@@ -13,7 +15,7 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.deliver.stow_client import StowClient
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import AS_RECEIVED, UID, Rendition
 from gateway.receive.fetch_rules import FetchRule
 from gateway.receive.store_scp import ScpSettings
@@ -226,3 +228,17 @@ def scp_settings(config: Config) -> ScpSettings:
         message_seconds=dicom.message_timeout,
         max_object=dicom.max_instance,
     )
+
+
+@contextmanager
+def named_port(setting: str, listen: Listen) -> Iterator[None]:
+    """Say which port cannot be had, and why."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise TemporaryFailure(
+            f"cannot listen on {listen} ({setting}): {reason}. End what uses it, or change "
+            "it in the configuration"
+        ) from error

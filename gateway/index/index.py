@@ -23,11 +23,12 @@ from gateway.failures import TemporaryFailure
 from gateway.index import answer
 from gateway.index.answer import Asked, Page
 from gateway.index.entry import Reception, reception_of
+from gateway.index.find import Maker, found_at_once, ids_of
 from gateway.index.results import Answer, TooBroad
 from gateway.index.sample import sample
 from gateway.index.schema import INDEX
 from gateway.index.select import Selection, selection
-from gateway.index.store import PAGE, Counts, DamagedIndex, Store
+from gateway.index.store import PAGE, DamagedIndex, Store
 from gateway.model import UID, Instance
 
 T = TypeVar("T")
@@ -50,8 +51,6 @@ _FILES: Final = 3000
 _FILES_AT_ONCE: Final = 50
 _BEHIND: Final = "the index cannot be written at present: what was received lately may be missing"
 _RESULTS_AT_ONCE: Final = 500
-_MOST_COUNTS: Final = 1000
-"""Counts that are remembered between two changes of the index."""
 
 
 class _BeingMade(TemporaryFailure):
@@ -219,7 +218,7 @@ class Index:
         query = Query().within(**named)
         with suppress(TemporaryFailure):
             if self._missing <= _MOST_MISSING and not await self.caught_up():
-                return await self._read(_ids, selection(query, Level.INSTANCE), None, 0)
+                return await self._read(ids_of, selection(query, Level.INSTANCE), None, 0)
         loop, in_ledger = asyncio.get_running_loop(), self._store.in_ledger
         return await loop.run_in_executor(self._readers, in_ledger, study, series, sop)
 
@@ -247,7 +246,9 @@ class Index:
             matches, first = None if more else query.offset + len(ids), None
         else:  # in one turn of a thread: waiting for another may take longer than the search
             counts = self._store.counts
-            ids, matches, first = await self._read(_found, found, query, make, counts)
+            ids, matches, first = await self._read(
+                found_at_once, found, query, make, counts, _RESULTS_AT_ONCE
+            )
             more = matches is None or query.offset + len(ids) < matches
         return Answer(self._pages(make, ids, first), len(ids), matches, more, remarks)
 
@@ -319,7 +320,7 @@ class Index:
 
     async def _by_files(self, found: Selection, query: Query) -> tuple["array[int]", bool]:
         """The ids of what also matches in the headers, and whether there may be more."""
-        candidates = await self._read(_ids, found, _FILES + 1, 0)
+        candidates = await self._read(ids_of, found, _FILES + 1, 0)
         wanted = None if query.limit is None else query.offset + query.limit
         ids = array("q")
         for at in range(0, len(candidates), _FILES_AT_ONCE):
@@ -341,7 +342,7 @@ class Index:
         file_of = self._store.file_of
         return answer.matching(connection, JsonModel(), file_of, found.level, ids, found.rest)
 
-    def _maker(self, asked: Asked) -> "_Maker":
+    def _maker(self, asked: Asked) -> Maker:
         """What makes results of ids, each time by itself: memory does not grow with them."""
         model = JsonModel()
 
@@ -351,52 +352,10 @@ class Index:
         return page
 
     async def _pages(
-        self, make: "_Maker", ids: "array[int]", first: list[bytes] | None
+        self, make: Maker, ids: "array[int]", first: list[bytes] | None
     ) -> AsyncGenerator[list[bytes], None]:
         """The results, the first of which may have been made already."""
         if first is not None:
             yield first
         for at in range(0 if first is None else _RESULTS_AT_ONCE, len(ids), _RESULTS_AT_ONCE):
             yield await self._read(make, ids[at : at + _RESULTS_AT_ONCE])
-
-
-_Maker = Callable[[sqlite3.Connection, "array[int]"], list[bytes]]
-
-
-def _found(
-    connection: sqlite3.Connection,
-    found: Selection,
-    query: Query,
-    make: _Maker,
-    counts: Counts,
-) -> tuple["array[int]", int | None, list[bytes]]:
-    """The ids of what matches, how many match in all, and the first results."""
-    ids = _ids(connection, found, query.limit, query.offset)
-    matches = _matches(connection, found, query, len(ids), counts)
-    return ids, matches, make(connection, ids[:_RESULTS_AT_ONCE])
-
-
-def _ids(
-    connection: sqlite3.Connection, found: Selection, limit: int | None, offset: int
-) -> "array[int]":
-    sql, parameters = found.ids(-1 if limit is None else limit, offset)
-    return array("q", (row[0] for row in connection.execute(sql, parameters)))
-
-
-def _matches(
-    connection: sqlite3.Connection,
-    found: Selection,
-    query: Query,
-    results: int,
-    counts: Counts,
-) -> int | None:
-    """How many match in all, None where there are too many to count."""
-    is_last = query.limit is None or results < query.limit
-    if is_last and (results or not query.offset):
-        return query.offset + results
-    sql, parameters, limit = found.count()
-    if (count := counts.get((sql, parameters))) is None:
-        count = int(connection.execute(sql, parameters).fetchone()[0])
-        if len(counts) < _MOST_COUNTS:
-            counts[sql, parameters] = count
-    return None if limit and count >= limit else count

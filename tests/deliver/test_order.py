@@ -1,11 +1,14 @@
 """In which order a destination gets what waits: the real ledger, and a clock that stands."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.deliver.policy import Destination
+from gateway.model import Delivery
 from tests.deliver.fakes import Answer, FakeTime, UnreliableSender
 from tests.deliver.test_with_spool import Watched
 
@@ -26,6 +29,21 @@ class Line:
         pacs = Destination("pacs", self.pacs, max_associations=associations, order=order)
         self.street = Watched(folder, self.time, pacs, ahead=ahead)
         self.series: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._told_more = asyncio.Event()
+        self._due, self.street.spool.due = self.street.spool.due, self._note_due
+
+    async def _note_due(self, *question: Any, **details: Any) -> list[Delivery]:
+        found = await self._due(*question, **details)
+        self._told |= {each.instance.sop_instance_uid for each in found}
+        self._told_more.set()
+        return found
+
+    async def noticed(self) -> None:
+        """Wait until the scheduler has been told of what came last."""
+        while list(self.series)[-1] not in self._told:
+            self._told_more.clear()
+            await self._told_more.wait()
 
     async def arrive(self, *series: str, priority: int = 0) -> None:
         for each in series:
@@ -78,6 +96,7 @@ async def test_what_is_urgent_still_goes_first_and_what_it_broke_into_goes_on(
     await line.arrive(*[B1] * 10)
     async with line.street:
         await line.arrive(A2, A2, priority=1)
+        await line.noticed()
         got = await line.delivered()
     at = got.index(A2)
     assert at < 6
@@ -90,6 +109,7 @@ async def test_the_newest_overtakes_what_waits_in_memory(tmp_path: Path) -> None
     await line.arrive(*[A1] * 40)
     async with line.street:
         await line.arrive(B1)
+        await line.noticed()
         got = await line.delivered()
     assert got.index(B1) < 6
     assert len(got) == 41

@@ -96,7 +96,6 @@ async def test_what_is_urgent_still_goes_first_and_what_it_broke_into_goes_on(
     await line.arrive(*[B1] * 10)
     async with line.street:
         await line.arrive(A2, A2, priority=1)
-        await line.noticed()
         got = await line.delivered()
     at = got.index(A2)
     assert at < 6

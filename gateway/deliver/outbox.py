@@ -22,6 +22,7 @@ from gateway.deliver.rate import Meter
 from gateway.failures import Failure
 from gateway.model import (
     AS_RECEIVED,
+    PRIORITIES,
     UID,
     Deferred,
     Delivered,
@@ -39,6 +40,8 @@ MOST_SETTLING = 64
 MOMENT = timedelta(seconds=1)
 MOST_REORDERED = 16
 """Rows held in memory of a destination that is not served as they came, or thrice those ahead."""
+UNWOKEN = min(PRIORITIES) - 1
+"""No priority: nothing new came."""
 
 
 class Ledger(Protocol):
@@ -98,6 +101,8 @@ class Outbox:
         self._settling: dict[int, asyncio.Task[None]] = {}
         self._hungry = asyncio.Event()
         self._fresh = self._stale = True
+        self._woken = UNWOKEN
+        self._overtaken = False
         self._next: datetime | None = None
         self._meter = Meter()
         self._slowed_until: datetime | None = None
@@ -156,6 +161,11 @@ class Outbox:
         delivery = self._waiting.popleft()
         self._running.add(delivery.delivery_id)
         self._last[delivery.priority] = delivery.instance
+        if self._overtaken:
+            self._overtaken = False
+            self._waiting.clear()
+            self._fresh = True
+            self._hungry.set()
         policy, size = self.policy(delivery), delivery.instance.size
         self._meter = policy.metered(self._meter, size, self.pace.clock())
         return delivery
@@ -274,10 +284,15 @@ class Outbox:
 
     def wake(self, priority: int = 0) -> None:
         """The ledger has something new for this destination; what it may precede gives way."""
-        if self._reordered or any(each.priority < priority for each in self._waiting):
+        if self._may_precede(priority):
             self._waiting.clear()
+        self._woken = max(priority, self._woken)
         self._fresh = True
         self._hungry.set()
+
+    def _may_precede(self, priority: int) -> bool:
+        """Whether something new of this priority may go before something that waits."""
+        return self._reordered or any(each.priority < priority for each in self._waiting)
 
     def changed_by_hand(self) -> None:
         """A person retried, held or dropped something: nothing fetched before is believed."""
@@ -316,12 +331,15 @@ class Outbox:
 
     async def _fetch(self, now: datetime) -> datetime | None:
         self._fresh = False
+        self._woken = UNWOKEN
         name, limit = self.destination.name, self._window - len(self._waiting)
         rows = await outcome(self._due(name, limit, now), "due")
         if isinstance(rows, Failure):
             return self._ledger_failed(rows, now)
         if rows:
             self._waiting = deque(sorted([*self._waiting, *rows], key=lambda row: -row.priority))
+            # Asked anew once one of these has gone, so that a stream of arrivals stops nothing.
+            self._overtaken = self._woken > UNWOKEN and self._may_precede(self._woken)
             self.ring()
         return None if self._waiting else await self._next_due(now)
 

@@ -29,21 +29,6 @@ class Line:
         pacs = Destination("pacs", self.pacs, max_associations=associations, order=order)
         self.street = Watched(folder, self.time, pacs, ahead=ahead)
         self.series: dict[str, str] = {}
-        self._told: set[str] = set()
-        self._told_more = asyncio.Event()
-        self._due, self.street.spool.due = self.street.spool.due, self._note_due
-
-    async def _note_due(self, *question: Any, **details: Any) -> list[Delivery]:
-        found = await self._due(*question, **details)
-        self._told |= {each.instance.sop_instance_uid for each in found}
-        self._told_more.set()
-        return found
-
-    async def noticed(self) -> None:
-        """Wait until the scheduler has been told of what came last."""
-        while list(self.series)[-1] not in self._told:
-            self._told_more.clear()
-            await self._told_more.wait()
 
     async def arrive(self, *series: str, priority: int = 0) -> None:
         for each in series:
@@ -103,12 +88,35 @@ async def test_what_is_urgent_still_goes_first_and_what_it_broke_into_goes_on(
     assert [each for each in got if each != A2] == [B1] * 11 + [A1] * 10
 
 
+@pytest.mark.parametrize("order", ["as-received", "newest-first"])
+async def test_what_is_urgent_is_seen_though_it_came_while_the_ledger_was_read(
+    tmp_path: Path, order: str
+) -> None:
+    line = Line(tmp_path, order)
+    await line.arrive(*[A1] * 16)
+    read, go_on, due = asyncio.Event(), asyncio.Event(), line.street.spool.due
+
+    async def slow_due(*question: Any, **details: Any) -> list[Delivery]:
+        found = await due(*question, **details)
+        read.set()
+        await go_on.wait()
+        return found
+
+    line.street.spool.due = slow_due
+    async with line.street:
+        await read.wait()
+        await line.arrive(A2, A2, priority=1)
+        go_on.set()
+        got = await line.delivered()
+    assert got.index(A2) <= 5
+    assert len(got) == 18
+
+
 async def test_the_newest_overtakes_what_waits_in_memory(tmp_path: Path) -> None:
     line = Line(tmp_path, "newest-first")
     await line.arrive(*[A1] * 40)
     async with line.street:
         await line.arrive(B1)
-        await line.noticed()
         got = await line.delivered()
     assert got.index(B1) < 6
     assert len(got) == 41

@@ -10,9 +10,10 @@ from gateway.route.rules import Rules
 from gateway.route.warnings import warnings
 from gateway.tags import Secret
 from gateway.tags.configured import SHORTEST_SECRET, configured
-from gateway.transcode.choose import Reader, choose_form
+from gateway.transcode.choose import Way
 from gateway.transcode.lineage import one_lineage
 from gateway.transcode.outlook import of_header
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import NATIVE
 
 
@@ -20,10 +21,10 @@ def rehearse(config: Config, rules: Rules) -> list[Problem]:
     """What is wrong with tags and examples: such a configuration is not to be used."""
 
     def outcome(header: Mapping[str, str], name: str, route: Route) -> Sending:
-        stored = header.get("TransferSyntaxUID", "")
-        photometric = header.get("PhotometricInterpretation", "")
-        target, rendition = sent_as(stored, photometric, name, config.nodes[name], route)
-        return Sending(target, of_header(stored, photometric, target, rendition).photometric)
+        way = way_of(header, reader_of(name, config.nodes[name]), route)
+        target, rendition = way.form()
+        told = of_header(way.stored, way.photometric, target, rendition)
+        return Sending(target, told.photometric)
 
     return [*_wrong_tags(config), *failures(config, rules, outcome)]
 
@@ -66,23 +67,33 @@ def _wrong_tags(config: Config) -> list[Problem]:
     return found
 
 
-def sent_as(
-    stored: UID,
-    photometric: str,
-    name: str,
-    node: Node,
+def reader_of(name: str, node: Node) -> Reader:
+    """What the configuration says that a node can read."""
+    can_read = node.can_read
+    syntaxes, classes = can_read.syntaxes, can_read.sop_classes
+    return Reader(
+        name,
+        can_read=None if syntaxes is None else frozenset(syntaxes),
+        rendition=Rendition(color=can_read.color, planar=can_read.planar),
+        max_instance=can_read.max_instance,
+        sop_classes=None if classes is None else frozenset(classes),
+        bits=can_read.bits,
+        charsets=can_read.charset or (),
+    )
+
+
+def way_of(
+    header: Mapping[str, str],
+    reader: Reader,
     route: Route,
     accepted: Collection[UID] | None = None,
-) -> tuple[UID, Rendition]:
-    """The transfer syntax that a node gets an instance in, and what else is done to its pixels.
+) -> Way:
+    """How an instance of which this is known goes to a node by a route.
 
-    ``accepted`` is what the node agrees to, by default all that it can read. Raises
-    PermanentFailure where nothing fits, and the delivery would be held.
+    ``accepted`` is what the node agrees to, by default all that it can read.
     """
-    can_read = node.can_read
+    stored = header.get("TransferSyntaxUID", "")
     if accepted is None:
-        accepted = {stored, *NATIVE} if can_read.syntaxes is None else set(can_read.syntaxes)
-    wanted = Rendition(color=can_read.color, planar=can_read.planar)
-    reader = Reader(name, can_read.syntaxes, wanted)
-    target, rendition = choose_form(stored, photometric, accepted, reader, route.pixels.change)
-    return target, rendition if target in NATIVE else Rendition()
+        accepted = {stored, *NATIVE} if reader.can_read is None else reader.can_read
+    photometric, pixels = header.get("PhotometricInterpretation", ""), route.pixels
+    return Way(stored, photometric, accepted, reader, pixels.change, pixels.if_undecodable)

@@ -16,9 +16,10 @@ from gateway.deliver.session import Sender
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.deliver.stow_client import StowClient
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import AS_RECEIVED, UID, Rendition
+from gateway.model import AS_RECEIVED, UID
 from gateway.receive.fetch_rules import FetchRule
 from gateway.receive.store_scp import ScpSettings
+from gateway.rehearsal import reader_of
 from gateway.serve.auth import AuthSettings, Gate
 from gateway.serve.identity_provider import OidcSettings
 from gateway.serve.serving import ServeSettings
@@ -127,9 +128,8 @@ def longest_retry(config: Config) -> timedelta:
 
 
 def _dimse_destination(name: str, node: Node, dimse: Dimse, config: Config) -> Destination:
-    readable = _readable(node)
     natives: tuple[UID, ...] = (EXPLICIT_LE, IMPLICIT_LE)
-    if readable is not None and EXPLICIT_BE in readable:
+    if EXPLICIT_BE in (node.can_read.syntaxes or ()):
         natives += (EXPLICIT_BE,)
     target = Target(
         called_ae=dimse.ae_title,
@@ -150,29 +150,13 @@ def _web_destination(name: str, node: Node, server: OriginServer) -> Destination
 
 
 def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destination:
-    can_read = node.can_read
-    return Destination(
-        name=name,
-        sender=sender,
-        can_read=_readable(node),
-        rendition=Rendition(color=can_read.color, planar=can_read.planar),
-        sop_classes=None if can_read.sop_classes is None else frozenset(can_read.sop_classes),
-        bits=can_read.bits,
-        max_instance=can_read.max_instance,
-        charsets=can_read.charset or (),
-        max_associations=at_once,
-    )
+    return Destination(reader_of(name, node), sender, at_once)
 
 
 def _order(name: str, config: Config) -> str:
     """The one order that routes to a node ask for."""
     orders = (route.delivery.order for route in config.routes if name in route.send_to)
     return next((order for order in orders if order != AS_RECEIVED), AS_RECEIVED)
-
-
-def _readable(node: Node) -> frozenset[UID] | None:
-    syntaxes = node.can_read.syntaxes
-    return None if syntaxes is None else frozenset(syntaxes)
 
 
 def _policy(route: Route, place: tzinfo | None) -> RoutePolicy:

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.objects import Shown
-from gateway.config import Config, Node, Route
-from gateway.config.units import format_size
+from gateway.config import Config, Route
 from gateway.deliver.policy import RoutePolicy
 from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Rendition
-from gateway.rehearsal import sent_as
+from gateway.rehearsal import reader_of, way_of
 from gateway.route.rules import Decision
 from gateway.tags import Secret, TagChanges
 from gateway.tags.configured import SHORTEST_SECRET, configured
 from gateway.tags.edits import edits
 from gateway.tags.reading import read
-from gateway.tags.recode import readable
-from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.outlook import Outlook, of_file, of_header
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, IMPLICIT_LE, name_of
 
 _PLAIN: Final = (EXPLICIT_LE, IMPLICIT_LE)
@@ -71,29 +69,31 @@ def outcomes(shown: Shown, decision: Decision, config: Config) -> Iterator[Outco
     """One for each destination that an object is owed to."""
     for owed in decision.owed:
         route = next(each for each in config.routes if each.name == owed.route)
-        yield _Way(shown, owed.destination, config.nodes[owed.destination], route).outcome()
+        reader = reader_of(owed.destination, config.nodes[owed.destination])
+        yield _Told(shown, reader, route).outcome()
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Told:
     """One object on its way to one node by one route."""
 
     shown: Shown
-    name: str
-    node: Node
+    reader: Reader
     route: Route
 
     def outcome(self) -> Outcome:
         """What would become of it."""
-        unknown = Outcome(self.name, self.route.name, decoder=None, certain=False)
+        unknown = Outcome(self.reader.name, self.route.name, decoder=None, certain=False)
         try:
-            self._check()
+            if sop_class := self.shown.header.get("SOPClassUID", ""):
+                self.reader.check_sop_class(sop_class)
             if not self._stored:
                 return unknown
-            found = self._sent()
+            tags = self._changes()
+            found = self._sent(tags)
         except Failure as failure:
             return replace(unknown, held=str(failure))
-        return replace(found, remarks=(*found.remarks, *self._remarks(found)))
+        return replace(found, remarks=(*found.remarks, *self._remarks(found, tags)))
 
     @property
     def _stored(self) -> UID:
@@ -103,23 +103,36 @@ class _Way:
     def _photometric(self) -> str:
         return self.shown.header.get("PhotometricInterpretation", "")
 
-    def _sent(self, accepted: Collection[UID] | None = None) -> Outcome:
-        """The form that is sent to a node which accepts these, by default all that it can read."""
-        target, rendition = sent_as(
-            self._stored, self._photometric, self.name, self.node, self.route, accepted
-        )
+    def _changes(self) -> TagChanges | None:
+        """What the attributes go through; whether it can be done does not depend on the key."""
+        tags = self.route.tags
         try:
-            return self._formed(target, self._look(target, rendition))
-        except PermanentFailure as failure:
-            if not self._goes_as_stored(failure):
-                raise
-            found = self._formed(self._stored, self._look(self._stored, Rendition()))
-            return replace(found, remarks=(f"it cannot be uncompressed: {failure}",))
+            changes = () if tags is None else configured(tags, Secret(bytes(SHORTEST_SECRET)))
+        except ValueError as error:
+            raise PermanentFailure(f"tags: {error}") from error
+        return self.reader.changes(changes, self.shown.header)
 
-    def _look(self, target: UID, rendition: Rendition) -> Outlook:
-        file, tags = self.shown.file, self._changes()
+    def _sent(self, tags: TagChanges | None, accepted: Collection[UID] | None = None) -> Outcome:
+        """As ``deliver.prepare``: what is sent to a node which accepts these, by default all that
+        it can read.
+        """
+        way = way_of(self.shown.header, self.reader, self.route, accepted)
+        target, rendition = way.form()
+        remarks: tuple[str, ...] = ()
+        try:
+            outlook = self._look(target, rendition, tags)
+        except PermanentFailure as failure:
+            if not way.goes_as_stored(failure):
+                raise way.said(failure) from failure
+            target, remarks = self._stored, (f"it cannot be uncompressed: {failure}",)
+            outlook = self._look(target, Rendition(), tags)
+        self.reader.check_size(outlook.size or self.shown.size)
+        self.reader.check_bits(outlook.bits or self.shown.header.get("BitsStored", ""))
+        return self._formed(target, outlook, remarks)
+
+    def _look(self, target: UID, rendition: Rendition, tags: TagChanges | None) -> Outlook:
+        file, data = self.shown.file, self.shown.data
         untouched = target == self._stored and rendition == Rendition() and tags is None
-        data = self.shown.data
         if data and tags is not None:
             edits(tags, read(data, [(0, len(data))], BY_UID[EXPLICIT_LE]))
         if file is None or untouched:
@@ -127,28 +140,17 @@ class _Way:
         with tempfile.TemporaryDirectory() as scratch:
             return of_file(file, target, rendition, Path(scratch), tags)
 
-    def _changes(self) -> TagChanges | None:
-        """What the attributes go through; whether it can be done does not depend on the key."""
-        tags, charsets = self.route.tags, self.node.can_read.charset or ()
-        if readable(self.shown.header.get("SpecificCharacterSet", ""), charsets):
-            charsets = ()
-        try:
-            changes = () if tags is None else configured(tags, Secret(bytes(SHORTEST_SECRET)))
-        except ValueError as error:
-            raise PermanentFailure(f"tags: {error}") from error
-        return TagChanges(changes, charsets) if changes or charsets else None
-
-    def _formed(self, target: UID, outlook: Outlook) -> Outcome:
-        self._check_length(outlook.length or self.shown.size)
+    def _formed(self, target: UID, outlook: Outlook, remarks: tuple[str, ...]) -> Outcome:
         as_stored = target == self._stored and outlook.decoder == ""
         return Outcome(
-            node=self.name,
+            node=self.reader.name,
             route=self.route.name,
             syntax=name_of(target),
             as_stored=as_stored and outlook.photometric == self._photometric,
             photometric=outlook.photometric,
             certain=outlook.certain,
             decoder=outlook.decoder,
+            remarks=remarks,
             verified=self._verified(outlook),
         )
 
@@ -169,16 +171,7 @@ class _Way:
             return f"cannot be verified: all decoders are of one lineage, {outlook.first}"
         return f"verified by {outlook.first} against {' or '.join(outlook.seconds)}"
 
-    def _goes_as_stored(self, failure: PermanentFailure) -> bool:
-        can_read = self.node.can_read
-        if can_read.syntaxes is not None and self._stored not in can_read.syntaxes:
-            return False
-        if isinstance(failure, NativeTooLong) and can_read.color in ("", self._photometric):
-            return True
-        return self.route.pixels.if_undecodable == "forward-as-stored"
-
-    def _remarks(self, found: Outcome) -> Iterator[str]:
-        tags = self._changes()
+    def _remarks(self, found: Outcome, tags: TagChanges | None) -> Iterator[str]:
         if self.route.tags is not None:
             changed = ", ".join(key for _, key in self.route.tags.changed())
             yield f"attributes changed: {changed}"
@@ -188,35 +181,12 @@ class _Way:
         if found.verified:
             yield found.verified
         stored = name_of(self._stored)
-        if (
-            self.node.can_read.syntaxes is None
-            and found.syntax == stored
-            and self._stored not in _PLAIN
-        ):
-            yield f"where it does not accept {stored}: {self._otherwise()}"
+        if self.reader.can_read is None and found.syntax == stored and self._stored not in _PLAIN:
+            yield f"where it does not accept {stored}: {self._otherwise(tags)}"
 
-    def _otherwise(self) -> str:
+    def _otherwise(self, tags: TagChanges | None) -> str:
         try:
-            found = self._sent(_PLAIN)
+            found = self._sent(tags, _PLAIN)
         except Failure as failure:
             return f"held: {failure}"
         return found.form() + (f", {found.verified}" if found.verified else "")
-
-    def _check(self) -> None:
-        """What a node cannot read in any form. Raises PermanentFailure."""
-        can_read, header = self.node.can_read, self.shown.header
-        sop_class, classes = header.get("SOPClassUID", ""), can_read.sop_classes
-        if sop_class and classes is not None and sop_class not in classes:
-            raise PermanentFailure("it does not read this SOP class (can_read.sop_classes)")
-        bits = header.get("BitsStored", "")
-        if can_read.bits is not None and bits.isdecimal() and int(bits) > can_read.bits:
-            text = (
-                f"{bits} bits per sample are more than it reads (can_read.bits: {can_read.bits})"
-            )
-            raise PermanentFailure(text)
-
-    def _check_length(self, size: int) -> None:
-        most = self.node.can_read.max_instance
-        if most is not None and size > most:
-            limit = f"can_read.max_instance: {format_size(most)}"
-            raise PermanentFailure(f"{size} bytes are more than it takes ({limit})")

@@ -1,7 +1,7 @@
 """What the configuration says about a destination and a route, and the verdict it leads to."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from gateway.config.windows import Window
@@ -10,30 +10,27 @@ from gateway.deliver.hours import opens_at
 from gateway.deliver.rate import Meter
 from gateway.deliver.session import Sender
 from gateway.failures import Failure, PermanentFailure
-from gateway.model import AS_RECEIVED, UID, Deferred, Delivery, Rejected, Rendition
+from gateway.model import AS_RECEIVED, UID, Deferred, Delivery, Rejected
 from gateway.tags import Change
+from gateway.transcode.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A downstream node: how to reach it and what it can read.
+    """A downstream node: what it can read, and how to reach it.
 
-    ``can_read`` None means every transfer syntax that it accepts, ``sop_classes`` None every SOP
-    class. ``bits`` is the most that Bits Stored may be, ``max_instance`` the largest Part 10 file
-    in bytes that may be sent to it, None for any. ``charsets`` are the terms of Specific
-    Character Set that it reads, best first; () for any. ``order`` is one of ``model.ORDERS``.
+    ``order`` is one of ``model.ORDERS``.
     """
 
-    name: str
+    reader: Reader
     sender: Sender
-    can_read: frozenset[UID] | None = None
-    rendition: Rendition = field(default_factory=Rendition)
-    max_instance: int | None = None
     max_associations: int = 1
-    sop_classes: frozenset[UID] | None = None
-    bits: int | None = None
-    charsets: tuple[str, ...] = ()
     order: str = AS_RECEIVED
+
+    @property
+    def name(self) -> str:
+        """The node's."""
+        return self.reader.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """One instance made ready for one destination: the transfer syntax chosen, the pixels in it."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,12 +15,12 @@ from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.tags import TagChanges
-from gateway.tags.recode import readable
-from gateway.transcode.choose import NativeTooLong, Reader, choose_form
+from gateway.transcode.choose import Way
 from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import NATIVE
 
 _BITS_STORED: Final = 0x00280101
+_PHOTOMETRIC: Final = "PhotometricInterpretation"
 _META: Final = 1 << 16
 """Bytes in which the file meta information ends."""
 
@@ -34,24 +35,22 @@ async def prepare(
     """The file to send, in a transfer syntax out of ``accepted``; as stored where that will do.
 
     Raises PermanentFailure when no accepted transfer syntax will do, the pixels cannot be decoded
-    (and may not go as stored), two decoders disagree or the destination cannot take a file of
-    this size, and
-    TemporaryFailure when something on this side is short.
+    (and may not go as stored), two decoders disagree or the destination cannot read what it would
+    get, and TemporaryFailure when something on this side is short.
     """
-    _check_sop_class(instance, destination)
-    reader = Reader(destination.name, destination.can_read, destination.rendition)
-    target, wanted = choose_form(
-        instance.transfer_syntax, _photometric(instance), accepted, reader, policy.change
-    )
-    tags = _tags(instance, destination, policy)
+    reader = destination.reader
+    reader.check_sop_class(instance.sop_class_uid)
+    stored, photometric = instance.transfer_syntax, instance.header.get(_PHOTOMETRIC, "")
+    way = Way(stored, photometric, accepted, reader, policy.change, policy.if_undecodable)
+    target, rendition = way.form()
+    tags = reader.changes(policy.tags, instance.header)
     try:
-        ready = await _derived(instance, target, wanted, policy, tags, derivations)
+        ready = await _derived(instance, target, rendition, policy, tags, derivations)
     except Disagreement:
         raise
     except PermanentFailure as failure:
-        if not _may_go_as_stored(failure, instance, accepted, destination, policy, wanted):
-            raise _said_by(policy, failure) from failure
-        stored = instance.transfer_syntax
+        if not way.goes_as_stored(failure):
+            raise way.said(failure) from failure
         ready = await _derived(instance, stored, Rendition(), RoutePolicy(), tags, derivations)
         telemetry.alarm(
             "sent as stored",
@@ -59,22 +58,21 @@ async def prepare(
             destination=destination.name,
             reason=str(failure),
         )
-    _check_size(ready.file, destination)
-    if destination.bits is not None:
-        await asyncio.to_thread(_check_bits, ready.file, destination.name, destination.bits)
+    reader.check_size(_size(ready.file))
+    if reader.bits is not None:
+        reader.check_bits(await asyncio.to_thread(_bits_stored, ready.file))
     return ready
 
 
 async def _derived(
     instance: Instance,
     target: UID,
-    wanted: Rendition,
+    rendition: Rendition,
     policy: RoutePolicy,
     tags: TagChanges | None,
     derivations: Derivations,
 ) -> Derived:
     """The file in that form: the stored one where nothing is to be done to it."""
-    rendition = wanted if target in NATIVE else Rendition()
     if target == instance.transfer_syntax and rendition == Rendition() and not tags:
         return Derived(instance.file, target)
     verify = policy.verified(instance.sop_instance_uid) if target in NATIVE else ""
@@ -84,90 +82,30 @@ async def _derived(
     return ready
 
 
-def _tags(instance: Instance, destination: Destination, policy: RoutePolicy) -> TagChanges | None:
-    """What changes in the attributes on this way, None for nothing.
-
-    Whether text has to be written in another character set, the instance's own one tells.
-    """
-    charsets = destination.charsets
-    if readable(instance.header.get("SpecificCharacterSet", ""), charsets):
-        charsets = ()
-    return TagChanges(policy.tags, charsets) if policy.tags or charsets else None
-
-
 def _uid_in(file: Path) -> UID:
     """The SOP Instance UID that a derived file goes out with. Raises TemporaryFailure."""
+    with _reading(file), file.open("rb") as opened:
+        return read_file_meta(opened.read(_META)).sop_instance_uid
+
+
+def _size(file: Path) -> int:
+    with _reading(file):
+        try:
+            return file.stat().st_size
+        except FileNotFoundError:
+            raise PermanentFailure(f"the spool's file {file.name} is missing") from None
+
+
+def _bits_stored(file: Path) -> str:
+    with _reading(file):
+        return read_header(file, {_BITS_STORED: "BitsStored"}).get("BitsStored", "")
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Raises TemporaryFailure where a file of the spool cannot be read."""
     try:
-        with file.open("rb") as opened:
-            return read_file_meta(opened.read(_META)).sop_instance_uid
+        yield
     except OSError as error:
         text = f"the spool's file {file.name} cannot be read: {error.strerror}"
         raise TemporaryFailure(text) from error
-
-
-def _check_sop_class(instance: Instance, destination: Destination) -> None:
-    classes, sop_class = destination.sop_classes, instance.sop_class_uid
-    if classes is not None and sop_class not in classes:
-        raise PermanentFailure(
-            f"{destination.name} does not read SOP class {sop_class} (can_read.sop_classes): "
-            "drop this delivery, and have the route leave such instances out with unless"
-        )
-
-
-def _photometric(instance: Instance) -> str:
-    return instance.header.get("PhotometricInterpretation", "")
-
-
-def _may_go_as_stored(
-    failure: PermanentFailure,
-    instance: Instance,
-    accepted: Collection[UID],
-    destination: Destination,
-    policy: RoutePolicy,
-    wanted: Rendition,
-) -> bool:
-    """Whether what could not be decoded is sent as it is: never in a syntax that is not read.
-
-    What is only too long uncompressed goes where nothing that the node asks for is missing.
-    """
-    syntax, can_read = instance.transfer_syntax, destination.can_read
-    if syntax not in accepted or (can_read is not None and syntax not in can_read):
-        return False
-    if isinstance(failure, NativeTooLong) and wanted.color in ("", _photometric(instance)):
-        return True
-    return policy.if_undecodable == "forward-as-stored"
-
-
-def _said_by(policy: RoutePolicy, failure: PermanentFailure) -> PermanentFailure:
-    """The reason for which an instance is held; "reject" is the route's own word for it."""
-    if policy.if_undecodable != "reject" or isinstance(failure, NativeTooLong):
-        return failure
-    return PermanentFailure(f"rejected by the route: {failure}")
-
-
-def _check_size(file: Path, destination: Destination) -> None:
-    try:
-        size = file.stat().st_size
-    except FileNotFoundError:
-        raise PermanentFailure(f"the spool's file {file.name} is missing") from None
-    except OSError as error:
-        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
-        raise TemporaryFailure(text) from error
-    limit = destination.max_instance
-    if limit is not None and size > limit:
-        raise PermanentFailure(
-            f"{size} bytes are more than max_instance of {destination.name} allows ({limit})"
-        )
-
-
-def _check_bits(file: Path, name: str, most: int) -> None:
-    """Fewer bits would be other pixels: what has more of them is held."""
-    try:
-        text = read_header(file, {_BITS_STORED: "BitsStored"}).get("BitsStored", "")
-    except OSError as error:
-        text = f"the spool's file {file.name} cannot be read: {error.strerror}"
-        raise TemporaryFailure(text) from error
-    if text.isdecimal() and int(text) > most:
-        raise PermanentFailure(
-            f"{text} bits per sample are more than {name} reads (can_read.bits: {most})"
-        )

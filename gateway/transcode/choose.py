@@ -6,77 +6,101 @@ the default transfer syntax of DICOM (PS3.5 A.1), then the retired big-endian on
 """
 
 from collections.abc import Collection, Iterable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Rendition
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
 Change: TypeAlias = Literal["never", "if-needed", "always"]
 
-
 NO_COLOR: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
-
-
-class Reader(NamedTuple):
-    """What the configuration says that a node can read; ``can_read`` None: any transfer syntax."""
-
-    name: str
-    can_read: Collection[UID] | None = None
-    rendition: Rendition = Rendition()
 
 
 class NativeTooLong(PermanentFailure):
     """Pixel Data that uncompressed would exceed 2**32 - 2 bytes: it exists as stored only."""
 
 
-def choose_form(
-    stored: UID, photometric: str, accepted: Collection[UID], reader: Reader, change: str
-) -> tuple[UID, Rendition]:
-    """The transfer syntax to send in, and what else is asked for where that is a native one.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One instance on its way to one node.
 
-    ``photometric`` is the stored Photometric Interpretation, "" where it is not known; the rest
-    is as for ``choose_target``. Raises PermanentFailure when nothing fits.
+    ``stored`` and ``photometric`` are its transfer syntax and Photometric Interpretation, ""
+    where that is not known; ``accepted`` is what the node agreed to for its SOP class. The
+    route's ``change`` is as for ``choose_target``; its ``if_undecodable`` is quarantine, reject
+    or forward-as-stored.
     """
-    wanted = _rendition(stored, photometric, reader.rendition, change)
-    usable = _usable(stored, photometric, accepted, reader, wanted)
-    return choose_target(stored, usable, change=change, can_read=reader.can_read), wanted
 
+    stored: UID
+    photometric: str
+    accepted: Collection[UID]
+    reader: Reader
+    change: str = "if-needed"
+    if_undecodable: str = "quarantine"
 
-def _rendition(stored: UID, photometric: str, wanted: Rendition, change: str) -> Rendition:
-    """What has to be asked for beyond the transfer syntax; nothing where it changes nothing.
+    def form(self) -> tuple[UID, Rendition]:
+        """The transfer syntax to send in, and what else is done to uncompressed pixels.
 
-    A header that says RGB is believed of uncompressed pixels only: many a JPEG under such a
-    header is YCbCr, and the transcode finds out.
-    """
-    syntax = BY_UID.get(stored)
-    if change == "never" or photometric in NO_COLOR:
-        return Rendition()
-    if photometric == "RGB" and syntax is not None and not syntax.encapsulated:
-        return Rendition(planar=wanted.planar)
-    return wanted
+        Raises PermanentFailure when nothing fits.
+        """
+        wanted, can_read = self._wanted(), self.reader.can_read
+        usable = self._usable(wanted)
+        target = choose_target(self.stored, usable, change=self.change, can_read=can_read)
+        return target, wanted if target in NATIVE else Rendition()
 
+    def goes_as_stored(self, failure: PermanentFailure) -> bool:
+        """Whether what could not be decoded is sent as it is: never in a syntax that is not read.
 
-def _usable(
-    stored: UID, photometric: str, accepted: Collection[UID], reader: Reader, wanted: Rendition
-) -> Collection[UID]:
-    """Colour is changed in uncompressed pixels only; what is never decoded stays as it is.
+        What is only too long uncompressed goes where nothing that the node asks for is missing.
+        """
+        can_read = self.reader.can_read
+        if self.stored not in self.accepted:
+            return False
+        if can_read is not None and self.stored not in can_read:
+            return False
+        if isinstance(failure, NativeTooLong) and self._wanted().color in ("", self.photometric):
+            return True
+        return self.if_undecodable == "forward-as-stored"
 
-    Where the node takes none of those, what says that it is RGB may go as it is all the same.
-    Raises PermanentFailure where nothing is left.
-    """
-    syntax, can_read = BY_UID.get(stored), reader.can_read
-    if not wanted.color or syntax is None or syntax.video:
-        return accepted
-    native = [uid for uid in accepted if uid in NATIVE]
-    if any(can_read is None or uid in can_read for uid in native):
-        return native
-    if accepted and photometric != wanted.color:
-        raise PermanentFailure(
-            f"{reader.name} reads {wanted.color} only, which takes an uncompressed transfer "
-            f"syntax that it can read; it accepted {_names(accepted)} only"
-        )
-    return accepted
+    def said(self, failure: PermanentFailure) -> PermanentFailure:
+        """The reason for which it is held; "reject" is the route's own word for it."""
+        if self.if_undecodable != "reject" or isinstance(failure, NativeTooLong):
+            return failure
+        return PermanentFailure(f"rejected by the route: {failure}")
+
+    def _wanted(self) -> Rendition:
+        """What has to be asked for beyond the transfer syntax; nothing where it changes nothing.
+
+        A header that says RGB is believed of uncompressed pixels only: many a JPEG under such a
+        header is YCbCr, and the transcode finds out.
+        """
+        syntax, wanted = BY_UID.get(self.stored), self.reader.rendition
+        if self.change == "never" or self.photometric in NO_COLOR:
+            return Rendition()
+        if self.photometric == "RGB" and syntax is not None and not syntax.encapsulated:
+            return Rendition(planar=wanted.planar)
+        return wanted
+
+    def _usable(self, wanted: Rendition) -> Collection[UID]:
+        """Colour is changed in uncompressed pixels only; what is never decoded stays as it is.
+
+        Where the node takes none of those, what says that it is RGB may go as it is all the same.
+        Raises PermanentFailure where nothing is left.
+        """
+        syntax, can_read = BY_UID.get(self.stored), self.reader.can_read
+        if not wanted.color or syntax is None or syntax.video:
+            return self.accepted
+        native = [uid for uid in self.accepted if uid in NATIVE]
+        if any(can_read is None or uid in can_read for uid in native):
+            return native
+        if self.accepted and self.photometric != wanted.color:
+            raise PermanentFailure(
+                f"{self.reader.name} reads {wanted.color} only, which takes an uncompressed "
+                f"transfer syntax that it can read; it accepted {_names(self.accepted)} only"
+            )
+        return self.accepted
 
 
 def choose_target(

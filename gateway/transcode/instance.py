@@ -92,6 +92,12 @@ class Plan:
     stored: memoryview | None = None
     undigested: bool = False
 
+    @property
+    def size(self) -> int:
+        """Of the result in bytes."""
+        parts = sum(size_of(part) for part in (*self.head, *self.tail))
+        return parts + (self.pixels.length if self.pixels else 0)
+
 
 @dataclass(slots=True)
 class Findings:
@@ -158,7 +164,7 @@ def described(
         decoder=backend.name if backend else "",
         frames=plan.pixels.count or len(plan.pixels.frames) if plan.pixels and backend else 0,
         seconds=perf_counter() - began,
-        size=_size(plan),
+        size=plan.size,
         photometric=goes or came,
         notes=tuple(found.notes),
         version=backend.version() if backend else "",
@@ -251,13 +257,13 @@ def _native(
 def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
     """Write the result with the first decoder that gets through."""
     if plan.pixels is None:
-        with written(out, _size(plan)) as descriptor:
+        with written(out, plan.size) as descriptor:
             write_all(descriptor, [*plan.head, *plan.tail])
         wanted = checks.digests and not plan.undigested
         found.digests = _undecoded(plan) if wanted else None
         return
     reasons: list[str] = []
-    size = _size(plan)
+    size = plan.size
     for backend in backends_for(plan.pixels, attempt, checks.skip):
         try:
             with written(out, size) as descriptor:
@@ -311,11 +317,11 @@ def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
     try:
         descriptor = os.open(beside_of(out), flags, 0o600)
         try:
-            reserve(descriptor, _size(plan))
+            reserve(descriptor, plan.size)
             write_all(descriptor, plan.head)
             offset = os.lseek(descriptor, pixels.length, os.SEEK_CUR) - pixels.length
             write_all(descriptor, plan.tail)
-            os.truncate(descriptor, _size(plan))
+            os.truncate(descriptor, plan.size)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -342,8 +348,3 @@ def _write_frames(
         raise DecoderFailed(f"{backend.name}: {done} bytes came out, {pixels.length} were due")
     write_all(descriptor, [*pending, *plan.tail])
     return decoding.notes
-
-
-def _size(plan: Plan) -> int:
-    parts = sum(size_of(part) for part in (*plan.head, *plan.tail))
-    return parts + (plan.pixels.length if plan.pixels else 0)

@@ -1,4 +1,4 @@
-"""What an instance will look like in another form, told without decoding a pixel."""
+"""What an instance will look like in another form, told without decoding its frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,12 +11,10 @@ from gateway.transcode.choose import NO_COLOR
 from gateway.transcode.codestream import Codestream
 from gateway.transcode.colour import RGB, RGB_IDS, decide_colour
 from gateway.transcode.form import Coding
-from gateway.transcode.image_pixel import PHOTOMETRIC
+from gateway.transcode.image_pixel import PHOTOMETRIC, STORED
+from gateway.transcode.instance import make_plan
 from gateway.transcode.lineage import described, others
-from gateway.transcode.native import is_native, native_body, native_rendered
-from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import open_source
-from gateway.transcode.tagged import tagging
 from gateway.transcode.turns import backends_for
 from gateway.transfer_syntax import BY_UID, ENCAPSULATED_UNCOMPRESSED, NATIVE
 
@@ -36,7 +34,8 @@ class Outlook:
     """``photometric`` is the Photometric Interpretation that goes out, "" where nobody knows it.
 
     ``decoder`` is the one that serves, "" where nothing is decoded, None where only the file can
-    tell; ``length`` that of decoded Pixel Data in bytes. ``certain`` is false where a codestream
+    tell; ``size`` that of the Part 10 file in bytes and ``bits`` its Bits Stored, 0 and "" where
+    they are those of the stored file. ``certain`` is false where a codestream
     may say otherwise than the header. ``seconds`` are the decoders of other code bases that could
     verify what is decoded, described as ``first`` is, the one that serves; it is "" where nothing
     is there to verify. ``lossy`` is the process.
@@ -44,7 +43,8 @@ class Outlook:
 
     photometric: str
     decoder: str | None = ""
-    length: int = 0
+    size: int = 0
+    bits: str = ""
     certain: bool = True
     first: str = ""
     seconds: tuple[str, ...] = ()
@@ -60,20 +60,17 @@ def of_file(
     where it cannot be decoded truthfully or changed so, TemporaryFailure where it cannot be read.
     """
     source = open_source(path, scratch)
-    tagging(source, tags)
-    as_it_is = Outlook(source.values.text(PHOTOMETRIC))
-    if target not in NATIVE or source.pixels is None:
-        return as_it_is
-    syntax = BY_UID[target]
-    if is_native(source):
-        swapped = native_body(source, syntax).little_endian()
-        pixels = native_rendered(source, syntax, rendition, swapped)
-        if pixels is None:
-            return as_it_is
-    else:
-        pixels = plan_frames(source, syntax, rendition)
+    photometric = source.values.text(PHOTOMETRIC)
+    if target not in NATIVE and not tags:
+        return Outlook(photometric)
+    plan = make_plan(source, target, rendition, tags)
+    pixels = plan.pixels
+    if pixels is None:
+        return Outlook(photometric, size=plan.size)
     backend, form = backends_for(pixels, 0)[0], pixels.form
-    found = Outlook(pixels.photometric, backend.name, pixels.length, lossy=form.lossy)
+    found = Outlook(pixels.photometric, backend.name, plan.size, lossy=form.lossy)
+    if (stored := pixels.changes.get(STORED)) is not None:
+        found = replace(found, bits=str(int.from_bytes(stored.value, "little")))
     if form.coding is Coding.NATIVE:
         return found
     seconds = tuple(described(each, form) for each in others(backend, form))

@@ -24,6 +24,7 @@ from gateway.transcode import decoders
 from gateway.transcode.backends import imagecodecs
 from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.pool import TranscodePool
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import IMPLICIT_LE
 from tests.deliver.fakes import UnreliableSender
 
@@ -76,7 +77,7 @@ async def main(folder: Path, *words: str) -> None:
     os.environ["POISON_DECODERS"] = " ".join(words)
     spool = Spool.open(folder / "spool", clock=now, refuse_below_free=0)
     pool = TranscodePool(2, prepare=prepare)
-    viewer = Destination("viewer", UnreliableSender(), can_read=frozenset({IMPLICIT_LE}))
+    viewer = Destination(Reader("viewer", can_read=frozenset({IMPLICIT_LE})), UnreliableSender())
     pace = Pace(clock=now, ahead=4, glance=timedelta(milliseconds=50))
     scheduler = Scheduler(
         spool, Derivations(spool, pool), [viewer], {"route": RoutePolicy()}, pace

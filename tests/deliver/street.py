@@ -10,6 +10,7 @@ from typing import Any
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
+from gateway.transcode.reader import Reader
 from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, UnreliableSender, quiet
 
 
@@ -31,7 +32,7 @@ class Street:
         **senders: UnreliableSender,
     ) -> AsyncIterator[Scheduler]:
         """A scheduler at work on ``destinations`` and, by name, plain ones for ``senders``."""
-        plain = [Destination(name, sender) for name, sender in senders.items()]
+        plain = [Destination(Reader(name), sender) for name, sender in senders.items()]
         derivations = Derivations(self.spool, self.transcoder)
         scheduler = Scheduler(
             self.spool,

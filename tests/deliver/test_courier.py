@@ -1,6 +1,7 @@
 """Batches over associations: their order, what is proposed, what is made ready ahead."""
 
 from gateway.deliver.policy import Destination
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K, RLE
 from tests.deliver.fakes import CT, MR, Answer, UnreliableSender, quiet
 from tests.deliver.street import Street
@@ -116,7 +117,7 @@ async def test_several_associations_share_the_work_where_the_node_allows_them(
     for _ in range(40):
         street.spool.keep("pacs")
     pacs = UnreliableSender()
-    destination = Destination("pacs", pacs, max_associations=3)
+    destination = Destination(Reader("pacs"), pacs, max_associations=3)
     async with street.running(destination):
         assert street.spool.states() == "d" * 40
         assert len(set(pacs.uids())) == len(pacs.stored) == 40
@@ -128,7 +129,7 @@ async def test_each_association_takes_no_more_than_it_can_make_ready(street: Str
         street.spool.keep("pacs", syntax=J2K)
     pacs = UnreliableSender(*[Answer.OK] * 10, Answer.HANG, accepts=[IMPLICIT_LE])
     pacs.most = 1
-    async with street.running(Destination("pacs", pacs, max_associations=2)):
+    async with street.running(Destination(Reader("pacs"), pacs, max_associations=2)):
         assert len(pacs.stored) == 10
         assert len(street.transcoder.calls) == 10 + 1 + 3
 
@@ -137,7 +138,7 @@ async def test_a_few_instances_are_not_worth_a_second_association(street: Street
     for _ in range(10):
         street.spool.keep("pacs")
     pacs = UnreliableSender()
-    async with street.running(Destination("pacs", pacs, max_associations=2)):
+    async with street.running(Destination(Reader("pacs"), pacs, max_associations=2)):
         await street.time.advance(2)
         pacs.most_open = 0
         street.spool.keep("pacs")
@@ -154,7 +155,7 @@ async def test_a_node_that_refuses_one_association_too_many_keeps_those_it_serve
         street.spool.keep("pacs")
     pacs = UnreliableSender()
     pacs.most = 1
-    async with street.running(Destination("pacs", pacs, max_associations=2)) as scheduler:
+    async with street.running(Destination(Reader("pacs"), pacs, max_associations=2)) as scheduler:
         assert street.spool.states() == "d" * 60
         assert scheduler.standing()["pacs"].failures == 0
         assert pacs.events.count("connect") == 2

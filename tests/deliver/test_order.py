@@ -9,6 +9,7 @@ import pytest
 
 from gateway.deliver.policy import Destination
 from gateway.model import Delivery
+from gateway.transcode.reader import Reader
 from tests.deliver.fakes import Answer, FakeTime, UnreliableSender
 from tests.deliver.test_with_spool import Watched
 
@@ -26,7 +27,7 @@ class Line:
         self.time = FakeTime()
         self.pacs = UnreliableSender(*script)
         self.pacs.gate.clear()
-        pacs = Destination("pacs", self.pacs, max_associations=associations, order=order)
+        pacs = Destination(Reader("pacs"), self.pacs, max_associations=associations, order=order)
         self.street = Watched(folder, self.time, pacs, ahead=ahead)
         self.series: dict[str, str] = {}
 

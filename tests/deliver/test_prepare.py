@@ -14,10 +14,9 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.prepare import prepare
 from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Checks, Instance, Rendition
-from gateway.tags import TagChanges
+from gateway.model import UID, Instance, Rendition
 from gateway.transcode.choose import NativeTooLong
-from gateway.transcode.instance import Transcoded, transcode
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import (
     BY_NAME,
     DEFLATED,
@@ -27,6 +26,7 @@ from gateway.transfer_syntax import (
     JPEG_BASELINE,
 )
 from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, UnreliableSender
+from tests.deliver.in_this_process import InThisProcess
 from tests.real_files import FOLDER, needs_real_files
 
 MPEG2 = BY_NAME["mpeg2-main"].uid
@@ -56,12 +56,8 @@ class Table:
         can_read: Collection[UID] | None = None,
         **policy: str,
     ) -> Derived:
-        destination = Destination(
-            "viewer",
-            UnreliableSender(),
-            can_read=None if can_read is None else frozenset(can_read),
-            rendition=rendition,
-        )
+        reader = Reader("viewer", None if can_read is None else frozenset(can_read), rendition)
+        destination = Destination(reader, UnreliableSender())
         derivations = Derivations(self.spool, self.transcoder)
         return await prepare(instance, accepted, destination, RoutePolicy(**policy), derivations)
 
@@ -107,21 +103,6 @@ async def test_where_nothing_uncompressed_is_taken_what_says_rgb_is_believed(
 async def test_video_is_never_asked_for_in_rgb(table: Table) -> None:
     ready = await table.prepare(table.instance(MPEG2, "YBR_PARTIAL_420"), [MPEG2, *NATIVE_ONLY])
     assert (ready.transfer_syntax, table.transcoder.calls) == (MPEG2, [])
-
-
-class InThisProcess:
-    """Transcodes without workers."""
-
-    async def transcode(
-        self,
-        source: Path,
-        target: UID,
-        out: Path,
-        rendition: Rendition = RGB,
-        checks: Checks = Checks(),  # noqa: B008 - a frozen value
-        tags: TagChanges | None = None,
-    ) -> Transcoded:
-        return transcode(source, target, out, rendition=rendition, checks=checks, tags=tags)
 
 
 MISLABELLED = ("fo-dicom__GH195.dcm", "pylibjpeg-data__SC_rgb_jpeg_lossy_gdcm.dcm")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.store_scu import StoreScu, Target
 from gateway.deliver.stow_client import StowClient
+from gateway.transcode.reader import Reader
 from gateway.web_client.origin_server import OriginServer
 from gateway.web_client.settings import ServerSettings
 from tests.deliver.fakes import Answer, UnreliableSender, quiet
@@ -17,7 +18,7 @@ async def test_a_destination_that_stays_as_it_is_keeps_its_association(street: S
     pacs = UnreliableSender()
     async with street.running(pacs=pacs) as scheduler:
         await street.arrives("pacs")
-        scheduler.redirect([Destination("pacs", pacs)], POLICIES)
+        scheduler.redirect([Destination(Reader("pacs"), pacs)], POLICIES)
         await street.arrives("pacs")
     assert pacs.uids() == ["1.2.1", "1.2.2"]
     assert pacs.events.count("connect") == 1
@@ -31,7 +32,7 @@ async def test_what_is_being_sent_ends_before_the_changed_destination_is_called(
     old, new = UnreliableSender(), UnreliableSender()
     old.gate.clear()
     async with street.running(pacs=old) as scheduler:
-        scheduler.redirect([Destination("pacs", new)], POLICIES)
+        scheduler.redirect([Destination(Reader("pacs"), new)], POLICIES)
         await quiet()
         assert new.events == []
         old.gate.set()
@@ -48,7 +49,7 @@ async def test_a_verdict_is_in_the_ledger_before_the_changed_destination_reads_i
     old, new = UnreliableSender(), UnreliableSender()
     street.spool.gate.clear()
     async with street.running(pacs=old) as scheduler:
-        scheduler.redirect([Destination("pacs", new)], POLICIES)
+        scheduler.redirect([Destination(Reader("pacs"), new)], POLICIES)
         await quiet()
         assert (old.uids(), new.events) == (["1.2.1"], [])
         street.spool.gate.set()
@@ -66,7 +67,7 @@ async def test_what_is_owed_to_a_destination_that_is_gone_stays_and_goes_when_it
         await street.arrives("pacs")
         await street.time.advance(60)
         assert street.spool.states() == "o"
-        scheduler.redirect([Destination("pacs", back)], POLICIES)
+        scheduler.redirect([Destination(Reader("pacs"), back)], POLICIES)
         await quiet()
     assert (pacs.uids(), back.uids()) == ([], ["1.2.1"])
 
@@ -81,7 +82,7 @@ async def test_a_destination_that_comes_and_goes_at_once_is_called_by_one_lane_a
     async with street.running(pacs=pacs) as scheduler:
         for _ in range(4):
             scheduler.redirect([], POLICIES)
-            scheduler.redirect([Destination("pacs", pacs)], POLICIES)
+            scheduler.redirect([Destination(Reader("pacs"), pacs)], POLICIES)
         await quiet()
         pacs.gate.set()
         await quiet()
@@ -93,7 +94,7 @@ async def test_a_new_destination_has_what_is_owed_to_it_already(street: Street) 
     street.spool.keep("archive")
     archive = UnreliableSender()
     async with street.running() as scheduler:
-        scheduler.redirect([Destination("archive", archive)], POLICIES)
+        scheduler.redirect([Destination(Reader("archive"), archive)], POLICIES)
         await quiet()
     assert archive.uids() == ["1.2.1"]
 
@@ -103,7 +104,7 @@ async def test_a_route_is_obeyed_as_it_is_now(street: Street) -> None:
     async with street.running(pacs=pacs) as scheduler:
         hour = timedelta(hours=1)
         changed = {"route": RoutePolicy(retry_first=hour, retry_longest=hour * 2)}
-        scheduler.redirect([Destination("pacs", pacs)], changed)
+        scheduler.redirect([Destination(Reader("pacs"), pacs)], changed)
         uid = await street.arrives("pacs")
     assert street.spool.row(uid).delivery.due_at == street.time.now + hour
 

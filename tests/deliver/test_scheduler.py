@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.failures import PermanentFailure
 from gateway.model import Delivered, Rendition
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 from tests.deliver.fakes import Answer, UnreliableSender, quiet
 from tests.deliver.street import Street
@@ -20,7 +21,7 @@ async def test_what_is_accepted_goes_as_stored_and_the_rest_is_transcoded(
 ) -> None:
     street.spool.keep("pacs", "viewer", syntax=J2K)
     pacs, viewer = UnreliableSender(), UnreliableSender()
-    reads = Destination("viewer", viewer, can_read=frozenset({IMPLICIT_LE}))
+    reads = Destination(Reader("viewer", can_read=frozenset({IMPLICIT_LE})), viewer)
     async with street.running(reads, pacs=pacs):
         assert pacs.stored == [("1.2.1", J2K, "1.dcm")]
         assert viewer.stored == [("1.2.1", IMPLICIT_LE, f"1-{IMPLICIT_LE}")]
@@ -86,7 +87,7 @@ async def test_colour_is_changed_only_where_there_is_colour_to_change(
     street: Street, header: dict[str, str], syntax: str, calls: int
 ) -> None:
     street.spool.keep("viewer", syntax=syntax, **header)
-    viewer = Destination("viewer", UnreliableSender(), rendition=Rendition(color="RGB"))
+    viewer = Destination(Reader("viewer", rendition=Rendition(color="RGB")), UnreliableSender())
     async with street.running(viewer):
         assert street.spool.states("viewer") == "d"
         expected = [("1", EXPLICIT_LE, Rendition(color="RGB"))] * calls
@@ -96,7 +97,7 @@ async def test_colour_is_changed_only_where_there_is_colour_to_change(
 async def test_pixels_change_never_changes_no_colour_either(street: Street) -> None:
     street.policies["route"] = RoutePolicy(change="never")
     street.spool.keep("viewer", syntax=J2K, PhotometricInterpretation="YBR_RCT")
-    viewer = Destination("viewer", UnreliableSender(), rendition=Rendition(color="RGB"))
+    viewer = Destination(Reader("viewer", rendition=Rendition(color="RGB")), UnreliableSender())
     async with street.running(viewer):
         assert street.spool.row("1.2.1", "viewer").verdicts == [Delivered(J2K)]
 
@@ -361,7 +362,7 @@ def test_whatever_a_destination_does_every_delivery_ends_and_none_is_sent_twice(
 async def _ends(street: Street, script: list[Answer], kept: int, associations: int) -> None:
     uids = [street.spool.keep("pacs") for _ in range(kept)]
     pacs = UnreliableSender(*script)
-    async with street.running(Destination("pacs", pacs, max_associations=associations)):
+    async with street.running(Destination(Reader("pacs"), pacs, max_associations=associations)):
         for _ in range(len(script) + 2):
             await street.time.advance(900)
         states = street.spool.states()

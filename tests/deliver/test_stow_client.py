@@ -13,6 +13,7 @@ from gateway.deliver.session import ConnectionLost, Item
 from gateway.deliver.stow_client import StowClient
 from gateway.failures import AlreadyThere, PermanentFailure, TemporaryFailure
 from gateway.model import Arrival, Arriving, Instance, Origin, Owed
+from gateway.transcode.reader import Reader
 from gateway.web_client import Bearer, Limits, OriginServer, Patience, Secret, Tls, Unwelcome
 from tests.deliver.fakes import FakeTime
 from tests.deliver.test_with_spool import Watched
@@ -352,7 +353,7 @@ class Ward(Watched):
 
 
 async def test_a_lane_delivers_by_stow_in_batches(origin, client, tmp_path):
-    destination = Destination("cloud", client)
+    destination = Destination(Reader("cloud"), client)
     async with Ward(tmp_path, FakeTime(), destination) as ward:
         uids = [await ward.keep("cloud") for _ in range(20)]
         ward.scheduler.wake("cloud")
@@ -379,7 +380,7 @@ async def test_a_lost_answer_costs_no_instance_and_a_duplicate_then_is_success(
 
     origin.script["store"] = deque([loses, knows_it])
     time = FakeTime()
-    async with Ward(tmp_path, time, Destination("cloud", client)) as ward:
+    async with Ward(tmp_path, time, Destination(Reader("cloud"), client)) as ward:
         await ward.keep("cloud")
         ward.scheduler.wake("cloud")
         await ward.verdicts(1)
@@ -402,7 +403,7 @@ async def test_an_instance_the_server_refuses_is_held_and_the_rest_delivered(
         )(request)
 
     origin.store = picky
-    async with Ward(tmp_path, FakeTime(), Destination("cloud", client)) as ward:
+    async with Ward(tmp_path, FakeTime(), Destination(Reader("cloud"), client)) as ward:
         for _ in range(6):
             await ward.keep("cloud")
         ward.scheduler.wake("cloud")
@@ -414,7 +415,7 @@ async def test_what_waits_for_a_certificate_is_owed_and_goes_once_it_is_there(or
     ca, time = tmp_path / "ca.pem", FakeTime()
     async with (
         OriginServer(origin.settings(tls=Tls(ca=ca))) as server,
-        Ward(tmp_path, time, Destination("cloud", StowClient(server))) as ward,
+        Ward(tmp_path, time, Destination(Reader("cloud"), StowClient(server))) as ward,
         asyncio.timeout(20),
     ):
         await ward.keep("cloud")

@@ -21,11 +21,13 @@ from gateway.failures import PermanentFailure
 from gateway.model import UID, Checks, Instance, Rendition
 from gateway.service import Service
 from gateway.tags import Change, Hash, Secret, Set, TagChanges
-from gateway.transcode.instance import Transcoded, transcode
+from gateway.transcode.instance import Transcoded
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, RLE
 from tests.deliver.calling import instance as sent_instance
 from tests.deliver.calling import scu
 from tests.deliver.fakes import CT, MR, FakeSpool, FakeTime, UnreliableSender
+from tests.deliver.in_this_process import InThisProcess
 from tests.scripted_peer import until
 from tests.transcode.objects import encapsulated, header, rle_of
 
@@ -48,8 +50,8 @@ def picture(path: Path, uid: str = "1.2.1", **more: Any) -> Path:
     return encapsulated(path, ds, RLE, [rle_of([FRAME])])
 
 
-class InThisProcess:
-    """Transcodes without workers; fails first where told to."""
+class Noting(InThisProcess):
+    """Notes what it is asked for; fails first where told to."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[UID, TagChanges | None]] = []
@@ -67,7 +69,7 @@ class InThisProcess:
         self.calls.append((target, tags))
         if self.failure is not None and target != RLE:
             raise self.failure
-        return transcode(source, target, out, rendition=rendition, checks=checks, tags=tags)
+        return await super().transcode(source, target, out, rendition, checks, tags)
 
 
 class Table:
@@ -75,7 +77,7 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self.spool = FakeSpool(folder, FakeTime())
-        self.transcoder = InThisProcess()
+        self.transcoder = Noting()
         self.derivations = Derivations(self.spool, self.transcoder)
 
     def instance(self, **more: Any) -> Instance:
@@ -92,7 +94,7 @@ class Table:
         policy: RoutePolicy | None = None,
         **reads: Any,
     ) -> Derived:
-        destination = Destination("viewer", UnreliableSender(), **reads)
+        destination = Destination(Reader("viewer", **reads), UnreliableSender())
         policy = replace(policy or RoutePolicy(), tags=tags)
         return await prepare(stored, accepted, destination, policy, self.derivations)
 

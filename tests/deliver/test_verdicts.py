@@ -8,6 +8,7 @@ import pytest
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Deferred, Delivered
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 from tests.deliver.fakes import CT, MR, NOON, Answer, UnreliableSender, quiet
 from tests.deliver.street import Street
@@ -283,7 +284,7 @@ async def test_an_undecodable_instance_is_held_and_the_others_go_on(street: Stre
     street.transcoder.failures["1"] = PermanentFailure("frame 3: the codestream is cut")
     for _ in range(3):
         street.spool.keep("viewer", syntax=J2K)
-    viewer = Destination("viewer", UnreliableSender(), can_read=frozenset({IMPLICIT_LE}))
+    viewer = Destination(Reader("viewer", can_read=frozenset({IMPLICIT_LE})), UnreliableSender())
     async with street.running(viewer):
         assert street.spool.states("viewer") == "hdd"
         assert street.spool.row("1.2.1", "viewer").reason == "frame 3: the codestream is cut"
@@ -346,7 +347,7 @@ async def test_a_full_disk_of_ours_lets_the_lane_rest_before_all_have_been_tried
 
 async def test_an_instance_larger_than_the_node_takes_is_held(street: Street) -> None:
     large, small = street.spool.keep("viewer", size=601), street.spool.keep("viewer", size=600)
-    viewer = Destination("viewer", UnreliableSender(), max_instance=600)
+    viewer = Destination(Reader("viewer", max_instance=600), UnreliableSender())
     async with street.running(viewer):
         assert street.spool.states("viewer") == "hd"
         assert "601 bytes" in street.spool.row(large, "viewer").reason
@@ -356,7 +357,7 @@ async def test_an_instance_larger_than_the_node_takes_is_held(street: Street) ->
 async def test_the_size_that_counts_is_the_size_that_would_be_sent(street: Street) -> None:
     street.spool.keep("viewer", syntax=J2K, size=100)
     sender = UnreliableSender(accepts=[IMPLICIT_LE])
-    async with street.running(Destination("viewer", sender, max_instance=150)):
+    async with street.running(Destination(Reader("viewer", max_instance=150), sender)):
         assert street.spool.states("viewer") == "h", "200 bytes when decompressed"
 
 

@@ -8,6 +8,7 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.derivation import Derivations
 from gateway.failures import PermanentFailure
 from gateway.model import Checks, Passport, Rendition
+from gateway.transcode.reader import Reader
 from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import IMPLICIT_LE, J2K
 from tests.deliver.fakes import UnreliableSender, quiet
@@ -16,7 +17,7 @@ from tests.deliver.street import Street
 
 def viewer(sender: UnreliableSender | None = None, name: str = "viewer") -> Destination:
     """A destination that wants decompressed objects."""
-    return Destination(name, sender or UnreliableSender(), can_read=frozenset({IMPLICIT_LE}))
+    return Destination(Reader(name, frozenset({IMPLICIT_LE})), sender or UnreliableSender())
 
 
 @pytest.mark.parametrize(

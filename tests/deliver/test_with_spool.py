@@ -10,6 +10,7 @@ from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
 from gateway.model import Arrival, Arriving, Origin, Owed, Terms
 from gateway.spool import Queue, QueueRow, Spool
+from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
 from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, UnreliableSender
 
@@ -79,8 +80,8 @@ class Watched:
 
 async def test_arrivals_are_delivered_to_each_as_it_reads_them(tmp_path: Path) -> None:
     pacs, viewer = UnreliableSender(), UnreliableSender()
-    reads = Destination("viewer", viewer, can_read=frozenset({IMPLICIT_LE}))
-    async with Watched(tmp_path, FakeTime(), Destination("pacs", pacs), reads) as street:
+    reads = Destination(Reader("viewer", can_read=frozenset({IMPLICIT_LE})), viewer)
+    async with Watched(tmp_path, FakeTime(), Destination(Reader("pacs"), pacs), reads) as street:
         uids = [await street.keep("pacs", "viewer", syntax=J2K) for _ in range(20)]
         await street.verdicts(40)
         assert pacs.uids() == viewer.uids() == uids
@@ -93,14 +94,14 @@ async def test_after_a_restart_only_what_was_not_confirmed_is_sent(tmp_path: Pat
     pacs = UnreliableSender(
         Answer.OK, Answer.CANNOT_UNDERSTAND, Answer.OUT_OF_RESOURCES, Answer.OK, Answer.HANG
     )
-    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+    async with Watched(tmp_path, time, Destination(Reader("pacs"), pacs)) as street:
         uids = [await street.keep("pacs") for _ in range(7)]
         await street.verdicts(4)
         assert street.states("pacs") == [
             "delivered", "held", "owed", "delivered", "owed", "owed", "owed",
         ]  # fmt: skip
     time.now += timedelta(minutes=1)
-    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+    async with Watched(tmp_path, time, Destination(Reader("pacs"), pacs)) as street:
         await street.verdicts(4)
         assert sorted(pacs.uids()) == sorted([*uids[:1], *uids[2:]])
         assert (street.states("pacs")).count("delivered") == 6
@@ -109,7 +110,7 @@ async def test_after_a_restart_only_what_was_not_confirmed_is_sent(tmp_path: Pat
 async def test_a_refused_connection_costs_one_row_one_attempt(tmp_path: Path) -> None:
     time = FakeTime()
     pacs = UnreliableSender(Answer.REFUSE_CONNECTION)
-    async with Watched(tmp_path, time, Destination("pacs", pacs)) as street:
+    async with Watched(tmp_path, time, Destination(Reader("pacs"), pacs)) as street:
         for _ in range(5):
             await street.keep("pacs")
         await street.verdicts(1)

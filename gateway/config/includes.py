@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.config.hidden import as_written
 from gateway.config.problems import ConfigError, Problem, allowed, shown
 from gateway.config.yaml_tree import Tree, read_tree
 
@@ -42,7 +43,8 @@ def merge_includes(tree: Tree, folder: Path, environment: Mapping[str, str]) -> 
             tree.complain(path, f"include: expected a file or folder, found {shown(entry)}")
             continue
         try:
-            for file in files_of(folder / entry.strip()):
+            called = tree.variables[path].written if path in tree.variables else ""
+            for file in files_of(folder / entry.strip(), called):
                 _merge(tree, read_tree(read_text(file), str(file), environment))
         except ConfigError as error:
             tree.problems.extend(error.problems)
@@ -61,8 +63,12 @@ def entries_of(text: str, name: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in listed if isinstance(each, str) and each.strip())
 
 
-def files_of(named: Path) -> list[Path]:
-    """The files that an entry means; raises ValueError where there is none."""
+def files_of(named: Path, called: str = "") -> list[Path]:
+    """The files that an entry means; raises ValueError where there is none.
+
+    ``called`` is how the entry is written, where that is not the path.
+    """
+    called = called or str(named)
     if named.is_dir():
         found = sorted(named.glob("*.yaml"))
     elif "*" in named.name or "?" in named.name:
@@ -70,9 +76,9 @@ def files_of(named: Path) -> list[Path]:
     elif named.is_file():
         found = [named]
     else:
-        raise ValueError(f"{shown(str(named))} is no file and no folder")
+        raise ValueError(f"{shown(called)} is no file and no folder")
     if len(found) > _MOST:
-        raise ValueError(f"{shown(str(named))} holds more than {_MOST} files")
+        raise ValueError(f"{shown(called)} holds more than {_MOST} files")
     return found
 
 
@@ -80,7 +86,8 @@ def _merge(tree: Tree, more: Tree) -> None:
     """The entries of one further file."""
     tree.problems.extend(more.problems)
     if not isinstance(more.data, dict):
-        more.complain((), f"expected keys and values such as 'nodes:', found {shown(more.data)}")
+        found = shown(as_written(more.data, more.variables))
+        more.complain((), f"expected keys and values such as 'nodes:', found {found}")
         tree.problems.extend(more.problems[-1:])
         return
     for key, value in more.data.items():

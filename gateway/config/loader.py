@@ -12,6 +12,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import ValidationError
 
 from gateway.config.checks import check
+from gateway.config.hidden import as_written, hidden
 from gateway.config.includes import merge_includes, read_text
 from gateway.config.models import Config
 from gateway.config.problems import (
@@ -48,19 +49,27 @@ def load_text(
     tree = read_tree(text, name, variables)
     merge_includes(tree, Path(name).parent, variables)
     if not isinstance(tree.data, dict):
-        what = f"expected keys and values such as 'version: 1', found {shown(tree.data)}"
+        found = shown(as_written(tree.data, tree.variables))
+        what = f"expected keys and values such as 'version: 1', found {found}"
         raise ConfigError([tree.problem_at((), what)])
-    config: Config | None = None
-    complaints = [*check(tree.data)]
-    try:
-        config = Config.model_validate(tree.data)
-    except ValidationError as error:
-        complaints += _complaints(error)
+    config, complaints = _read(tree.data)
+    if complaints and tree.variables:
+        _, without = _read(as_written(tree.data, tree.variables))
+        complaints = [*hidden(complaints, without, tree.variables)]
     problems = [*tree.problems, *_placed(tree, complaints)]
     if problems or config is None:
         raise ConfigError(problems)
     config.remember(tree.place)
     return config
+
+
+def _read(data: dict[str, Any]) -> tuple[Config | None, list[Complaint]]:
+    """The values as a Config, where they can be one, and all that is wrong with them."""
+    complaints = [*check(data)]
+    try:
+        return Config.model_validate(data), complaints
+    except ValidationError as error:
+        return None, [*complaints, *_complaints(error)]
 
 
 def _placed(tree: Tree, complaints: list[Complaint]) -> Iterator[Problem]:

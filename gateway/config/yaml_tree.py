@@ -41,13 +41,17 @@ class Marks(NamedTuple):
 
 @dataclass(slots=True)
 class Tree:
-    """A file's values, where they stand, and what was wrong with them so far."""
+    """A file's values, where they stand, and what was wrong with them so far.
+
+    ``variables`` are those that the environment has a part in.
+    """
 
     file: str
     data: Any = None
     marks: dict[Path, Marks] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     files: dict[Path, str] = field(default_factory=dict)
+    variables: dict[Path, Variable] = field(default_factory=dict)
 
     def problem(self, place: Place, text: str) -> None:
         """Notes a problem at a place."""
@@ -78,6 +82,9 @@ class Tree:
         for place, marks in other.marks.items():
             if place[: len(path)] == path:
                 self.marks[here + place[len(path) :]] = marks
+        for place, value in other.variables.items():
+            if place[: len(path)] == path:
+                self.variables[here + place[len(path) :]] = value
 
 
 def read_tree(text: str, file: str, environment: Mapping[str, str]) -> Tree:
@@ -187,7 +194,7 @@ class _Builder:
             case SequenceNode():
                 return [self.value(each, (*path, i)) for i, each in enumerate(node.value)]
             case _:
-                return None if empty else self._text(_written(node), place)
+                return None if empty else self._text(_written(node), place, path)
 
     def _entries(self, node: MappingNode, path: Path) -> Iterator[tuple[str, Any]]:
         lines: dict[str, int] = {}
@@ -210,14 +217,18 @@ class _Builder:
             return None
         return str(node.value)
 
-    def _text(self, text: str, place: Place) -> str:
+    def _text(self, text: str, place: Place, path: Path) -> str:
         for sign in text:
             if unicodedata.category(sign) in _NO_TEXT:
                 self._tree.problem(place, f"the text holds U+{ord(sign):04X}, a control character")
                 break
         read = _VARIABLE.sub(lambda found: self._variable(found, place), text)
+        names = [found[1] for found in _VARIABLE.finditer(text)]
+        if not any(names):
+            return read
+        self._tree.variables[path] = Variable(read, text)
         alone = _VARIABLE.fullmatch(text)
-        return Variable(read, text) if alone and alone[1] else read
+        return self._tree.variables[path] if alone else read
 
     def _variable(self, found: re.Match[str], place: Place) -> str:
         name = found[1]

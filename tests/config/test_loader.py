@@ -232,7 +232,7 @@ def test_variables_come_from_the_process_where_nothing_else_is_said(
 
 
 def test_a_variable_in_a_wrong_place_is_judged_like_any_text() -> None:
-    with pytest.raises(ConfigError, match="found 'dicom'"):
+    with pytest.raises(ConfigError, match=r"found '\$\{P\}', whose value is not shown"):
         load_text(
             "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h, port: '${P}' } } }\n",
             environment={"P": "dicom"},

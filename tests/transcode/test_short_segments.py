@@ -1,4 +1,4 @@
-"""An RLE segment that ends early (PS3.5 Annex G) never becomes a picture."""
+"""RLE segments (PS3.5 Annex G): one that ends early never becomes a picture."""
 
 import pytest
 
@@ -38,4 +38,11 @@ def test_a_segment_that_is_too_short_is_refused(backend, bits, segment):
 @pytest.mark.parametrize("backend", [imagecodecs, native])
 def test_a_segment_that_is_whole_is_decoded(backend):
     samples = backend.decode(_frame(b"\xc1\x07"), _form(8))
+    assert samples.tobytes() == b"\x07" * 64
+
+
+@pytest.mark.parametrize("backend", [imagecodecs, native])
+@pytest.mark.parametrize("padding", [b"\x00", b"\x00\x00", b"\x80", b"\xfd\x09"])
+def test_what_stands_behind_the_bytes_of_a_plane_is_padding(backend, padding):
+    samples = backend.decode(_frame(b"\xc1\x07" + padding), _form(8))
     assert samples.tobytes() == b"\x07" * 64

@@ -6,7 +6,7 @@ the JPEG it was.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
@@ -135,33 +135,54 @@ def _rle(frame: Any, form: FrameFormat) -> Any:
     """PS3.5 Annex G: one PackBits segment per byte of a sample, most significant first."""
     import numpy as np
 
-    unpack = _library().packbits_decode
+    segments = [frame[start:end] for start, end in rle_segments(frame)]
     if form.bits_allocated == 1:
-        ((start, end),) = rle_segments(frame)
-        packed = np.frombuffer(unpack(frame[start:end]), "u1")
-        _enough(packed, -(-form.samples // 8))
+        (segment,) = segments
+        packed = _unpacked(segment, np.empty(-(-form.samples // 8), "u1"))
         bits = np.unpackbits(packed, bitorder="little", count=form.samples)
         return bits.reshape(form.rows, form.columns)
     pixels, width = form.rows * form.columns, form.container
-    segments = rle_segments(frame)
     if len(segments) != form.samples_per_pixel * width:
         raise ValueError(
             f"{len(segments)} RLE segments for {form.samples_per_pixel} samples of {width} bytes"
         )
-    out = np.empty((pixels, form.samples_per_pixel, width), "u1")
-    for index, (start, end) in enumerate(segments):
-        sample, byte = divmod(index, width)
-        plane = np.frombuffer(unpack(frame[start:end]), "u1")
-        _enough(plane, pixels)
-        out[:, sample, width - 1 - byte] = plane[:pixels]
-    whole = out.view(f"<u{width}")
-    return whole.reshape(form.rows, form.columns, form.samples_per_pixel)
+    if form.samples_per_pixel == 1:
+        return _words(segments, pixels).reshape(form.rows, form.columns)
+    out = np.empty((pixels, form.samples_per_pixel), f"<u{width}")
+    for sample in range(form.samples_per_pixel):
+        out[:, sample] = _words(segments[sample * width : (sample + 1) * width], pixels)
+    return out.reshape(form.rows, form.columns, form.samples_per_pixel)
 
 
-def _enough(plane: Any, wanted: int) -> None:
-    """A short segment must never be stretched or filled up: it would look like a picture."""
-    if len(plane) < wanted:
-        raise ValueError(f"an RLE segment of {len(plane)} bytes where {wanted} are needed")
+def _words(segments: Sequence[Any], pixels: int) -> Any:
+    """One sample of every pixel: to shift words is several times faster than to set bytes."""
+    import numpy as np
+
+    plane = _unpacked(segments[0], np.empty(pixels, "u1"))
+    if len(segments) == 1:
+        return plane
+    words = plane.astype(f"<u{len(segments)}")
+    for segment in segments[1:]:
+        words <<= 8
+        words |= _unpacked(segment, plane)
+    return words
+
+
+def _unpacked(segment: Any, plane: Any) -> Any:
+    """``plane`` with the bytes of a segment; what stands behind them in it is padding.
+
+    A short segment must never be stretched or filled up: it would look like a picture.
+    """
+    unpack = _library().packbits_decode
+    try:
+        size = len(unpack(segment, out=plane))
+    except _library().PackbitsError:  # also where it holds more
+        whole = unpack(segment)
+        size = len(whole)
+        plane[:size] = memoryview(whole)[: len(plane)]
+    if size < len(plane):
+        raise ValueError(f"an RLE segment of {size} bytes where {len(plane)} are needed")
+    return plane
 
 
 _DECODERS: Final[dict[Coding, Callable[[Any, FrameFormat], Any]]] = {

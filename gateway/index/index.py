@@ -206,21 +206,20 @@ class Index:
         if missing or removed:
             telemetry.note("the index is compared with the ledger", missing=missing, gone=removed)
 
-    async def spool_ids(self, study: UID, series: UID = "", sop: UID = "") -> Sequence[int]:
-        """Of a study, a series or one instance: the latest reception of each; none of "".
+    async def spool_ids(self, study: UID, series: UID = "") -> Sequence[int]:
+        """Of a study or a series: the latest reception of each instance; none of "".
 
         Ordered by series, Instance Number, arrival. What the index cannot tell now, the ledger
         does: more slowly, and by arrival.
         """
         if not study:
             return ()
-        named = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
-        query = Query().within(**named)
+        query = Query().within(StudyInstanceUID=study, SeriesInstanceUID=series)
         with suppress(TemporaryFailure):
             if self._missing <= _MOST_MISSING and not await self.caught_up():
                 return await self._read(ids_of, selection(query, Level.INSTANCE), None, 0)
         loop, in_ledger = asyncio.get_running_loop(), self._store.in_ledger
-        return await loop.run_in_executor(self._readers, in_ledger, study, series, sop)
+        return await loop.run_in_executor(self._readers, in_ledger, study, series)
 
     async def sample(self, study: UID, series: UID, most: int) -> Sequence[int]:
         """Some of what ``spool_ids`` gives: those in the middle of each series, which may stand

@@ -49,7 +49,7 @@ _ONE: Final = (
 
 _LATEST: Final = (
     "SELECT spool_id FROM instance l WHERE (:study = study_uid AND :series IN ('', series_uid) "
-    "AND series_uid <> '') AND (:sop = '' OR sop_instance_uid = :sop) AND NOT EXISTS "
+    "AND series_uid <> '') AND NOT EXISTS "
     "(SELECT 1 FROM instance n WHERE n.sop_instance_uid = l.sop_instance_uid "
     "AND n.spool_id > l.spool_id) ORDER BY series_uid, spool_id"
 )
@@ -139,15 +139,15 @@ class Store:
         except Empty:
             return connect(self.file, "ro")
 
-    def in_ledger(self, study: UID, series: UID, sop: UID) -> "array[int]":
+    def in_ledger(self, study: UID, series: UID) -> "array[int]":
         """As the index would find them, by series and arrival: for when it cannot be trusted.
 
-        Reads the whole ledger, unless ``sop`` is named. Raises TemporaryFailure.
+        Raises TemporaryFailure.
         """
         uri = f"{self._ledger.absolute().as_uri()}?mode=ro"
         try:
             with closing(sqlite3.connect(uri, uri=True)) as connection:
-                rows = connection.execute(_LATEST, {"study": study, "series": series, "sop": sop})
+                rows = connection.execute(_LATEST, {"study": study, "series": series})
                 return array("q", (spool_id for (spool_id,) in rows))
         except sqlite3.Error as error:
             raise TemporaryFailure(f"the ledger cannot be read: {error}") from error

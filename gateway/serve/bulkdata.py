@@ -43,7 +43,7 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
         raise BadRequest(
             f"{path[:80]!r} names no value: 7FE00010, or 54000100/1/54001010 for one in an item"
         )
-    instance = await anext(serving.holdings.instances(*uids), None)
+    instance = await serving.holdings.instance(*uids)
     if instance is None:
         raise NotHere(f"no instance {uids[2]} is held in that series")
     accept = parse_accept(request.headers.getall("Accept", []), request.query.get("accept"))

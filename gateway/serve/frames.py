@@ -158,9 +158,10 @@ class _Frames:
         )
 
     async def _instance(self) -> Instance:
-        async for instance in self.serving.holdings.instances(*self.uids):
-            return instance
-        raise NotHere(f"no instance {self.uids[2]} is held in that series")
+        instance = await self.serving.holdings.instance(*self.uids)
+        if instance is None:
+            raise NotHere(f"no instance {self.uids[2]} is held in that series")
+        return instance
 
     async def _source(self, instance: Instance, target: UID) -> Source:
         """Where the frames come from. Raises NotHere for one that there is not."""

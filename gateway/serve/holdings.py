@@ -1,4 +1,7 @@
-"""What this gateway itself holds, found by the index and told by the ledger."""
+"""What this gateway itself holds, found by the index and told by the ledger.
+
+A single instance needs no index: the ledger finds it, mostly without a look at the disk.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +20,10 @@ class Ledger(Protocol):
         """Those that are still kept, in the order that was asked for."""
         ...
 
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """As ``Holdings.instance``."""
+        ...
+
 
 class LocalHoldings:
     """The instances in the spool."""
@@ -29,10 +36,18 @@ class LocalHoldings:
         self, study: UID, series: UID = "", sop: UID = ""
     ) -> AsyncIterator[Instance]:
         """As ``Holdings.instances``: by series, Instance Number, and arrival."""
-        spool_ids = await self._index.spool_ids(study, series, sop)
+        if sop:
+            if (one := await self._ledger.instance(study, series, sop)) is not None:
+                yield one
+            return
+        spool_ids = await self._index.spool_ids(study, series)
         for start in range(0, len(spool_ids), _PAGE):
             for instance in await self._ledger.instances(spool_ids[start : start + _PAGE]):
                 yield instance
+
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """As ``Holdings.instance``."""
+        return await self._ledger.instance(study, series, sop)
 
     async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
         """As ``Holdings.sample``: the middle of each series."""

@@ -200,9 +200,10 @@ def _frames(request: web.Request) -> tuple[int, ...]:
 
 
 async def _instance(serving: Serving, study: str, series: str, sop: str) -> Instance:
-    async for instance in serving.holdings.instances(study, series, sop):
-        return instance
-    raise NotHere(f"nothing is held of instance {sop} of series {series} of study {study}")
+    instance = await serving.holdings.instance(study, series, sop)
+    if instance is None:
+        raise NotHere(f"nothing is held of instance {sop} of series {series} of study {study}")
+    return instance
 
 
 async def _one(

@@ -27,6 +27,10 @@ class Holdings(Protocol):
         """
         ...
 
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """The one that ``instances`` yields for these, None where it yields none."""
+        ...
+
     async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
         """At least one of each series, those that may stand for it; about ``most`` in all."""
         ...

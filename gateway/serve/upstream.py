@@ -85,6 +85,14 @@ class UpstreamHoldings:
                 seen.add(uid)
                 yield instance
 
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """As ``Holdings.instance``: what is here, else as ``instances``."""
+        here = await self._local.instance(study, series, sop)
+        if here is not None or not self.servers:
+            return here
+        async with aclosing(self.instances(study, series, sop)) as coming:
+            return await anext(coming, None)
+
     async def sample(self, study: UID, series: UID, most: int) -> Sequence[Instance]:
         """As ``Holdings.sample``, of what is here; else the first ones that come."""
         found = list(await self._local.sample(study, series, most))

@@ -59,9 +59,10 @@ async def _retrieve(serving: Serving, render: Render, request: web.Request) -> w
 
 async def _instance(serving: Serving, request: web.Request) -> Instance:
     study, series, sop = (_uid(request, name) for name in ("studyUID", "seriesUID", "objectUID"))
-    async for instance in serving.holdings.instances(study, series, sop):
-        return instance
-    raise NotHere(f"no instance {sop} of series {series} of study {study} is held")
+    instance = await serving.holdings.instance(study, series, sop)
+    if instance is None:
+        raise NotHere(f"no instance {sop} of series {series} of study {study} is held")
+    return instance
 
 
 def _uid(request: web.Request, name: str) -> UID:

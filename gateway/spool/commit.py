@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -35,18 +35,24 @@ _TRIES: Final = 100
 
 
 class _Request:
-    """One thing to do, and the future of whoever waits for it on a running event loop."""
+    """One thing to do, and the future of whoever waits for it on a running event loop.
 
-    __slots__ = ("failure", "future", "loop", "result")
+    ``done`` is called there once it is done, whether or not somebody still waits.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("done", "failure", "future", "loop", "result")
+
+    def __init__(self, done: Callable[[], None] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[int] = self.loop.create_future()
         self.result = 0
         self.failure: Failure | None = None
+        self.done = done
 
     def resolve(self) -> None:
         """On the loop: hand over what came out, unless nobody waits any more."""
+        if self.failure is None and self.done is not None:
+            self.done()
         if self.future.done():
             return
         if self.failure is None:
@@ -60,8 +66,15 @@ class _Keep(_Request):
 
     __slots__ = ("descriptor", "file", "folder", "owed", "part", "synced", "values")
 
-    def __init__(self, part: Part, file: str, values: Values, owed: Sequence[Owed]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        part: Part,
+        file: str,
+        values: Values,
+        owed: Sequence[Owed],
+        done: Callable[[], None] | None,
+    ) -> None:
+        super().__init__(done)
         self.descriptor = part.hand_over()
         self.part = os.fspath(part.path)
         self.file = file
@@ -90,8 +103,8 @@ class _Change(_Request):
 
     __slots__ = ("step",)
 
-    def __init__(self, step: Step) -> None:
-        super().__init__()
+    def __init__(self, step: Step, done: Callable[[], None] | None = None) -> None:
+        super().__init__(done)
         self.step = step
 
 
@@ -138,21 +151,32 @@ class Committer:
             raise TemporaryFailure("the spool is closed: the gateway is stopping")
 
     def keep(
-        self, part: Part, file: str, values: Values, owed: Sequence[Owed]
+        self,
+        part: Part,
+        file: str,
+        values: Values,
+        owed: Sequence[Owed],
+        done: Callable[[], None] | None = None,
     ) -> asyncio.Future[int]:
-        """Make a part durable under the name ``file``, with its rows. Consumes the part."""
+        """Make a part durable under the name ``file``, with its rows. Consumes the part.
+
+        ``done`` is called on the loop once it is, also where nobody waits for it any more.
+        """
         self.check_open()
-        request = _Keep(part, file, values, owed)
+        request = _Keep(part, file, values, owed, done)
         if part.size >= _LARGE:
             self._syncers.submit(self._sync_then_queue, request)
         else:
             self._waiting.put(request)
         return request.future
 
-    def change(self, step: Step) -> asyncio.Future[int]:
-        """Do a step in the next transaction; the future has the number of rows changed."""
+    def change(self, step: Step, done: Callable[[], None] | None = None) -> asyncio.Future[int]:
+        """Do a step in the next transaction; the future has the number of rows changed.
+
+        ``done`` as in ``keep``.
+        """
         self.check_open()
-        request = _Change(step)
+        request = _Change(step, done)
         self._waiting.put(request)
         return request.future
 

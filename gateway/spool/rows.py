@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from gateway.model import UID, Arrival, Instance, Origin
+from gateway.model import UID, Arrival, Arriving, Instance, Origin
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -134,6 +134,23 @@ def instance_of(row: Row, file: Path) -> Instance:
         size=size,
         received_at=moment(received_at),
         header=json.loads(header),
+        spool_id=spool_id,
+        file=file,
+    )
+
+
+def instance_at(arriving: Arriving, spool_id: int, size: int, file: Path) -> Instance:
+    """What has arrived, ``size`` bytes of it, as an instance at ``file``."""
+    return Instance(
+        sop_instance_uid=arriving.sop_instance_uid,
+        sop_class_uid=arriving.sop_class_uid,
+        transfer_syntax=arriving.transfer_syntax,
+        study_uid=arriving.study_uid,
+        series_uid=arriving.series_uid,
+        origin=arriving.origin,
+        size=size,
+        received_at=arriving.received_at,
+        header=arriving.header,
         spool_id=spool_id,
         file=file,
     )

@@ -7,17 +7,19 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from gateway import telemetry
 from gateway.failures import TemporaryFailure
-from gateway.model import Arriving, Delivery, Instance, Order, Owed, Passport, Verdict
+from gateway.model import UID, Arriving, Delivery, Instance, Order, Owed, Passport, Verdict
 from gateway.spool import gathering, passports, queries
 from gateway.spool.commit import Committer
 from gateway.spool.disk import Disk, describe
 from gateway.spool.due import due, next_due_at
 from gateway.spool.files import Files, Part
+from gateway.spool.latest import Latest
 from gateway.spool.ledger import (
     Ledger,
     bringing_forward,
@@ -27,7 +29,7 @@ from gateway.spool.ledger import (
     settling,
 )
 from gateway.spool.readers import Reader
-from gateway.spool.rows import Counts, instance_values
+from gateway.spool.rows import Counts, instance_at, instance_values
 from gateway.spool.schema import LEDGER, connect, prepare
 from gateway.spool.sweep import (
     Tidied,
@@ -72,6 +74,7 @@ class Spool:
         self._ledger = ledger
         self._due = due
         self._view = view
+        self._latest = Latest(view, files.file_of)
         self._clock = clock
         self.keep = keep
         """How long finished instances stay, None for ever; may be changed."""
@@ -167,9 +170,10 @@ class Spool:
         """
         self._committer.check_open()
         file = self._files.file_of(part.spool_id)
-        instance = _instance(arriving, part, file)
+        instance = instance_at(arriving, part.spool_id, part.size, file)
         values = instance_values(instance)
-        await self._committer.keep(part, os.fspath(file), values, owed)
+        kept = partial(self._latest.kept, instance)
+        await self._committer.keep(part, os.fspath(file), values, owed, kept)
         return instance
 
     def lend(self, part: Part, arriving: Arriving) -> Instance | None:
@@ -177,7 +181,7 @@ class Spool:
 
         It is not durable, and no promise may rest on it. None where it cannot be given a name.
         """
-        instance = _instance(arriving, part, part.path)
+        instance = instance_at(arriving, part.spool_id, part.size, part.path)
         try:
             path = self._files.derived_path(instance, LENT)
             path.hardlink_to(part.path)
@@ -245,6 +249,13 @@ class Spool:
         """Those of these instances that are kept, in the order of the ids."""
         return await self._view.ask(queries.instances, spool_ids, self._files.file_of)
 
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """That instance as it was received last, None where it is not of that study and series.
+
+        ``series`` "" is any.
+        """
+        return await self._latest.find(study, series, sop)
+
     @property
     def ledger(self) -> Path:
         """The ledger's file, for what is derived from it to be compared with."""
@@ -310,7 +321,7 @@ class Spool:
     async def remove(self, spool_ids: Sequence[int]) -> int:
         """Remove instances now, but for those that are owed or held; returns how many went."""
         at_once = self._clock() + timedelta(days=1)
-        removed = await self._committer.change(self._ledger.forgetting(spool_ids, at_once))
+        removed = await self._forget(spool_ids, at_once)
         self.tell_removed(await self._view.ask(remove_files, self._files, sorted(spool_ids)))
         return removed
 
@@ -318,13 +329,17 @@ class Spool:
         first = removed = 0
         last = self._files.next_id
         while ids := await self._view.ask(queries.finished, before, first, last, _CHUNK):
-            removed += await self._committer.change(self._ledger.forgetting(ids, before))
+            removed += await self._forget(ids, before)
             gone = await self._view.ask(remove_files, self._files, ids)
             self.tell_removed(gone)
             first = ids[-1] + 1
         if removed:
             await self._view.work(self._files.remove_empty_folders)
         return removed
+
+    def _forget(self, spool_ids: Sequence[int], before: datetime) -> asyncio.Future[int]:
+        gone = partial(self._latest.gone, spool_ids)
+        return self._committer.change(self._ledger.forgetting(spool_ids, before), gone)
 
     async def aclose(self) -> None:
         """Finish what was handed over, then close and let another process have the spool."""
@@ -381,19 +396,3 @@ def _open_reader(root: Path, name: str, undo: ExitStack) -> Reader:
     reader = Reader(root, name)
     undo.callback(reader.close)
     return reader
-
-
-def _instance(arriving: Arriving, part: Part, file: Path) -> Instance:
-    return Instance(
-        sop_instance_uid=arriving.sop_instance_uid,
-        sop_class_uid=arriving.sop_class_uid,
-        transfer_syntax=arriving.transfer_syntax,
-        study_uid=arriving.study_uid,
-        series_uid=arriving.series_uid,
-        origin=arriving.origin,
-        size=part.size,
-        received_at=arriving.received_at,
-        header=arriving.header,
-        spool_id=part.spool_id,
-        file=file,
-    )

@@ -58,6 +58,10 @@ class Gallery:
                 self.asked += 1
                 yield each
 
+    async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
+        """As ``Holdings`` says."""
+        return await anext(self.instances(study, series, sop), None)
+
     async def sample(self, study: UID, series: UID, most: int) -> list[Instance]:
         """As ``Holdings`` says."""
         return [each async for each in self.instances(study, series)]

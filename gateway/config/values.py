@@ -17,7 +17,7 @@ from gateway.config.problems import WrongValue, allowed, did_you_mean, shown, un
 T = TypeVar("T")
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
-_HOST: Final = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
+_HOST: Final = re.compile(r"(?!-)(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _NODE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ROUTE_NAME: Final = re.compile(r"[^\s\\/](?:[^\\/]{0,98}[^\s\\/])?")
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -157,16 +157,25 @@ def parse_url(value: object) -> str:
         raise ValueError(f"the URL holds a user or password; write them under auth:; {form}")
     if "?" in text or "#" in text or not text.isprintable() or " " in text:
         raise ValueError(f"the URL has a query, a fragment or a blank; {form}")
+    parse_host(_in_ascii(parts.hostname))
     return text.rstrip("/")
+
+
+def _in_ascii(host: str) -> str:
+    """A host's name as it is asked for in the DNS (RFC 3490); itself where it can be none."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return host
 
 
 def _split(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
-        _ = parts.port
+        usable = parts.port != 0
     except ValueError:
         return None
-    return parts
+    return parts if usable else None
 
 
 def parse_web_origin(value: object) -> str:

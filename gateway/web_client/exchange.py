@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 
 from gateway import __version__
-from gateway.failures import PermanentFailure
+from gateway.failures import TemporaryFailure
 from gateway.web_client.auth import Authorization, authorization
 from gateway.web_client.failures import (
     Refused,
@@ -137,8 +137,8 @@ class Exchange:
     async def answer(self, ask: Ask) -> AsyncIterator[Answer]:
         """Send a request; one of the node's connections is ours until the block is left.
 
-        Raises Unanswered, TemporaryFailure where a secret or a TLS file cannot be read, and
-        PermanentFailure where the node's URL cannot be used.
+        Raises Unanswered, and TemporaryFailure where a secret or a TLS file cannot be read or the
+        node's URL cannot be used: somebody will mend it.
         """
         async with self._slots:
             response = await self._authorized(ask)
@@ -166,8 +166,8 @@ class Exchange:
             raise Unanswered(
                 f"{name}: no TLS connection: {reason}; see tls: of the node"
             ) from None
-        except aiohttp.InvalidURL:
-            raise PermanentFailure(f"{name}: its URL cannot be used") from None
+        except (aiohttp.InvalidURL, UnicodeError):  # of a name that is none in the DNS
+            raise TemporaryFailure(f"{name}: its URL cannot be used; see dicomweb:") from None
         except aiohttp.ClientConnectorError as error:
             reason = _system_reason(error.os_error)
             raise Unanswered(f"{name}: no connection: {reason}; is the node up?") from None

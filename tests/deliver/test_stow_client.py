@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway.deliver.policy import Destination
 from gateway.deliver.session import ConnectionLost, Item
@@ -426,6 +427,22 @@ async def test_what_waits_for_a_certificate_is_owed_and_goes_once_it_is_there(or
         while ward.states("cloud") == ["owed"]:
             await time.advance(60)
         assert ward.states("cloud") == ["delivered"]
+
+
+@pytest.mark.parametrize("url", ["http://pacs..example", "http://10.1.2"])
+async def test_a_url_that_cannot_be_used_costs_a_try_and_holds_nothing(origin, tmp_path, url):
+    """``check`` finds such ones: this is for what comes past it."""
+    async with (
+        OriginServer(origin.settings(url=url)) as server,
+        Ward(tmp_path, FakeTime(), Destination(Reader("cloud"), StowClient(server))) as ward,
+        asyncio.timeout(20),
+    ):
+        await ward.keep("cloud")
+        with capture_logs() as logs:
+            ward.scheduler.wake("cloud")
+            await ward.verdicts(1)
+        assert ward.states("cloud") == ["owed"]
+    assert [each for each in logs if each["log_level"] == "error"] == []
 
 
 async def test_a_body_goes_at_the_rate_that_the_node_allows(origin, tmp_path, monkeypatch):

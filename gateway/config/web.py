@@ -114,7 +114,8 @@ class Web(Section):
     """The HTTP listener and its limits.
 
     ``root_url`` is how clients see the gateway (behind a proxy); without it answers hold relative
-    references. ``max_body`` bounds a request's body, ``max_header`` its header fields, in bytes.
+    references. ``max_body`` bounds a request's body, ``max_header`` its first line and each of
+    its header fields, in bytes.
     ``max_expansion`` is how many times its size a compressed body may come to. ``idle_timeout``
     ends a connection without requests, sooner where ``max_connections`` are open;
     ``header_timeout`` one whose request's header is not there in time.

@@ -7,14 +7,18 @@ from typing import Final
 from aiohttp import web
 from aiohttp.helpers import ETAG_ANY
 
+from gateway import __version__
 from gateway.model import Instance
+from gateway.transcode.decoders import versions
 
 _VARY: Final = "Accept, Authorization"
 
 
 def tag_of(instances: Iterable[Instance], *variant: str) -> str:
-    """An entity tag that changes with any of the instances and with the form they are sent in."""
-    digest = hashlib.sha256("\0".join(variant).encode())
+    """An entity tag that changes with any of the instances, with the form they are sent in, and
+    with the versions of what makes that form: the gateway and its decoders.
+    """
+    digest = hashlib.sha256("\0".join((__version__, *versions(), *variant)).encode())
     for instance in instances:
         digest.update(b"%d %d\n" % (instance.spool_id, instance.received_at.timestamp() * 1e6))
     return digest.hexdigest()[:32]

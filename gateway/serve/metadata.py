@@ -20,7 +20,6 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import __version__
 from gateway.dataset.xml_model import to_xml
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART, MediaType
@@ -65,7 +64,7 @@ async def _retrieve(
     one = [instance async for instance in instances] if uids[2] else []
     version = "" if uids[2] else await serving.holdings.version(*uids[:2])
     if one or version:
-        tag = tag_of(one, version, media_type, serving.settings.root_url, __version__)
+        tag = tag_of(one, version, media_type, serving.settings.root_url)
         check_unchanged(request, tag)
         headers = headers_of(tag)
     if uids[2]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway import __version__, telemetry
+from gateway import telemetry
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
@@ -181,7 +181,7 @@ async def _conditional(retrieval: _Retrieval) -> dict[str, str]:
     version = await holdings.version(*retrieval.uids[:2])
     if not version or retrieval.uids[0] in retrieval.undecoded:
         return {}
-    tag = tag_of((), version, repr(retrieval.ranges), root, __version__)
+    tag = tag_of((), version, repr(retrieval.ranges), root)
     check_unchanged(retrieval.request, tag)
     return headers_of(tag)
 

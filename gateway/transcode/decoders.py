@@ -24,6 +24,7 @@ The row is taken by what the codestream is, not by its label. One decoder serves
 instance; attempt k begins with the k-th.
 """
 
+from functools import cache
 from typing import Final
 
 from gateway.transcode.backends import gdcm, imagecodecs, jpeg_ls, native, pillow, pylibjpeg
@@ -49,6 +50,12 @@ ROWS: Final[dict[Coding, tuple[Backend, ...]]] = {
     Coding.JPEG_XL: (imagecodecs,),
     Coding.DEFLATED: (imagecodecs, native),
 }
+
+
+@cache
+def versions() -> tuple[str, ...]:
+    """Each decoder with the version of its library, nothing behind it where that is missing."""
+    return tuple(f"{one.name} {one.version()}" for one in BACKENDS)
 
 
 def candidates(form: FrameFormat) -> list[Backend]:

@@ -121,10 +121,9 @@ def refresh() -> Matrix:
 
 def _key() -> str:
     """Names the versions of everything that decodes, the test pictures and the processor."""
-    from gateway.transcode.decoders import BACKENDS
+    from gateway.transcode.decoders import versions
 
-    facts = [__version__, digest(), sys.version, platform.machine(), _processor()]
-    facts += [f"{one.name} {one.version()}" for one in BACKENDS]
+    facts = [__version__, digest(), sys.version, platform.machine(), _processor(), *versions()]
     facts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in _sources()]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
 

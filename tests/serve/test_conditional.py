@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from gateway.model import Arrival, Instance, Origin
+from gateway.serve import conditional
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import problems
 from tests.serve.test_auth import running
@@ -37,6 +38,12 @@ def test_a_tag_changes_with_the_instances_and_with_the_form() -> None:
     }
     assert len(tags) == 6
     assert tag_of([ONE], "json") == tag_of([replace(ONE)], "json")
+
+
+def test_a_tag_changes_with_the_versions_of_the_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tag_of([ONE])
+    monkeypatch.setattr(conditional, "versions", lambda: ("imagecodecs 1999.1.1",))
+    assert tag_of([ONE]) != before
 
 
 @pytest.mark.parametrize(

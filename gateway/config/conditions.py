@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
@@ -22,6 +22,7 @@ from gateway.config.dicom_names import (
     parse_uid,
     uid_name,
 )
+from gateway.config.moments import is_moment, span_of_moment, span_of_time
 from gateway.config.problems import Complaint, WrongValue, allowed, shown
 from gateway.config.subjects import (
     AGE,
@@ -47,8 +48,7 @@ _DIGITS: Final = 28
 _LONGEST: Final = 64
 _AGE: Final = re.compile(r"([0-9]{1,3})([DWMY])")
 _AGE_DAYS: Final = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
-_TIME: Final = re.compile(r"([0-9]{2}):?([0-9]{2})?:?([0-9]{2})?")
-_MOMENT: Final = re.compile(r"[0-9]{4,14}(?:\.[0-9]{1,6})?")
+_TIME: Final = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(\.[0-9]{1,6})?)?)?")
 _RANGES: Final = frozenset({NUMBER, DAY, TIME, MOMENT, AGE, BYTES, UNKNOWN})
 
 
@@ -230,25 +230,40 @@ def _beyond(subject: Subject, low: str, high: str) -> bool:
         first, last = parse_day(low), parse_day(high)
         return bool(first.text) == bool(last.text) and first > last
     least: Any = ordinal(subject.kind, low) or 0
-    return bool(least > (ordinal(subject.kind, high) or 0))
+    return bool(least > (last_ordinal(subject.kind, high) or 0))
 
 
-def ordinal(kind: str, text: str) -> float | str | None:
-    """What values of a kind are ordered by, None where ``text`` has no place in the order."""
-    return _ordinal(kind, text) if len(text) <= _LONGEST else None
+Ordinal: TypeAlias = float | str | None
+"""What values of one kind are ordered by, None where a text has no place in the order."""
+
+
+def ordinal(kind: str, text: str) -> Ordinal:
+    """The place of a value: of a time or date with less precision that of its first moment."""
+    return _ordinals(kind, text)[0] if len(text) <= _LONGEST else None
+
+
+def last_ordinal(kind: str, text: str) -> Ordinal:
+    """As ``ordinal``, of its last moment."""
+    return _ordinals(kind, text)[1] if len(text) <= _LONGEST else None
 
 
 @lru_cache(maxsize=4096)
-def _ordinal(kind: str, text: str) -> float | str | None:
+def _ordinals(kind: str, text: str) -> tuple[Ordinal, Ordinal]:
+    if kind == TIME:
+        return span_of_time(text) or (None, None)
+    if kind == MOMENT:
+        return span_of_moment(text) or (None, None)
+    place = _ordinal(kind, text)
+    return place, place
+
+
+def _ordinal(kind: str, text: str) -> Ordinal:
     if kind in (NUMBER, UNKNOWN, BYTES):
         return float(text) if decimal(text) else None
     if kind == AGE:
         found = _AGE.fullmatch(text)
         return int(found[1]) * _AGE_DAYS[found[2]] if found else None
-    if kind == TIME:
-        digits = text.replace(":", "").partition(".")[0]
-        return digits.ljust(6, "0") if digits.isdigit() and len(digits) <= 6 else None
-    digits = re.split(r"[.+-]", text)[0]
+    digits = text.replace(".", "")
     return digits if digits.isdigit() else None
 
 
@@ -290,9 +305,10 @@ def _time(text: str, _: Subject) -> str:
 
 
 def _moment(text: str, _: Subject) -> str:
-    if not _MOMENT.fullmatch(text):
+    if not is_moment(text):
         raise ValueError(
-            f"{shown(text)} is not a date and time; allowed: YYYYMMDDHHMMSS or a part"
+            f"{shown(text)} is not a date and time; allowed: YYYYMMDDHHMMSS or its first part,"
+            " such as 20261122 or 202611220830"
         )
     return text
 

@@ -5,9 +5,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-from gateway.config.conditions import Condition, ordinal, pattern
+from gateway.config.conditions import Condition, last_ordinal, ordinal, pattern
 from gateway.config.days import Day, parse_day
 from gateway.config.expression import Program, program, subjects_of, variable
 from gateway.config.predicates import Match
@@ -16,6 +17,7 @@ from gateway.config.subjects import (
     DAY,
     MOMENT,
     NETWORK,
+    TIME,
     TITLE,
     Subject,
     find_subject,
@@ -66,10 +68,10 @@ def value_rule(subject: Subject, condition: Condition) -> ValueRule:
 
 
 def _relative(subject: Subject, condition: Condition) -> bool:
-    """Values that no set of texts can hold: days from today, networks, titles with wildcards."""
+    """Values that no set of texts can hold: spans, days from today, networks, wildcards."""
     if subject.kind == DAY:
         return any(not parse_day(text).text for text in condition.has)
-    if subject.kind == NETWORK:
+    if subject.kind in (NETWORK, TIME, MOMENT):
         return True
     return subject.kind == TITLE and not all(map(_NO_WILDCARDS.fullmatch, condition.has))
 
@@ -96,6 +98,8 @@ def _has(subject: Subject, condition: Condition) -> Test:
     if subject.kind == DAY:
         days = [parse_day(text) for text in condition.has]
         return lambda values, met: any(_day(day, met.today) in values for day in days)
+    if subject.kind in (TIME, MOMENT):
+        return _in_spans(subject.kind, condition.has)
     if subject.kind == NETWORK:
         networks = [network_of(text) for text in condition.has]
         return lambda _, met: any(network.has(met.address) for network in networks)
@@ -107,6 +111,16 @@ def _has(subject: Subject, condition: Condition) -> Test:
         return lambda values, _: not wanted.isdisjoint(values)
     low = frozenset(text.casefold() for text in condition.has)
     return lambda values, _: not low.isdisjoint(folded(values))
+
+
+def _in_spans(kind: str, texts: tuple[str, ...]) -> Test:
+    """One value begins within what one text stands for; several in one text are compared as is."""
+    spans = [(ordinal(kind, text), last_ordinal(kind, text)) for text in texts]
+    tests = [partial(_between, first=first, last=last) for first, last in spans if first]
+    whole = frozenset(text for text in texts if "\\" in text)
+    return lambda values, _: (
+        any(test(places(kind, values)) for test in tests) or not whole.isdisjoint(values)
+    )
 
 
 def _day(day: Day, today: date | None) -> str | None:
@@ -133,8 +147,9 @@ def _within(kind: str, low: str | None, high: str | None) -> Test:
     """One value lies between the bounds, both included."""
     if kind == DAY:
         return _within_days(*(None if text is None else parse_day(text) for text in (low, high)))
-    first, last = (None if text is None else ordinal(kind, text) for text in (low, high))
-    return lambda values, _: _between(kind, places(kind, values), first, last)
+    first = None if low is None else ordinal(kind, low)
+    last = None if high is None else last_ordinal(kind, high)
+    return lambda values, _: _between(places(kind, values), first, last)
 
 
 def _within_days(low: Day | None, high: Day | None) -> Test:
@@ -143,21 +158,15 @@ def _within_days(low: Day | None, high: Day | None) -> Test:
         last = None if high is None else _day(high, met.today)
         if (low is not None and first is None) or (high is not None and last is None):
             return False
-        return _between(DAY, places(DAY, values), first, last)
+        return _between(places(DAY, values), first, last)
 
     return test
 
 
-def _between(kind: str, found: tuple[Any, ...], first: Any, last: Any) -> bool:
-    """The least place from ``first`` on is not behind ``last``; None is an open end.
-
-    A bound of a date and time may be a part of one: it holds up to its end.
-    """
+def _between(found: tuple[Any, ...], first: Any, last: Any) -> bool:
+    """The least place from ``first`` on is not behind ``last``; None is an open end."""
     index = 0 if first is None else bisect_left(found, first)
-    if index == len(found) or last is None:
-        return index < len(found)
-    place = found[index][: len(last)] if kind == MOMENT else found[index]
-    return bool(place <= last)
+    return index < len(found) and (last is None or bool(found[index] <= last))
 
 
 @dataclass(frozen=True, slots=True)

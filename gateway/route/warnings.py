@@ -6,15 +6,20 @@ from urllib.parse import urlsplit
 
 from gateway.config.conditions import Condition
 from gateway.config.models import Config, Node, Route
-from gateway.config.problems import Path, Problem
+from gateway.config.problems import Path, Problem, shown
 from gateway.config.senders import NODE
-from gateway.config.subjects import CALLED_AE, CALLING_AE, find_subject
+from gateway.config.subjects import CALLED_AE, CALLING_AE, DAY, MOMENT, TIME, find_subject
 from gateway.config.values import Listen
 from gateway.transfer_syntax import BY_UID, NATIVE, name_of
 
 QUERY_RETRIEVE_IS_NOT_SERVED: Final = (
     "query_retrieve is checked, and not served yet: C-FIND, C-MOVE and C-GET are refused"
 )
+_FORMS: Final = {
+    DAY: ("0123456789", "YYYYMMDD"),
+    TIME: ("0123456789.:", "HHMMSS.FFFFFF"),
+    MOMENT: ("0123456789.+-", "YYYYMMDDHHMMSS.FFFFFF"),
+}
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -22,6 +27,7 @@ def warnings(config: Config) -> list[Problem]:
     """All remarks, in the order of the file."""
     remarks = (
         *_never_match(config),
+        *_never_contained(config),
         *_overlaps(config),
         *_nobody_sends(config),
         *_unanswered(config),
@@ -55,6 +61,19 @@ def _never_match(config: Config) -> Iterator[tuple[Path, str]]:
             yield path, f"route {route.name} can never take anything: {text}"
         if not route.enabled:
             yield path, f"route {route.name} is switched off"
+
+
+def _never_contained(config: Config) -> Iterator[tuple[Path, str]]:
+    """Parts of dates and times in another form than DICOM's."""
+    for index, route in enumerate(config.routes):
+        for where, match in (("match", route.match), ("unless", route.unless)):
+            for key, condition in match.items():
+                signs, form = _FORMS.get(find_subject(key).kind, ("", ""))
+                wrong = [each for each in condition.contains if form and set(each) - set(signs)]
+                if wrong:
+                    text = f"no {key} contains {shown(wrong[0])}: it is compared as {form}"
+                    path = ("routes", index, where, key, "contains")
+                    yield path, f"route {route.name}: {text}"
 
 
 def _calls_others(route: Route, config: Config) -> bool:
@@ -137,9 +156,12 @@ def _exclusive(key: str, one: Condition, other: Condition) -> bool:
 
 
 def _single_valued(key: str) -> bool:
+    """The attribute has one value, which is compared with a text."""
     from pydicom.datadict import dictionary_VM
 
     subject = find_subject(key)
+    if subject.kind in _FORMS:
+        return False
     if len(subject.steps) == 1 and isinstance(subject.steps[0], int):
         return dictionary_VM(subject.steps[0]) == "1"
     return key == "TransferSyntaxUID"

@@ -46,6 +46,27 @@ def test_a_route_that_can_never_match_is_named(route: str, why: str) -> None:
     assert found == [f"6: route r can never take anything: {why}"]
 
 
+def test_a_part_of_a_date_or_time_in_another_form_than_dicoms_is_named() -> None:
+    assert _routes(
+        "name: r, send_to: a, match: { StudyTime: { contains: [':30', '8h'] } }",
+        "name: s, send_to: b, match: { StudyTime: { contains: '0830' } },"
+        " unless: { StudyDate: { contains: 2026-11 }, AcquisitionDateTime: { contains: '+01' } }",
+        top=KNOWN,
+    ) == [
+        "6: route r: no StudyTime contains '8h': it is compared as HHMMSS.FFFFFF",
+        "7: route s: no StudyDate contains '2026-11': it is compared as YYYYMMDD",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("StudyTime: 0830", "StudyTime: 083015"), ("StudyDate: today", "StudyDate: 20261122")],
+)
+def test_routes_whose_dates_or_times_may_meet_overlap(one: str, other: str) -> None:
+    assert len(_routes(f"name: r, send_to: [a, b], match: {{ {one} }}",
+                       f"name: s, send_to: a, match: {{ {other} }}", top=KNOWN)) == 1  # fmt: skip
+
+
 def test_a_route_whose_senders_are_turned_away_is_named() -> None:
     top = "gateway: { dicom: { accept_from: [X] } }\n"
     assert _routes("name: r, send_to: a, from: b", top=top) == [

@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.conditions import Condition
+from gateway.config.days import Day
 from gateway.config.models import Config, Node, Route
 from gateway.config.problems import Path, Problem, shown
 from gateway.config.senders import NODE
@@ -30,6 +31,7 @@ def warnings(config: Config) -> list[Problem]:
         *_never_contained(config),
         *_overlaps(config),
         *_nobody_sends(config),
+        *_another_day(config),
         *_unanswered(config),
         *_unmeetable(config),
         *_given_up_early(config),
@@ -176,6 +178,18 @@ def _nobody_sends(config: Config) -> Iterator[tuple[Path, str]]:
     for name in config.nodes:
         if name not in used:
             yield ("nodes", name), f"node {name}: no route sends to it, and nothing comes from it"
+
+
+def _another_day(config: Config) -> Iterator[tuple[Path, str]]:
+    """A day that is still to come, asked for in hours in which it changes."""
+    for index, rule in enumerate(config.fetch):
+        crossing = [each for each in rule.during if each.end < each.start]
+        for key, wanted in rule.filter.items():
+            day = wanted.days.first if wanted.days is not None else None
+            if crossing and day is not None and wanted.days == (day, day) and day.offset > 0:
+                meant = f"{{ min: {Day('', day.offset - 1)}, max: {day} }}"
+                text = f"after midnight {day} is the next day; did you mean {key}: {meant}?"
+                yield ("fetch", index, "filter", key), f"fetch rule {rule.name}: {text}"
 
 
 def _unanswered(config: Config) -> Iterator[tuple[Path, str]]:

@@ -67,6 +67,27 @@ def test_routes_whose_dates_or_times_may_meet_overlap(one: str, other: str) -> N
                        f"name: s, send_to: a, match: {{ {other} }}", top=KNOWN)) == 1  # fmt: skip
 
 
+def test_a_day_to_come_that_changes_within_the_hours_of_a_fetch_rule_is_named() -> None:
+    def found(during: str, day: str) -> list[str]:
+        return _warned(
+            "version: 1\nnodes: { c: { dicomweb: { url: https://c.example } } }\n"
+            "fetch: [{ name: f, from: c, every: 1h,"
+            f" during: '{during}', filter: {{ StudyDate: {day} }} }}]\n"
+        )
+
+    assert found("22:00-06:00", "today+1d") == [
+        "3: fetch rule f: after midnight today+1d is the next day; did you mean StudyDate:"
+        " { min: today, max: today+1d }?"
+    ]
+    for during, day in (
+        ("22:00-24:00", "today+1d"),
+        ("22:00-06:00", "{ min: today, max: today+1d }"),
+        ("22:00-06:00", "today"),
+        ("22:00-06:00", "20261122"),
+    ):
+        assert found(during, day) == []
+
+
 def test_a_route_whose_senders_are_turned_away_is_named() -> None:
     top = "gateway: { dicom: { accept_from: [X] } }\n"
     assert _routes("name: r, send_to: a, from: b", top=top) == [

@@ -38,7 +38,7 @@ def destinations(config: Config, servers: Mapping[str, OriginServer]) -> list[De
         for name, node in config.nodes.items()
         if node.send_by == "dimse" or servers[name].settings.url
     ]
-    return [replace(each, order=_order(each.name, config)) for each in found]
+    return [replace(each, order=order_of(each.name, config)) for each in found]
 
 
 def origin_servers(config: Config) -> dict[str, ServerSettings]:
@@ -153,9 +153,10 @@ def _destination(name: str, node: Node, sender: Sender, at_once: int) -> Destina
     return Destination(reader_of(name, node), sender, at_once)
 
 
-def _order(name: str, config: Config) -> str:
-    """The one order that routes to a node ask for."""
-    orders = (route.delivery.order for route in config.routes if name in route.send_to)
+def order_of(name: str, config: Config) -> str:
+    """The one order that routes to a node ask for; what is switched off asks for none."""
+    active = (route for route in config.routes if route.enabled and name in route.send_to)
+    orders = (route.delivery.order for route in active)
     return next((order for order in orders if order != AS_RECEIVED), AS_RECEIVED)
 
 

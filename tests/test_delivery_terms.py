@@ -12,7 +12,7 @@ from gateway.operate import upkeep
 from gateway.route.rules import compile_rules
 from gateway.service import Service
 from gateway.spool import Queue
-from gateway.wiring import longest_retry, policies
+from gateway.wiring import destinations, longest_retry, policies
 from tests.scripted_peer import ScriptedPeer, data_set, store, until
 from tests.storing_node import Node, serving
 
@@ -45,6 +45,20 @@ class Clock:
 
 def configuration(route: str, folder: Path = Path("x"), port: int = 104) -> Config:
     return load_text(TEXT.format(folder=folder, port=port, route=route), "test")
+
+
+def test_the_order_of_a_route_that_is_switched_off_does_not_count() -> None:
+    def order(enabled: str) -> str:
+        route = f"name: r, send_to: pacs, enabled: {enabled}, delivery: {{ order: by-study }}"
+        (pacs,) = destinations(configuration(f"  - {{ {route} }}"), {})
+        return pacs.order
+
+    assert order("true") == "by-study"
+    assert order("false") == "as-received"
+    other = "    delivery: { order: newest-first }\n"
+    off = "  - { name: r, send_to: pacs, enabled: false, delivery: { order: by-study } }"
+    (pacs,) = destinations(configuration(other + off), {})
+    assert pacs.order == "newest-first"
 
 
 @pytest.fixture(autouse=True)

@@ -38,12 +38,14 @@ def check(data: dict[str, Any]) -> Iterator[Complaint]:
 
 
 def _orders(data: dict[str, Any]) -> Iterator[Complaint]:
-    """What waits for one node waits in one line."""
+    """What waits for one node waits in one line; a route that is switched off does not count."""
     wanted: dict[str, tuple[str, str]] = {}
     for index, route in _mappings(data.get("routes")):
         delivery, name = route.get("delivery"), route.get("name")
         order = delivery.get("order") if isinstance(delivery, dict) else None
         if order not in ORDERS or order == AS_RECEIVED or not isinstance(name, str):
+            continue
+        if route.get("enabled") == "false":
             continue
         for _, node in _entries(route.get("send_to"), ()):
             first, other = wanted.setdefault(node, (order, name))
@@ -57,12 +59,15 @@ def _orders(data: dict[str, Any]) -> Iterator[Complaint]:
 
 
 def _query_retrieve(data: dict[str, Any], nodes: dict[str, Any]) -> Iterator[Complaint]:
-    """Peers that ask, and that C-MOVE sends to, speak DIMSE; one entry answers for a title."""
+    """Peers that ask, and that C-MOVE sends to, speak DIMSE; one entry answers for a title.
+
+    The source is asked by QIDO-RS and WADO-RS: the gateway finds and fetches in no other way.
+    """
     gateway, taken = data.get("gateway"), dict[str, str]()
     own = gateway.get("ae_title") if isinstance(gateway, dict) else None
     for index, entry in _mappings(data.get("query_retrieve")):
         path: Path = ("query_retrieve", index)
-        yield from _unknown_nodes(entry.get("source"), (*path, "source"), nodes)
+        yield from _unable(entry.get("source"), (*path, "source"), nodes, "dicomweb")
         for key in ("allow", "move_to"):
             yield from _unable(entry.get(key), (*path, key), nodes, "dimse")
         title = entry.get("called_ae", own or "")

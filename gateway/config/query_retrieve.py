@@ -49,7 +49,8 @@ class QueryRetrieve(Section):
     """An AE title of the gateway behind which the instances of ``source`` can be found.
 
     ``called_ae`` None is the gateway's own. ``allow`` are the nodes that may ask, ``move_to``
-    those that C-MOVE may send to (without it those that may ask). ``level`` is what is fetched
+    those that C-MOVE may send to (without it those that may ask). ``source`` speaks DICOMweb: the
+    gateway has C-STORE alone as SCU. ``level`` is what is fetched
     from the source at once. A pending response goes out every ``keep_alive`` seconds while the
     source is being asked.
     """

@@ -96,7 +96,7 @@ def test_those_whom_c_move_may_send_to_are_for_c_move_alone() -> None:
 def test_entries_may_stand_in_further_files(tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text(WHOLE)
     main = tmp_path / "main.yaml"
-    here = "query_retrieve: [{ name: q, allow: film, source: desk }]"
+    here = "query_retrieve: [{ name: q, allow: film, source: cloud }]"
     main.write_text(f"{NODES}include: q.yaml\n{here}\n")
     config = load(main, {})
     assert [each.name for each in config.query_retrieve] == ["q", "cloud-looks-like-a-pacs"]

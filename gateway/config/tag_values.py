@@ -11,6 +11,7 @@ from gateway.config.days import parse_day
 from gateway.config.dicom_names import NOT_TEXT, parse_uid
 from gateway.config.problems import Complaint, WrongValue, shown
 from gateway.config.subjects import COMPONENTS
+from gateway.value_representation import TEXT, check
 
 T = TypeVar("T")
 
@@ -27,18 +28,6 @@ _NEVER: Final = frozenset({"SpecificCharacterSet", "SOPClassUID", "TransferSynta
 _IDENTITY_TAGS: Final = frozenset(map(tag_for_keyword, IDENTITY))
 _NEVER_TAGS: Final = frozenset(map(tag_for_keyword, _NEVER))
 _PIXEL_GROUPS: Final = frozenset({0x0028, 0x5400, 0x7FE0})
-_LONGEST: Final = {
-    "AE": 16, "AS": 4, "CS": 16, "DA": 8, "DS": 16, "DT": 26, "IS": 12, "LO": 64, "LT": 10240,
-    "PN": 194, "SH": 16, "ST": 1024, "TM": 14, "UI": 64,
-}  # fmt: skip
-_FORMS: Final = {
-    "CS": (r"[A-Z0-9_ ]*", "capital letters, digits, blank and underscore"),
-    "AS": (r"[0-9]{3}[DWMY]", "such as 045Y"),
-    "DS": (r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?", "a number"),
-    "IS": (r"[+-]?[0-9]+", "a whole number"),
-    "TM": (r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?", "HHMMSS"),
-    "DT": (r"[0-9]{4,14}(\.[0-9]{1,6})?([+-][0-9]{4})?", "YYYYMMDDHHMMSS"),
-}
 _WHOLE: Final = {"US": (0, 0xFFFF), "SS": (-0x8000, 0x7FFF), "UL": (0, 0xFFFFFFFF),
                  "SL": (-0x80000000, 0x7FFFFFFF)}  # fmt: skip
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
@@ -140,11 +129,13 @@ def placeholders(template: str) -> list[str]:
 
 def check_value(attribute: AttributePath, text: str) -> str:
     """One value, if the attribute can have it; raises ValueError."""
-    keyword, vr = attribute.name, attribute.vr
+    vr = attribute.vr
     if vr in _WHOLE:
         low, high = _WHOLE[vr]
         if not re.fullmatch(r"[+-]?[0-9]{1,11}", text) or not low <= int(text) <= high:
-            raise ValueError(f"{shown(text)} is no value of {keyword}; allowed: {low} to {high}")
+            raise ValueError(
+                f"{shown(text)} is no value of {attribute.name}; allowed: {low} to {high}"
+            )
         return text
     if vr == "UI":
         return parse_uid(text)
@@ -153,11 +144,9 @@ def check_value(attribute: AttributePath, text: str) -> str:
         if not day.text:
             raise ValueError(f"{shown(text)} is not a fixed day; allowed: YYYYMMDD")
         return day.text
-    if vr in _FORMS and not re.fullmatch(_FORMS[vr][0], text):
-        raise ValueError(f"{shown(text)} is no value of {keyword} (VR {vr})"
-                         f"; allowed: {_FORMS[vr][1]}")  # fmt: skip
-    if len(text) > _LONGEST.get(vr, 1 << 16):
-        raise ValueError(f"{shown(text)} is longer than the {_LONGEST[vr]} characters of VR {vr}")
-    if vr not in ("LT", "ST", "UT") and (not text.isprintable() or "\\" in text):
-        raise ValueError(f"{shown(text)} holds a character that {keyword} cannot have")
+    if vr in TEXT:
+        try:
+            check(vr, text)
+        except ValueError as error:
+            raise ValueError(f"{shown(text)}: {error}") from None
     return text

@@ -23,7 +23,8 @@ from gateway.tags.changes import (
     Template,
 )
 from gateway.tags.reading import CHARACTER_SET
-from gateway.tags.values import BYTES, LONGEST, WRITABLE, value_of
+from gateway.tags.values import BYTES, WRITABLE, value_of
+from gateway.value_representation import LONGEST
 
 SOP_CLASS: Final = 0x00080016
 SOP_INSTANCE: Final = 0x00080018

@@ -26,7 +26,8 @@ from gateway.tags.changes import (
 from gateway.tags.reading import DataSet
 from gateway.tags.recode import recode
 from gateway.tags.results import result
-from gateway.tags.values import check, value_of
+from gateway.tags.values import value_of
+from gateway.value_representation import check
 
 Tree = dict[int, Any]
 """Edits while they are made: NewValue, None, or InItems whose items are trees."""

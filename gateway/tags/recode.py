@@ -11,7 +11,7 @@ from gateway.dataset.splice import InItems
 from gateway.dataset.text import decoded_exactly, is_plain, terms_of
 from gateway.failures import PermanentFailure
 from gateway.tags.reading import CHARACTER_SET, DataSet
-from gateway.tags.values import CHARSET_VRS
+from gateway.value_representation import CHARSET_VRS
 
 _ASCII: Final = ("", "ISO_IR 6")
 """What every character set can write as it is: the default repertoire."""

@@ -17,7 +17,8 @@ from gateway.tags.changes import (
     Template,
 )
 from gateway.tags.reading import ONE_VALUE
-from gateway.tags.values import check, shifted
+from gateway.tags.values import shifted
+from gateway.value_representation import check
 
 Finder = Callable[[TagPath], list[str] | None]
 """The values at a path of the data set as it came, None where it has none."""

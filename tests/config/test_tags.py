@@ -50,16 +50,20 @@ def test_every_kind_of_change_to_tags_is_read() -> None:
         ("{ set: { Rows: 5 } }",
          "routes.tags.set: Rows says how to read the object and is never changed"),
         ("{ set: { Modality: ct } }",
-         "routes.tags.set.Modality: 'ct' is no value of Modality (VR CS); allowed: capital"
-         " letters, digits, blank and underscore"),
+         "routes.tags.set.Modality: 'ct': no value of VR CS: at most 16 capital letters, digits,"
+         " spaces and underscores"),
+        ("{ set: { StudyTime: '2561' } }",
+         "routes.tags.set.StudyTime: '2561': no value of VR TM: a time, HHMMSS.FFFFFF"),
+        ("{ set: { StationName: 'a name too long for it' } }",
+         "routes.tags.set.StationName: 'a name too long for it': 22 characters; a SH has at most"
+         " 16"),
         ("{ set: { StudyDate: today } }",
          "routes.tags.set.StudyDate: 'today' is not a fixed day; allowed: YYYYMMDD"),
         ("{ set: { RequestAttributesSequence: A } }",
          "routes.tags.set: RequestAttributesSequence has VR SQ: it can only be removed"),
         ("{ set: { RequestAttributesSequence.Modality: ct } }",
-         "routes.tags.set.RequestAttributesSequence.Modality: 'ct' is no value of"
-         " RequestAttributesSequence.Modality (VR CS); allowed: capital letters, digits, blank and"
-         " underscore"),
+         "routes.tags.set.RequestAttributesSequence.Modality: 'ct': no value of VR CS: at most 16"
+         " capital letters, digits, spaces and underscores"),
         ("{ set: { PatientName.family: DOE } }",
          "routes.tags.set: 'PatientName.family' is a part of a name; allowed: replace in the"
          " whole name"),

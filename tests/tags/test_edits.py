@@ -24,9 +24,9 @@ from gateway.tags import (
 )
 from gateway.tags.edits import edits
 from gateway.tags.reading import read
-from gateway.tags.values import check as check_value
 from gateway.tags.values import shifted
 from gateway.transfer_syntax import TransferSyntax
+from gateway.value_representation import check as check_value
 from tests.dataset.samples import EBE, ELE, ILE, NATIVE, element, encode
 from tests.tags.samples import (
     ACQUIRED,

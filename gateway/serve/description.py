@@ -15,8 +15,9 @@ from gateway.dataset.json_values import quoted
 from gateway.dataset.part10 import read_file_meta
 from gateway.failures import PermanentFailure
 from gateway.model import Instance
-from gateway.transcode.header import has_coded_icon, uncompressed_header
+from gateway.transcode.header import uncompressed_header
 from gateway.transcode.limits import allow
+from gateway.transcode.nested import has_coded_pixels_within
 from gateway.transcode.source import Source, open_bytes, open_source
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
@@ -27,7 +28,7 @@ _AVAILABLE: Final = 0x00083002
 class Description:
     """The DICOM JSON Model object of an instance, and what of it could not be read.
 
-    ``text`` is None where an icon would have to be decoded for it.
+    ``text`` is None where Pixel Data within sequences would have to be decoded for it.
     """
 
     text: bytes | None
@@ -50,10 +51,10 @@ def describe(
     texts, damage = _known(instance), list[str]()
     try:
         source = _read(model or _of_worker(), _opened(file), uris, texts, damage)
+        if not derived and has_coded_pixels_within(source):
+            return Description(None)
         if source.pixels is None or derived:
             return Description(json_object(texts), tuple(damage))
-        if has_coded_icon(source):
-            return Description(None)
         changes, vr = uncompressed_header(source)
     except PermanentFailure as failure:
         return Description(json_object(texts), (*damage, str(failure)))

@@ -2,12 +2,10 @@
 
 from typing import Final
 
-from gateway.dataset.elements import UNDEFINED, elements, items
-from gateway.dataset.heads import MalformedDataSet
+from gateway.dataset.elements import UNDEFINED
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
-from gateway.transcode.icon import ICON
-from gateway.transcode.image_pixel import PIXEL_DATA, Changes
+from gateway.transcode.image_pixel import Changes
 from gateway.transcode.plan import plan_frames
 from gateway.transcode.source import Source
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
@@ -30,18 +28,3 @@ def uncompressed_header(source: Source) -> tuple[Changes, str]:
         raise PermanentFailure(f"{what}: the instance can only be sent as stored")
     planned = plan_frames(source, _TARGET, _AS_ENCODED)
     return planned.changes, planned.vr
-
-
-def has_coded_icon(source: Source) -> bool:
-    """Whether an icon is encapsulated, so that its own header changes too when it is decoded."""
-    icon = source.found.get(ICON)
-    if icon is None:
-        return False
-    try:
-        return any(
-            element.tag == PIXEL_DATA and element.length == UNDEFINED
-            for item in items(source.data, icon, source.syntax)
-            for element in elements(source.data, item.value, item.stop, source.syntax)
-        )
-    except MalformedDataSet:
-        return False

@@ -21,9 +21,9 @@ from gateway.tags import TagChanges
 from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.form import Backend
-from gateway.transcode.icon import ICON, icon_parts
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body, native_rendered, stored_value
+from gateway.transcode.nested import has_coded_pixels_within, part_with_nested
 from gateway.transcode.output import beside_of, reserve, size_of, write_all, written
 from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.record import Digests, standing
@@ -136,9 +136,9 @@ def transcode(
 def mark(source: Source, out: Path) -> None:
     """Let the result's file stand before any decoder runs: it tells of a decode under way.
 
-    All decoders but that of an icon run after it was begun in any case.
+    All decoders but those of Pixel Data within sequences run after it was begun in any case.
     """
-    if ICON in source.found:
+    if has_coded_pixels_within(source):
         with suppress(OSError):
             beside_of(out).touch(0o600)
 
@@ -197,7 +197,7 @@ def make_plan(
         parts = as_stored(source, target, made)
         return Plan([meta, *parts], None, [], made.notes, undigested=True)
     if source.pixels is None:
-        parts = data_set_part(source, source.start, source.end, syntax, {})
+        parts = part_with_nested(source, source.start, source.end, syntax, {})
         return Plan([meta, *made.whole(parts, syntax)], None, [], made.notes)
     if source.pixels.length == UNDEFINED or stored.encapsulated:
         return _framed(source, syntax, meta, plan_frames(source, syntax, rendition), made)
@@ -207,31 +207,17 @@ def make_plan(
 def _framed(
     source: Source, target: TransferSyntax, meta: bytes, pixels: Pixels, made: Tagging
 ) -> Plan:
-    head = [meta, *made.before_pixels(_before(source, target, pixels), target)]
+    start, end = source.start, source.pixel_data.start
+    before = part_with_nested(source, start, end, target, pixels.changes)
+    head = [meta, *made.before_pixels(before, target)]
     head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
     tail = [b"\0"] if pixels.length & 1 else []
-    after = data_set_part(source, source.pixel_data.end, source.end, target, {})
+    after = part_with_nested(source, source.pixel_data.end, source.end, target, {})
     tail += made.after_pixels(after, target)
     notes, end = (*pixels.notes, *made.notes), source.pixel_data.end
     if bytes(source.data[end : end + 4]) == b"\xfa\xff\xfa\xff":
         notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
     return Plan(head, pixels, tail, notes)
-
-
-def _before(source: Source, target: TransferSyntax, pixels: Pixels) -> list[Any]:
-    """The data set up to Pixel Data, an encapsulated icon decoded on the way."""
-    end = source.pixel_data.start
-    icon = source.found.get(ICON)
-    parts = icon_parts(source, icon, target) if icon is not None else None
-    if icon is None or parts is None:
-        return data_set_part(source, source.start, end, target, pixels.changes)
-    below = {tag: change for tag, change in pixels.changes.items() if tag < ICON}
-    above = {tag: change for tag, change in pixels.changes.items() if tag > ICON}
-    return [
-        *data_set_part(source, source.start, icon.start, target, below),
-        *parts,
-        *data_set_part(source, icon.end, end, target, above),
-    ]
 
 
 def _native(

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import add_private_dict_entry
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -219,6 +220,46 @@ def test_an_encapsulated_icon_is_decoded_too(target: str, tmp_path: Path) -> Non
     (item,) = out.IconImageSequence
     assert item.PixelData == small.tobytes() + b"\0"
     assert (item.Rows, item.BitsAllocated) == (3, 8)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_thumbnail_in_a_private_sequence_is_decoded_too(target: str, tmp_path: Path) -> None:
+    """Archives put them there; no native transfer syntax holds fragments (PS3.5 A.4)."""
+    for number, vr in ((1, "LO"), (2, "CS"), (0xCE, "SQ")):
+        add_private_dict_entry("ARCHIVE", 0x07A31000 | number, vr, "of a thumbnail")
+    image, small = noise(8, 8), noise(4, 3, bits=8)
+    inside, ds = Dataset(), header(8, 8)
+    inside.IconImageSequence = Sequence([icon(jls(small), 4, 3)])
+    inside.private_block(0x07A3, "ARCHIVE", create=True).add_new(2, "CS", "N")
+    block = ds.private_block(0x07A3, "ARCHIVE", create=True)
+    block.add_new(1, "LO", "before")
+    block.add_new(0xCE, "SQ", Sequence([icon(jls(small), 4, 3), inside]))
+    ds.ReferencedImageSequence = Sequence([Dataset()])
+    out = result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [jls(image)]), target)
+    assert little_endian_pixels(out) == image.tobytes()
+    first, second = out[0x07A310CE].value
+    for item in (first, second.IconImageSequence[0]):
+        assert (item.Rows, item.BitsAllocated) == (4, 8)
+        assert item.PixelData == small.tobytes()
+    assert [out[0x07A31001].value, second[0x07A31002].value] == ["before", "N"]
+    assert len(out.ReferencedImageSequence) == 1
+
+
+def test_an_icon_is_decoded_where_there_is_no_image(tmp_path: Path) -> None:
+    small, ds = noise(4, 3, bits=8), Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.11.1", "2.25.7"
+    ds.IconImageSequence = Sequence([icon(jls(small), 4, 3)])
+    out = tmp_path / "out.dcm"
+    transcode(save(tmp_path / "in.dcm", ds, JPEG_LS), EXPLICIT_LE, out)
+    assert pydicom.dcmread(out).IconImageSequence[0].PixelData == small.tobytes()
+
+
+def test_an_undecodable_thumbnail_fails_the_instance_and_is_named(tmp_path: Path) -> None:
+    ds = header(8, 8)
+    block = ds.private_block(0x07A3, "ARCHIVE", create=True)
+    block.add_new(0xCE, "SQ", Sequence([icon(jls(noise(4, 3, bits=8))[:-9], 4, 3)]))
+    with pytest.raises(PermanentFailure, match=r"Pixel Data within \(07A3,10CE\)"):
+        result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [jls(noise(8, 8))]))
 
 
 @pytest.mark.parametrize("source", [*TARGETS, DEFLATED])

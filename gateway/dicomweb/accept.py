@@ -7,6 +7,7 @@ contradict the query parameter, which then counts alone.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,8 @@ _NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
 _LOST_PLUS: Final = re.compile(r"(?<=\w) (?=\w)")
 MOST: Final = 100
 """Alternatives that are looked at."""
+_REMEMBERED: Final = 128
+"""Headers whose meaning is remembered: a client sends the same one with every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class MediaRange:
     part: str = ""
     transfer_syntax: str = ""
     q: float = 1.0
-    parameters: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMETERS)
+    parameters: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMETERS, hash=False)
 
     def covers(self, media_type: str) -> bool:
         """Whether a body of ``media_type`` is meant, as such or by a wildcard."""
@@ -52,6 +55,11 @@ def parse_accept(values: Sequence[str], query: str | None = None) -> tuple[Media
     ``values`` are the Accept headers, ``query`` the ``accept`` parameter (decoded), which counts
     alone where it names anything. Those with q=0 stand last: they are refused.
     """
+    return _parsed(tuple(values), query)
+
+
+@lru_cache(_REMEMBERED)
+def _parsed(values: tuple[str, ...], query: str | None) -> tuple[MediaRange, ...]:
     asked = _ranges(_LOST_PLUS.sub("+", query)) if query else []
     ranges = asked or [found for value in values for found in _ranges(value)]
     return tuple(sorted(ranges[:MOST], key=lambda found: -found.q)) or (EVERYTHING,)

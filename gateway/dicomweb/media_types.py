@@ -4,6 +4,7 @@ What peers send is read tolerantly: values quoted or not, a "/" in an unquoted o
 never closed. What is written is strict.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -44,6 +45,7 @@ OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 """Names of earlier editions of PS3.18 that clients still send, and those of today."""
 
 _NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
+_TOKEN: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
 _4: Final = "1.2.840.10008.1.2.4."
 _FRAMES: Final = {
     RLE: "image/dicom-rle",
@@ -143,8 +145,7 @@ def part_type(media_type: str, transfer_syntax: UID) -> str:
 
 
 def _written(value: str) -> str:
-    token = value and all(letter.isalnum() or letter in "!#$%&'*+-.^_`|~" for letter in value)
-    if token and value.isascii():
+    if _TOKEN.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

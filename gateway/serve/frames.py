@@ -32,7 +32,6 @@ from gateway.serve.streaming import (
     attended,
     send,
     soon_opened,
-    while_there,
     write,
 )
 from gateway.serve.wado_rs import accepted
@@ -138,10 +137,9 @@ class _Frames:
             tag = tag_of([instance], option.target, str(option.multipart), *map(str, self.numbers))
             check_unchanged(self.request, tag)
             try:
-                source = await while_there(self.request, self._source(instance, option.target))
-                first = await while_there(
-                    self.request, self._content(instance, source, self.numbers[0])
-                )
+                with attended(self.request):
+                    source = await self._source(instance, option.target)
+                    first = await self._content(instance, source, self.numbers[0])
             except (NotHere, BadRequest):
                 raise
             except PermanentFailure as failure:
@@ -176,14 +174,13 @@ class _Frames:
                 return Source(kind, given, await self._checked(instance.file), instance.file)
             except Mislabelled:
                 target = EXPLICIT_LE
-        ready = self.serving.derivations.ready(instance, EXPLICIT_LE)
-        large = syntax.encapsulated and ready is None and instance.size > SMALL_STORED
+        derivations = self.serving.derivations
+        large = syntax.encapsulated and instance.size > SMALL_STORED
+        large = large and derivations.ready(instance, EXPLICIT_LE) is None
         if large and (found := await self._large(instance)):
             return Source(OCTET_STREAM, target, found, None)
         try:
-            derived = await self.serving.derivations.derive(
-                instance, EXPLICIT_LE, Rendition(), only_now=True
-            )
+            derived = await derivations.derive(instance, EXPLICIT_LE, Rendition(), only_now=True)
         except PermanentFailure:
             if large or not syntax.encapsulated or not (found := await self._large(instance)):
                 raise

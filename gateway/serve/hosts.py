@@ -10,6 +10,7 @@ sends no Host is no browser.
 
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -51,6 +52,7 @@ def by_own_name(keepers: Keepers, root_url: Callable[[], str]) -> Middleware:
     return check
 
 
+@lru_cache(64)
 def is_loopback(address: str) -> bool:
     """Whether only this machine can have called that address."""
     found = ip_address(address.partition("%")[0])
@@ -69,8 +71,12 @@ def name_in(host: str) -> str:
 
 def is_own(name: str, own: set[str]) -> bool:
     """Whether a name cannot be one that a stranger has had resolved to here."""
-    if not name or name in own or name == _LOCAL or name.endswith(f".{_LOCAL}"):
-        return True
+    own_or_local = name in own or name == _LOCAL or name.endswith(f".{_LOCAL}")
+    return not name or own_or_local or _is_address(name)
+
+
+@lru_cache(64)
+def _is_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:

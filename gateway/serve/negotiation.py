@@ -7,6 +7,7 @@ here: a compressed transfer syntax can be had where it is the stored one.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.dicomweb.accept import MediaRange
@@ -40,7 +41,8 @@ def instance_options(ranges: Sequence[MediaRange], stored: UID) -> tuple[Option,
     return tuple(found)
 
 
-def frame_options(ranges: Sequence[MediaRange], stored: UID, single: bool) -> tuple[Option, ...]:
+@lru_cache(128)
+def frame_options(ranges: tuple[MediaRange, ...], stored: UID, single: bool) -> tuple[Option, ...]:
     """The ways to answer with frames; ``single``: it is one, so that no multipart is needed.
 
     Frames as stored bear the media type of their coding; application/octet-stream with

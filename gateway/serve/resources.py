@@ -34,11 +34,11 @@ def mount(
     What is searched is also looked for ``upstream``, where that is given.
     """
     resources = [
+        *frames.routes(serving),  # asked for most often: one is tried after the other
         *qido_rs.routes(index, serving.settings, upstream),
         *stow_rs.routes(serving),
         *wado_rs.routes(serving),
         *metadata.routes(serving),
-        *frames.routes(serving),
         *bulkdata.routes(serving),
         *rendered.routes(serving),
         *more,

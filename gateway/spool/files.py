@@ -116,7 +116,7 @@ class Files:
         self._base = os.fspath(self.instances)
         self._disk = disk
         self._made = -1
-        self._derived_made: set[int] = set()
+        self._derived_made: dict[int, Path] = {}
         self._lock = -1
         self.next_id = 1
 
@@ -180,14 +180,17 @@ class Files:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key for a derived file: {key!r}")
         number = instance.spool_id // PER_FOLDER
-        folder = self.derived / f"{number:06d}"
-        if number not in self._derived_made:
-            try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-            except OSError as error:
-                raise self._disk.failed("create", os.fspath(folder), error) from error
-            self._derived_made.add(number)
+        folder = self._derived_made.get(number) or self._make_derived(number)
         return folder / f"{instance.spool_id}-{key}"
+
+    def _make_derived(self, number: int) -> Path:
+        folder = self.derived / f"{number:06d}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._disk.failed("create", os.fspath(folder), error) from error
+        self._derived_made[number] = folder
+        return folder
 
     def derived_files(self) -> Iterator[tuple[int, Path]]:
         """Every derived file with its instance's id; foreign names and files are left out."""

@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Checks, Instance, Passport, Rendition
+from gateway.model import UID, Checks, Instance, NativeFrames, Passport, Rendition
 from gateway.tags import TagChanges
 
 MOST_ENDS: Final = 3
@@ -56,6 +56,11 @@ class Made(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was mended or decided on the way, and what no longer holds."""
+        ...
+
+    @property
+    def native(self) -> NativeFrames | None:
+        """Where the frames of the result stand, None where that has to be looked up."""
         ...
 
     @property
@@ -112,6 +117,7 @@ class Derived:
     decoder: str = ""
     notes: tuple[str, ...] = ()
     sop_instance_uid: UID = ""
+    native: NativeFrames | None = None
 
     def instance(self, stored: Instance) -> Instance:
         """The instance as a destination gets to know it."""
@@ -278,7 +284,7 @@ class Derivations:
             made.notes,
             verified is not None and verified.state == "one lineage",
         )
-        return Derived(out, target, made.decoder, made.notes)
+        return Derived(out, target, made.decoder, made.notes, native=made.native)
 
     async def _transcode(
         self,

@@ -216,6 +216,14 @@ class Checks:
     skip: int = 0
 
 
+class NativeFrames(NamedTuple):
+    """Where uncompressed frames stand: ``number`` of ``size`` bytes each, from ``offset`` on."""
+
+    offset: int
+    size: int
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What a second decoder said of an instance that one decoder got through.

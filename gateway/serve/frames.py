@@ -20,7 +20,7 @@ from aiohttp import web
 from gateway.dicomweb.media_types import MULTIPART, OCTET_STREAM, MediaType, of_frames, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Instance, Passport, Rendition
+from gateway.model import UID, Instance, NativeFrames, Passport, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, possible
@@ -37,7 +37,7 @@ from gateway.serve.streaming import (
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame
-from gateway.transcode.located import Located, Mislabelled, NoPixels, frame, located
+from gateway.transcode.located import Located, Mislabelled, NoPixels, frame, located, located_at
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
 SMALL: Final = 16 << 20
@@ -185,12 +185,13 @@ class _Frames:
             if large or not syntax.encapsulated or not (found := await self._large(instance)):
                 raise
             return Source(OCTET_STREAM, target, found, None)
-        where = await self._checked(derived.file)
+        where = await self._checked(derived.file, derived.native)
         return Source(OCTET_STREAM, target, where, derived.file)
 
-    async def _checked(self, file: Path) -> Located:
+    async def _checked(self, file: Path, told: NativeFrames | None = None) -> Located:
+        """Where the frames of a file stand. Raises NotHere where one is asked for that is not."""
         try:
-            where = await self.places.of(file)
+            where = located_at(told) if told else await self.places.of(file)
         except NoPixels as failure:
             raise NotHere(f"there is no frame: {failure}") from failure
         if (most := max(self.numbers)) > where.frames:

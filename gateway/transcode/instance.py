@@ -16,7 +16,7 @@ from typing import Any
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import UID, Checks, Passport, Rendition, Verification
+from gateway.model import UID, Checks, NativeFrames, Passport, Rendition, Verification
 from gateway.tags import TagChanges
 from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
@@ -39,7 +39,8 @@ from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 class Transcoded:
     """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
 
-    ``notes`` are corrections and colour decisions, for the record; the rest as in ``Passport``.
+    ``notes`` are corrections and colour decisions, for the record; ``native`` is where decoded
+    frames stand, where each begins on a byte; the rest as in ``Passport``.
     """
 
     target: UID
@@ -56,6 +57,7 @@ class Transcoded:
     stored_digest: str = ""
     native_digest: str = ""
     verification: Verification | None = None
+    native: NativeFrames | None = None
 
     @property
     def passport(self) -> Passport:
@@ -91,6 +93,15 @@ class Plan:
     value: Sequence[Any] = ()
     stored: memoryview | None = None
     undigested: bool = False
+
+    @property
+    def native(self) -> NativeFrames | None:
+        """Where the frames will stand that are decoded."""
+        if self.pixels is None or not self.pixels.frame_bytes:
+            return None
+        before = sum(size_of(part) for part in self.head)
+        size = self.pixels.frame_bytes
+        return NativeFrames(before, size, self.pixels.length // size)
 
     @property
     def size(self) -> int:
@@ -173,6 +184,7 @@ def described(
         stored_digest=stored_digest,
         native_digest=native_digest,
         verification=found.verification,
+        native=plan.native,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from gateway.dataset.elements import UNDEFINED, Element
 from gateway.failures import PermanentFailure
+from gateway.model import NativeFrames
 from gateway.transcode.frames import Frame, split_frames
 from gateway.transcode.image_pixel import read_image_pixel
 from gateway.transcode.limits import allow
@@ -57,6 +58,11 @@ class Located:
             return None
         size = self.bits // 8
         return ((self.offset + (number - 1) * size, size),)
+
+
+def located_at(native: NativeFrames) -> Located:
+    """Frames of which a transcode has told where they stand, little endian."""
+    return Located(native.number, 8 * native.size, (), native.offset, native.number * native.size)
 
 
 def located(file: Path) -> Located:

@@ -21,6 +21,7 @@ from gateway.model import (
     Delivered,
     Delivery,
     Instance,
+    NativeFrames,
     Order,
     Origin,
     Passport,
@@ -235,6 +236,7 @@ class Made:
     seconds: float = 0.0
     photometric: str = "RGB"
     notes: tuple[str, ...] = ()
+    native: NativeFrames | None = None
     passport: Passport = Passport(EXPLICIT_LE, "fake")  # noqa: RUF009 - a frozen value
 
 

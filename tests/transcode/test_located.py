@@ -9,7 +9,9 @@ import pytest
 from gateway.failures import PermanentFailure
 from gateway.transcode import decode
 from gateway.transcode.excerpt import decode_frame
-from gateway.transcode.located import Mislabelled, NoPixels, frame, located
+from gateway.transcode.instance import transcode
+from gateway.transcode.located import Mislabelled, NoPixels, frame, located, located_at
+from gateway.transfer_syntax import ENCAPSULATED_UNCOMPRESSED
 from tests.transcode.objects import (
     EXPLICIT_BE,
     EXPLICIT_LE,
@@ -50,6 +52,20 @@ def test_native_frames_are_runs_unless_they_have_to_be_turned_round(tmp_path: Pa
     where = located(file)
     assert where.run(3) is None
     assert frame(file, where, 3) == PICTURES[2].tobytes()
+
+
+def test_a_transcode_tells_where_the_frames_of_its_result_stand(tmp_path: Path) -> None:
+    out = tmp_path / "out.dcm"
+    done = transcode(jpeg_ls(tmp_path / "a.dcm"), EXPLICIT_LE, out)
+    assert done.native is not None
+    assert located_at(done.native) == located(out)
+
+
+def test_frames_that_do_not_begin_on_a_byte_are_not_told_of(tmp_path: Path) -> None:
+    ds = header(3, 7, NumberOfFrames=2, BitsAllocated=1, BitsStored=1, HighBit=0)
+    file = encapsulated(tmp_path / "a.dcm", ds, ENCAPSULATED_UNCOMPRESSED, [bytes(3)] * 2)
+    done = transcode(file, EXPLICIT_LE, tmp_path / "out.dcm")
+    assert (done.frames, done.native) == (2, None)
 
 
 def test_a_number_of_frames_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from gateway.failures import PermanentFailure
 from gateway.transcode.instance import transcode
+from gateway.transcode.located import located, located_at
 from tests.real_files import FOLDER, catalogue, needs_real_files, references
 from tests.transcode.attributes import differences
-from tests.transcode.objects import EXPLICIT_BE, TARGETS, digest
+from tests.transcode.objects import EXPLICIT_BE, EXPLICIT_LE, TARGETS, digest
 
 pytestmark = [pytest.mark.data, needs_real_files]
 
@@ -77,6 +78,10 @@ def test_pixels_and_attributes_are_those_of_the_original(name: str, tmp_path: Pa
             continue
         done = transcode(FOLDER / name, target, out)
         assert done.size == out.stat().st_size
+        if done.native is not None and target == EXPLICIT_LE:
+            told, found = located_at(done.native), located(out)
+            assert (told.frames, told.run(told.frames)) == (found.frames, found.run(told.frames))
+            _counts["frames where they were told to stand"] += 1
         if name in UNREADABLE or (name in NO_BIG_ENDIAN and target == EXPLICIT_BE):
             _counts["written, read by no pydicom"] += 1
             continue

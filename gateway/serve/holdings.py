@@ -10,7 +10,9 @@ from typing import Final, Protocol
 from gateway.index import Index
 from gateway.model import UID, Instance
 
+_FIRST_PAGE: Final = 16
 _PAGE: Final = 500
+"""Instances that the ledger is asked for at once: few at first, so that an answer begins soon."""
 
 
 class Ledger(Protocol):
@@ -41,9 +43,11 @@ class LocalHoldings:
                 yield one
             return
         spool_ids = await self._index.spool_ids(study, series)
-        for start in range(0, len(spool_ids), _PAGE):
-            for instance in await self._ledger.instances(spool_ids[start : start + _PAGE]):
+        start, size = 0, _FIRST_PAGE
+        while start < len(spool_ids):
+            for instance in await self._ledger.instances(spool_ids[start : start + size]):
                 yield instance
+            start, size = start + size, min(4 * size, _PAGE)
 
     async def instance(self, study: UID, series: UID, sop: UID) -> Instance | None:
         """As ``Holdings.instance``."""

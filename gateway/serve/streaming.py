@@ -1,19 +1,30 @@
 """Bodies sent as streams: files read off the loop, work done ahead, a client that leaves noticed.
 
-A file is opened and its beginning read while the one before it is being sent; nothing is held
-whole. What waits for a client looks now and then whether it is still there.
+A file is opened while the one before it is being sent, and its beginning read where that takes
+the disk; nothing is held whole. What waits for a client looks now and then whether it is still
+there.
 """
 
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from gateway.failures import TemporaryFailure
 
@@ -27,6 +38,8 @@ AHEAD: Final = 64 << 20
 STALLED_SECONDS: Final = 120.0
 """A client that takes no piece for so long (4 kB/s) is taken for gone."""
 _GLANCE_SECONDS: Final = 0.2
+_TURN: Final = 1 << 20
+"""Bytes that one client takes at most before the others have their turn."""
 
 
 @dataclass(slots=True)
@@ -95,15 +108,20 @@ def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
 
 
 async def soon_opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
-    """As ``opened``: at once where the kernel has the bytes in memory, else in a thread."""
+    """As ``opened``, without a thread where the kernel has the bytes in memory."""
+    run = cached(file, offset, size)
+    return await asyncio.to_thread(opened, file, offset, size) if run is None else run
+
+
+def cached(file: Path, offset: int = 0, size: int = -1) -> Opened | None:
+    """As ``opened``, but that it is read when it is sent; None where that would take the disk."""
     run = _begun(file, offset, size)
-    if Opened.ahead >= AHEAD:
+    last = offset + min(PIECE, run.size) - 1
+    byte = memoryview(bytearray(1))
+    if run.size and _reads(run, byte, offset) and _reads(run, byte, last):
         return run
-    piece = _cached(run.descriptor, offset, min(PIECE, run.size))
-    if piece is not None:
-        return _filled(run, piece, file)
     run.close()
-    return await asyncio.to_thread(opened, file, offset, size)
+    return None
 
 
 def _begun(file: Path, offset: int, size: int) -> Opened:
@@ -124,77 +142,124 @@ def _filled(run: Opened, piece: bytes | bytearray, file: Path) -> Opened:
     return run
 
 
-def _cached(descriptor: int, offset: int, size: int) -> bytearray | None:
-    """Bytes that the page cache has; None where reading them would wait for the disk."""
-    piece = bytearray(size)
+def _reads(run: Opened, into: memoryview, at: int) -> bool:
+    """Read what the page cache has; False where reading all of it would wait for the disk."""
     try:
-        done = os.preadv(descriptor, [piece], offset, os.RWF_NOWAIT)
+        return os.preadv(run.descriptor, [into], at, os.RWF_NOWAIT) == len(into)
     except OSError:
-        return None
-    return piece if done == size else None
+        return False
 
 
 def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
     return TemporaryFailure(f"the spool's file {file.name} cannot be read: {error.strerror}")
 
 
+class Body(web.StreamResponse):
+    """An answer of long runs of files: what was read goes to the connection without a copy.
+
+    aiohttp copies what it writes to put a chunk and its frame together (RFC 9112 7.1).
+    """
+
+    _way: asyncio.WriteTransport | None = None
+    _writer: AbstractStreamWriter | None = None
+    _turn = 0
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the header."""
+        self._writer, self._way = await super().prepare(request), request.transport
+        return self._writer
+
+    def frame(self, size: int) -> tuple[bytes, bytes]:
+        """What goes before and behind so many bytes."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return b"", b""
+        return b"%x\r\n" % size, b"\r\n"
+
+    async def pass_on(self, piece: memoryview) -> None:
+        """Write what has its frame. Raises ConnectionError as ``write``."""
+        if self._writer is None or self._way is None or self._way.is_closing():
+            raise ConnectionResetError("the client has left")
+        self._way.write(piece)
+        self._turn += len(piece)
+        if self._way.get_write_buffer_size():
+            self._turn = 0
+            await _in_time(self._writer.drain())
+        elif self._turn > _TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
+
+
 async def send(response: web.StreamResponse, run: Opened, head: bytes = b"") -> None:
-    """Write ``head`` and the whole run, the next piece read while one is sent; closes it."""
-    piece = run.take()
-    at = run.offset + len(piece)
-    end = run.offset + run.size
-    reading: asyncio.Future[bytes] | None = None
+    """Write ``head`` and the whole run, piece by piece; closes it."""
+    first = run.take()
+    at, end = run.offset + len(first), run.offset + run.size
     try:
+        if first or not run.size:
+            await write(response, b"".join((head, first)))
+            head = b""
         while at < end:
-            size = min(PIECE, end - at)
-            following: bytes | bytearray | None = _cached(run.descriptor, at, size)
-            if following is None:
-                reading = asyncio.ensure_future(_read(run, at, size))
-            await _write_both(response, head, piece)
-            if reading is not None:
-                following, reading = await reading, None
-            head, piece = b"", following or b""
-            at += len(piece)
-        await _write_both(response, head, piece)
+            piece, content = _room(response, head, min(PIECE, end - at))
+            if not _reads(run, content, at):
+                await _read(run, content, at)
+            if isinstance(response, Body):
+                await response.pass_on(piece)
+            else:
+                await write(response, piece)
+            head, at = b"", at + len(content)
     finally:
-        if reading is not None:
-            with suppress(Exception):
-                await reading  # its thread still has the descriptor
         run.close()
 
 
-async def _write_both(response: web.StreamResponse, head: bytes, piece: bytes | bytearray) -> None:
-    """At once, unless putting them together would cost more than a second write."""
-    if head and len(piece) < PIECE:
-        await write(response, b"".join((head, piece)))
-        return
-    for data in (head, piece):
-        if data:
-            await write(response, data)
+def _room(response: web.StreamResponse, head: bytes, size: int) -> tuple[memoryview, memoryview]:
+    """A piece with its frame, and in it the room for ``size`` bytes behind ``head``."""
+    before, behind = b"", b""
+    if isinstance(response, Body):
+        before, behind = response.frame(len(head) + size)
+    start = before + head
+    piece = memoryview(bytearray(len(start) + size + len(behind)))
+    piece[: len(start)] = start
+    piece[len(start) + size :] = behind
+    return piece, piece[len(start) : len(start) + size]
 
 
-async def write(response: web.StreamResponse, data: bytes | bytearray) -> None:
+async def _read(run: Opened, into: memoryview, at: int) -> None:
+    reading = asyncio.ensure_future(asyncio.to_thread(_read_all, run, into, at))
+    try:
+        await asyncio.shield(reading)
+    finally:
+        with suppress(Exception):
+            await reading  # its thread still has the descriptor
+
+
+def _read_all(run: Opened, into: memoryview, at: int) -> None:
+    done = 0
+    try:
+        while done < len(into):
+            read = os.preadv(run.descriptor, [into[done:]], at + done)
+            if not read:
+                raise TemporaryFailure("a file of the spool became shorter while it was sent")
+            done += read
+    except OSError as error:
+        raise TemporaryFailure(f"a file of the spool cannot be read: {error.strerror}") from error
+
+
+async def write(response: web.StreamResponse, data: bytes | bytearray | memoryview) -> None:
     """Some of a body. Raises ConnectionError where the client is gone, or takes nothing."""
+    if data:
+        await _in_time(response.write(data))
+
+
+async def _in_time(writing: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(STALLED_SECONDS):
-            await response.write(data)
+            await writing
     except TimeoutError:
         raise ConnectionResetError("the client takes nothing") from None
 
 
-async def _read(run: Opened, at: int, size: int) -> bytes:
-    try:
-        piece = await asyncio.to_thread(os.pread, run.descriptor, size, at)
-    except OSError as error:
-        raise TemporaryFailure(f"a file of the spool cannot be read: {error.strerror}") from error
-    if not piece:
-        raise TemporaryFailure("a file of the spool became shorter while it was sent")
-    return piece
-
-
 async def ahead(
     items: AsyncIterator[_Item],
-    make: Callable[[_Item], Awaitable[_Made]],
+    make: Callable[[_Item], _Made | Coroutine[Any, Any, _Made]],
     window: int,
     drop: Callable[[_Made], None],
 ) -> AsyncGenerator[tuple[_Item, _Made], None]:
@@ -202,39 +267,53 @@ async def ahead(
 
     When the caller stops, what is being made is cancelled and what was made is dropped.
     """
-    waiting: asyncio.Queue[tuple[_Item, asyncio.Future[_Made]] | None] = asyncio.Queue()
-    begun: set[asyncio.Future[_Made]] = set()
-    room = asyncio.Semaphore(window)
+    begun: deque[tuple[_Item, _Made | asyncio.Task[_Made]]] = deque()
+    news, room = asyncio.Event(), asyncio.Event()
 
     async def feed() -> None:
-        try:
-            async for item in items:
-                await room.acquire()
-                making = asyncio.ensure_future(make(item))
-                begun.add(making)
-                waiting.put_nowait((item, making))
-        finally:
-            waiting.put_nowait(None)
+        async for item in items:
+            while len(begun) >= window:
+                room.clear()
+                await room.wait()
+            made = make(item)
+            begun.append(
+                (item, asyncio.create_task(made) if isinstance(made, Coroutine) else made)
+            )
+            news.set()
 
     feeding = asyncio.create_task(feed())
+    feeding.add_done_callback(lambda _: news.set())
     try:
-        while (entry := await waiting.get()) is not None:
-            item, making = entry
-            made = await making
-            begun.discard(making)
-            room.release()
-            yield item, made
+        while True:
+            while begun:
+                item, made = begun[0]
+                whole = await made if isinstance(made, asyncio.Task) else made
+                begun.popleft()
+                room.set()
+                yield item, whole
+            if feeding.done():
+                break
+            news.clear()
+            await news.wait()
         await feeding
     finally:
-        await _stop([feeding, *begun], drop)
+        await _stop(feeding, [made for _, made in begun], drop)
 
 
-async def _stop(tasks: list[asyncio.Future[Any]], drop: Callable[[Any], None]) -> None:
-    for task in tasks:
+async def _stop(
+    feeding: asyncio.Task[None],
+    begun: Sequence[_Made | asyncio.Task[_Made]],
+    drop: Callable[[_Made], None],
+) -> None:
+    making = [made for made in begun if isinstance(made, asyncio.Task)]
+    for task in (feeding, *making):
         task.cancel()
-    for end in await asyncio.gather(*tasks, return_exceptions=True):
-        if end is not None and not isinstance(end, BaseException):
-            drop(end)
+    await asyncio.gather(feeding, *making, return_exceptions=True)
+    for made in begun:
+        if not isinstance(made, asyncio.Task):
+            drop(made)
+        elif not made.cancelled() and made.exception() is None:
+            drop(made.result())
 
 
 @contextmanager

@@ -7,10 +7,11 @@ one, knows that, and gets the others. Only where nothing of the answer fits is i
 A file that can no longer be read cuts the connection, so that nobody takes a part for the whole.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -26,9 +27,11 @@ from gateway.serve.negotiation import AS_STORED, Option, instance_options, possi
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
+    Body,
     Opened,
     ahead,
     attended,
+    cached,
     send,
     soon_opened,
     while_there,
@@ -42,6 +45,10 @@ class Form:
 
     file: Path
     transfer_syntax: UID
+
+
+_Ready: TypeAlias = tuple[UID, Opened]
+"""The transfer syntax of a part, and its content."""
 
 
 def routes(serving: Serving) -> list[web.RouteDef]:
@@ -93,11 +100,15 @@ class _Retrieval:
         self.ranges = accepted(request)
         self.source = serving.holdings.instances(*self.uids)
         self.begun: list[Instance] = []
+        self._options: dict[UID, tuple[Option, ...]] = {}
 
     def options(self, instance: Instance) -> tuple[Option, ...]:
         """The ways to give one instance; only an instance alone may be the whole body."""
-        found = instance_options(self.ranges, instance.transfer_syntax)
-        return tuple(one for one in found if one.multipart or self.uids[2])
+        stored = instance.transfer_syntax
+        if stored not in self._options:
+            found = instance_options(self.ranges, stored)
+            self._options[stored] = tuple(one for one in found if one.multipart or self.uids[2])
+        return self._options[stored]
 
     async def first(self) -> tuple[Option, ...]:
         """Look for an instance that can be given, and how. Raises NotHere, NotAcceptable."""
@@ -132,9 +143,23 @@ class _Retrieval:
         async for instance in self.source:
             yield instance
 
-    async def ready(self, instance: Instance) -> tuple[UID, Opened]:
-        """One instance in a form that the client takes, or else as it is stored."""
+    def ready(self, instance: Instance) -> _Ready | Coroutine[Any, Any, _Ready]:
+        """One instance in a form that the client takes, at once where it is there already."""
         options = self.options(instance)
+        form = self._there(instance, options[0].target) if options else None
+        if form is None:
+            return self._made(instance, options)
+        run = cached(form.file)
+        return (form.transfer_syntax, run) if run else _opened(form)
+
+    def _there(self, instance: Instance, target: UID) -> Form | None:
+        if target == AS_STORED:
+            return Form(instance.file, instance.transfer_syntax)
+        derived = self.serving.derivations.ready(instance, target)
+        return Form(derived.file, derived.transfer_syntax) if derived else None
+
+    async def _made(self, instance: Instance, options: Sequence[Option]) -> _Ready:
+        """As it can be had, or else as it is stored."""
         try:
             form = await form_of(self.serving, instance, options)
         except NotAcceptable as failure:
@@ -144,7 +169,11 @@ class _Retrieval:
             form = Form(instance.file, instance.transfer_syntax)
         if options and options[0].target not in (AS_STORED, form.transfer_syntax):
             self.undecoded.add(self.uids[0])
-        return form.transfer_syntax, await soon_opened(form.file)
+        return await _opened(form)
+
+
+async def _opened(form: Form) -> _Ready:
+    return form.transfer_syntax, await soon_opened(form.file)
 
 
 async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
@@ -161,7 +190,7 @@ async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
         tag = tag_of(retrieval.begun, options[0].target, "multipart")
         check_unchanged(request, tag)
         headers |= headers_of(tag)
-    response = web.StreamResponse(headers=headers)
+    response = Body(headers=headers)
     if request.method == "HEAD":
         await response.prepare(request)
         return response
@@ -220,7 +249,7 @@ async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, bound
                 first = False
 
 
-def _drop(made: tuple[UID, Opened]) -> None:
+def _drop(made: _Ready) -> None:
     made[1].close()
 
 

@@ -1,5 +1,6 @@
 """What is asked of the ledger. Each function takes a connection and only reads."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -223,9 +224,12 @@ def instances(
     connection: sqlite3.Connection, spool_ids: Sequence[int], file_of: Callable[[int], Path]
 ) -> list[Instance]:
     """Those that have a row, in the order of the ids."""
-    query = f"SELECT {INSTANCE_COLUMNS} FROM instance i WHERE i.spool_id = ?"  # noqa: S608
-    rows = (connection.execute(query, (spool_id,)).fetchone() for spool_id in spool_ids)
-    return [instance_of(row, file_of(row[-1])) for row in rows if row is not None]
+    query = (
+        f"SELECT {INSTANCE_COLUMNS} FROM json_each(?) wanted "  # noqa: S608
+        "JOIN instance i ON i.spool_id = wanted.value ORDER BY wanted.key"
+    )
+    rows = connection.execute(query, (json.dumps(list(spool_ids)),)).fetchall()
+    return [instance_of(row, file_of(row[-1])) for row in rows]
 
 
 def is_there(connection: sqlite3.Connection, spool_id: int) -> bool:

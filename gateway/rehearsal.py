@@ -7,6 +7,7 @@ from gateway.config.problems import Problem
 from gateway.model import UID, Rendition
 from gateway.route.examples import Sending, failures
 from gateway.route.rules import Rules
+from gateway.route.values import Met
 from gateway.route.warnings import warnings
 from gateway.tags import Secret
 from gateway.tags.configured import SHORTEST_SECRET, configured
@@ -20,8 +21,13 @@ from gateway.transfer_syntax import NATIVE
 def rehearse(config: Config, rules: Rules) -> list[Problem]:
     """What is wrong with tags and examples: such a configuration is not to be used."""
 
-    def outcome(header: Mapping[str, str], name: str, route: Route) -> Sending:
-        way = way_of(header, reader_of(name, config.nodes[name]), route)
+    def outcome(met: Met, name: str, route: Route) -> Sending:
+        reader, header = reader_of(name, config.nodes[name]), met.header
+        if sop_class := header.get("SOPClassUID", ""):
+            reader.check_sop_class(sop_class)
+        reader.check_bits(header.get("BitsStored", ""))
+        reader.check_size(met.size or 0)
+        way = way_of(header, reader, route)
         target, rendition = way.form()
         told = of_header(way.stored, way.photometric, target, rendition)
         return Sending(target, told.photometric)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -15,10 +15,12 @@ from rich.tree import Tree
 from gateway.cli.configuration import ConfigFile, configuration
 from gateway.cli.objects import Shown, find_objects
 from gateway.cli.outcomes import Outcome, outcomes
+from gateway.cli.terms import refusal, who_may_send
 from gateway.clock import utc_now
 from gateway.config import Config
 from gateway.config.dicom_names import uid_name
 from gateway.config.problems import allowed, shown
+from gateway.config.units import parse_size
 from gateway.failures import Failure
 from gateway.route.explain import ExplainedRoute, Explanation, Predicate
 from gateway.route.explain import explain as explained
@@ -39,6 +41,9 @@ def explain(
     ] = "",
     called: Annotated[str, typer.Option("--called", help="The AE title that it calls.")] = "",
     address: Annotated[str, typer.Option("--address", help="The sender's IP address.")] = "",
+    size: Annotated[
+        str, typer.Option("--size", help="The size of a header's file, such as 600MiB.")
+    ] = "",
     spool: Annotated[Path | None, typer.Option("--spool", help="The spool folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -50,16 +55,18 @@ def explain(
     off = [route.name for route in settings.routes if not route.enabled]
     _check_sender(from_, calling, settings)
     origin = origin_of(settings, from_, calling, called, address)
+    stated = _size(size)
     folder = spool or Path(settings.gateway.spool.path)
     facts, failed = [], False
     for name in objects:
         try:
-            for shown in find_objects(name, rules, origin, utc_now(), folder):
+            for shown in find_objects(name, rules, origin, utc_now(), folder, stated):
                 explanation = _explained(rules, shown)
                 found = list(outcomes(shown, explanation.decision, settings))
-                facts.append(_facts(shown, explanation, found))
+                door = _Door.of(shown, settings)
+                facts.append(_facts(shown, explanation, found, door))
                 if not as_json:
-                    _print(shown, explanation, found, off)
+                    _print(shown, door, explanation, found, off)
         except Failure as failure:
             typer.echo(str(failure), err=True)
             failed = True
@@ -76,11 +83,36 @@ def _check_sender(node: str, calling: str, config: Config) -> None:
         raise typer.BadParameter("--from and --calling both name the sender: give one of them")
 
 
+def _size(text: str) -> int | None:
+    try:
+        return parse_size(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(f"--size: {error}") from None
+
+
+class _Door(NamedTuple):
+    """Why the sender is turned away, or else who is not."""
+
+    refusal: str
+    hint: str
+
+    @classmethod
+    def of(cls, shown: Shown, config: Config) -> "_Door":
+        """What was received already has passed it."""
+        if shown.kept:
+            return cls("", "")
+        return cls(refusal(shown.origin, config), who_may_send(shown.origin, config))
+
+
 def _print(
-    shown: Shown, explanation: Explanation, found: Sequence[Outcome], off: Sequence[str]
+    shown: Shown,
+    door: _Door,
+    explanation: Explanation,
+    found: Sequence[Outcome],
+    off: Sequence[str],
 ) -> None:
     typer.echo(_title(shown))
-    Console(highlight=False, width=_width()).print(_tree(explanation, found, off))
+    Console(highlight=False, width=_width()).print(_tree(door, explanation, found, off))
 
 
 def _width() -> int | None:
@@ -92,15 +124,24 @@ def _explained(rules: Rules, shown: Shown) -> Explanation:
     return explained(rules, shown.header, shown.origin, size=shown.size, now=shown.now)
 
 
-def _tree(explanation: Explanation, found: Sequence[Outcome], off: Sequence[str]) -> Tree:
+def _tree(
+    door: _Door, explanation: Explanation, found: Sequence[Outcome], off: Sequence[str]
+) -> Tree:
     tree = Tree("", hide_root=True)
+    if door.refusal:
+        tree.add(_marked(False, f"the association would be refused: {door.refusal}"))
+    if door.hint:
+        tree.add(Text(door.hint, style="dim"))
     for route in explanation.routes:
         tree.add(_route(route))
     for name in off:
         tree.add(_marked(False, f"route {name} is switched off"))
-    ends = tree.add(Text("goes to" if explanation.decision.owed else "goes nowhere"))
+    goes = "if it were let in, it would go to" if door.refusal else "goes to"
+    ends = tree.add(Text(goes if explanation.decision.owed else "goes nowhere"))
     for outcome in found:
         end = ends.add(Text(outcome.sentence(), style="red" if outcome.held else ""))
+        if outcome.when:
+            end.add(Text(f"when: {outcome.when}"))
         for remark in outcome.remarks:
             end.add(Text(remark))
     for reason in explanation.decision.reasons:
@@ -151,9 +192,12 @@ def _marked(holds: bool, text: str) -> Text:
     return Text.assemble((f"{sign} ", style), text)
 
 
-def _facts(shown: Shown, explanation: Explanation, found: Sequence[Outcome]) -> dict[str, object]:
+def _facts(
+    shown: Shown, explanation: Explanation, found: Sequence[Outcome], door: _Door
+) -> dict[str, object]:
     return {
         "object": shown.name,
+        "refused": door.refusal,
         "routes": [asdict(route) for route in explanation.routes],
         "destinations": [asdict(outcome) for outcome in found],
         "reasons": list(explanation.decision.reasons),

@@ -1,7 +1,7 @@
 """What a person names to be explained: a DICOM file, a DICOM JSON header, or a kept instance."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -33,25 +33,31 @@ _FORM: Final[Mapping[int, Wanted]] = {
 class Shown:
     """One object as rules see it; ``name`` is what the person called it, ``file`` a Part 10 file
     that holds it, None where there is none. ``data`` is then what is known of its data set, in
-    Explicit VR Little Endian."""
+    Explicit VR Little Endian. ``size`` is that of the Part 10 file, None where nobody says it;
+    ``kept`` is true of what was received already."""
 
     name: str
     header: dict[str, str]
     origin: Origin
-    size: int = 0
+    size: int | None = None
     now: datetime | None = None
     file: Path | None = None
     data: bytes = b""
+    kept: bool = False
 
 
 def find_objects(
-    name: str, rules: Rules, origin: Origin, now: datetime, spool: Path
+    name: str, rules: Rules, origin: Origin, now: datetime, spool: Path, size: int | None = None
 ) -> Iterator[Shown]:
-    """What a person means by a name; raises PermanentFailure where it cannot be found or read."""
+    """What a person means by a name; ``size`` is what the person says that a header's file has.
+
+    Raises PermanentFailure where it cannot be found or read.
+    """
     path = Path(name)
     try:
         if path.suffix.lower() == ".json" and path.is_file():
-            yield from _of_json(path, rules, origin, now)
+            for found in _of_json(path, rules, origin, now):
+                yield replace(found, size=size)
         elif path.is_file():
             yield _of_file(path, rules, origin, now)
         elif is_uid(name):
@@ -86,7 +92,7 @@ def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterato
             header[name] = _first(model, tag)
         stored = _first(model, "00020010") or _first(model, "00083002")
         header["TransferSyntaxUID"] = stored
-        yield Shown(str(path), header, origin, len(data), now, data=data)
+        yield Shown(str(path), header, origin, now=now, data=data)
 
 
 def _is_bulk(attribute: object) -> bool:
@@ -107,7 +113,8 @@ def _of_ledger(uid: str, rules: Rules, spool: Path) -> Shown:
     instance = found[0]
     known = known_of(instance, header_of_kept(instance, rules))
     file = instance.file if instance.file.is_file() else None
-    return Shown(uid, known, instance.origin, instance.size, instance.received_at, file)
+    when = instance.received_at
+    return Shown(uid, known, instance.origin, instance.size, when, file, kept=True)
 
 
 def header_of_kept(instance: Instance, *rules: Rules) -> dict[str, str]:

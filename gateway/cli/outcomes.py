@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.objects import Shown
+from gateway.cli.terms import occasion
 from gateway.config import Config, Route
+from gateway.config.units import format_size
 from gateway.deliver.policy import RoutePolicy
 from gateway.failures import Failure, PermanentFailure
 from gateway.model import UID, Rendition
@@ -30,6 +32,7 @@ class Outcome:
     """One destination. ``syntax`` is the name of a transfer syntax, "" where that as stored is not
     known; ``photometric``, ``decoder`` and ``certain`` are as in ``Outlook``. ``held`` says why
     nothing would be sent; ``verified`` whether pixels are decoded twice, where the route asks.
+    ``when`` says when it is delivered.
     """
 
     node: str
@@ -42,6 +45,7 @@ class Outcome:
     held: str = ""
     remarks: tuple[str, ...] = ()
     verified: str = ""
+    when: str = ""
 
     def sentence(self) -> str:
         """For people."""
@@ -70,7 +74,9 @@ def outcomes(shown: Shown, decision: Decision, config: Config) -> Iterator[Outco
     for owed in decision.owed:
         route = next(each for each in config.routes if each.name == owed.route)
         reader = reader_of(owed.destination, config.nodes[owed.destination])
-        yield _Told(shown, reader, route).outcome()
+        told = _Told(shown, reader, route).outcome()
+        when = occasion(route, owed.destination, config, shown.now)
+        yield told if told.held else replace(told, when=when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +132,9 @@ class _Told:
                 raise way.said(failure) from failure
             target, remarks = self._stored, (f"it cannot be uncompressed: {failure}",)
             outlook = self._look(target, Rendition(), tags)
-        self.reader.check_size(outlook.size or self.shown.size)
+        self.reader.check_size(outlook.size or self.shown.size or 0)
         self.reader.check_bits(outlook.bits or self.shown.header.get("BitsStored", ""))
-        return self._formed(target, outlook, remarks)
+        return self._formed(target, outlook, (*remarks, *self._of_size(outlook)))
 
     def _look(self, target: UID, rendition: Rendition, tags: TagChanges | None) -> Outlook:
         file, data = self.shown.file, self.shown.data
@@ -139,6 +145,17 @@ class _Told:
             return of_header(self._stored, self._photometric, target, rendition)
         with tempfile.TemporaryDirectory() as scratch:
             return of_file(file, target, rendition, Path(scratch), tags)
+
+    def _of_size(self, outlook: Outlook) -> Iterator[str]:
+        """That a limit of the node could not be tried, where there is one."""
+        limit = self.reader.max_instance
+        if limit is None or outlook.size or self.shown.file is not None:
+            return
+        named = f"max_instance ({format_size(limit)})"
+        if self.shown.size is None:
+            yield f"size unknown: {named} is not looked at"
+        elif outlook.decoder is None:
+            yield f"{named} is compared with the stored size; what is sent, only the file tells"
 
     def _formed(self, target: UID, outlook: Outlook, remarks: tuple[str, ...]) -> Outcome:
         as_stored = target == self._stored and outlook.decoder == ""

@@ -45,9 +45,11 @@ class Window(NamedTuple):
         return begun_today or ((day - 1) % 7 in self.days and minute < self.end)
 
     def __str__(self) -> str:
+        days = "" if len(self.days) == 7 else ",".join(_DAYS[day] for day in self.days)
+        if days and (self.start, self.end, self.zone) == (0, _DAY, ""):
+            return days
         hours = f"{_clock(self.start)}-{_clock(self.end)}"
-        parts = ["" if len(self.days) == 7 else ",".join(_DAYS[day] for day in self.days)]
-        return " ".join(filter(None, [*parts, hours, self.zone]))
+        return " ".join(filter(None, [days, hours, self.zone]))
 
 
 def within(windows: Iterable[Window], now: datetime, zone: tzinfo | None) -> bool:

@@ -32,8 +32,8 @@ class Sending(NamedTuple):
     photometric: str = ""
 
 
-Outcome: TypeAlias = Callable[[Mapping[str, str], str, Route], Sending]
-"""Header, destination and route -> what is sent; raises PermanentFailure where nothing can be."""
+Outcome: TypeAlias = Callable[[Met, str, Route], Sending]
+"""What is known, destination and route -> what is sent; raises PermanentFailure for nothing."""
 
 _FACTS: Final = frozenset({FROM, AT, CALLING_AE, CALLED_AE, ADDRESS, SIZE})
 _SYNTAX: Final = "TransferSyntaxUID"
@@ -61,7 +61,8 @@ def met_by(example: Example, config: Config, rules: Rules) -> Met:
         if key not in _FACTS:
             subject = find_subject(key)
             header[subject.source] = _dated(text, now) if subject.kind == DAY else text
-    return rules.meet(header, _origin(example, config), size=int(given.get(SIZE, "0")), now=now)
+    size = int(given[SIZE]) if SIZE in given else None
+    return rules.meet(header, _origin(example, config), size=size, now=now)
 
 
 def _aware(moment: datetime, zone: tzinfo | None) -> datetime:
@@ -97,7 +98,7 @@ def _differences(
     for route, node in sorted(does.keys() - expected.keys()):
         yield f"route {route} sends it to {node}, which is not expected"
     for pair in sorted(does.keys() & expected.keys()):
-        yield from _other_form(expected[pair], met.header, does[pair], outcome)
+        yield from _other_form(expected[pair], met, does[pair], outcome)
 
 
 def _missing(route: str, node: str, objections: Mapping[str, str]) -> str:
@@ -108,14 +109,13 @@ def _missing(route: str, node: str, objections: Mapping[str, str]) -> str:
     return f"route {route} does not take it: {objections[route]}"
 
 
-def _other_form(
-    expected: Sent, header: Mapping[str, str], route: Route, outcome: Outcome
-) -> Iterator[str]:
+def _other_form(expected: Sent, met: Met, route: Route, outcome: Outcome) -> Iterator[str]:
     """Where the node gets another transfer syntax or other colours than it should."""
     if not (expected.syntax or expected.photometric):
         return
     start = f"to {expected.destination} it"
     wanted = name_of(expected.syntax) if expected.syntax else expected.photometric
+    header = met.header
     missing = [_SYNTAX] if not header.get(_SYNTAX) else []
     if expected.photometric and not header.get(_PHOTOMETRIC):
         missing.append(_PHOTOMETRIC)
@@ -123,7 +123,7 @@ def _other_form(
         yield f"{start} has no {' and no '.join(missing)} in given, not as {wanted}"
         return
     try:
-        sent = outcome(header, expected.destination, route)
+        sent = outcome(met, expected.destination, route)
     except PermanentFailure as failure:
         yield f"{start} cannot be sent, not as {wanted}: {failure}"
         return

@@ -33,8 +33,8 @@ class Predicate:
         """The condition and what was met, for people."""
         if self.met is not None:
             return f"{self.written}: it is {self.met}"
-        nothing = "was not fetched from there" if self.subject == NODE else "has none"
-        return f"{self.written}: it {nothing}"
+        nothing = {NODE: "it was not fetched from there", SIZE: "it is not known"}
+        return f"{self.written}: {nothing.get(self.subject, 'it has none')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def explain(
     header: Mapping[str, str],
     origin: Origin,
     *,
-    size: int = 0,
+    size: int | None = None,
     now: datetime | None = None,
 ) -> Explanation:
     """What ``rules.route`` decides of the same, with the value met by each predicate."""
@@ -130,7 +130,7 @@ def _shown(value: object) -> str:
 def _met(subject: Subject, met: Met) -> str | None:
     """The value as it came, names in place of UIDs."""
     text = met.facts.get(subject.key) or met.header.get(subject.source, "").strip(" \0")
-    return f"{text}B" if subject.key == SIZE else as_written(subject, text) or None
+    return as_written(subject, text) if text else None
 
 
 def _rest(rule: RouteRule, met: Met) -> list[Predicate]:

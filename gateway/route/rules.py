@@ -105,13 +105,13 @@ class Rules:
         header: Mapping[str, str],
         origin: Origin,
         *,
-        size: int = 0,
+        size: int | None = None,
         now: datetime | None = None,
     ) -> Decision:
         """The deliveries that an instance with this header (keyword -> text) is owed.
 
-        ``size`` is the file's in bytes. ``now`` knows its time zone; without it nothing that
-        depends on the time holds.
+        ``size`` is the file's in bytes, ``now`` knows its time zone; without them nothing that
+        depends on the size or on the time holds.
         """
         return self.decide(self.meet(header, origin, size=size, now=now))
 
@@ -132,7 +132,7 @@ class Rules:
         header: Mapping[str, str],
         origin: Origin,
         *,
-        size: int = 0,
+        size: int | None = None,
         now: datetime | None = None,
     ) -> Met:
         """Header and origin in the form in which they are compared with the rules."""

@@ -54,8 +54,8 @@ class Met:
     ``node`` is the origin server that the instance was fetched from. ``facts`` are the titles, the
     address and the size by the names that rules have for them. ``values`` maps a subject's key to
     the whole value and, where there are several, to each of them; ``header`` holds the texts as
-    they came. ``now`` is in the gateway's time zone, as ``today`` is; None: the time is
-    not known, and nothing that asks for it holds.
+    they came. ``now`` is in the gateway's time zone, as ``today`` is. None: the size or the time
+    is not known, and nothing that asks for it holds.
     """
 
     calling: str
@@ -66,7 +66,7 @@ class Met:
     values: Mapping[str, frozenset[str]]
     header: Mapping[str, str]
     origin: Origin
-    size: int = 0
+    size: int | None = None
     now: datetime | None = None
     today: date | None = None
 
@@ -76,7 +76,7 @@ def meet(
     header: Mapping[str, str],
     origin: Origin,
     *,
-    size: int,
+    size: int | None,
     now: datetime | None,
     zone: tzinfo | None,
 ) -> Met:
@@ -89,7 +89,7 @@ def meet(
         CALLING_AE: calling,
         CALLED_AE: called,
         ADDRESS: origin.address,
-        SIZE: str(size),
+        SIZE: "" if size is None else str(size),
     }
     values = {}
     for subject in subjects:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.config.units import format_size
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Rendition
 from gateway.tags import Change, TagChanges
@@ -38,9 +39,9 @@ class Reader:
     def check_size(self, size: int) -> None:
         """Raises PermanentFailure where the Part 10 file to send is too large."""
         if self.max_instance is not None and size > self.max_instance:
+            limit = format_size(self.max_instance)
             raise PermanentFailure(
-                f"{size} bytes are more than max_instance of {self.name} allows"
-                f" ({self.max_instance})"
+                f"{size} bytes are more than {self.name} takes (can_read.max_instance: {limit})"
             )
 
     def check_bits(self, stored: str) -> None:

@@ -127,16 +127,19 @@ def meta_elements(data: Buffer) -> Iterator[Element]:
     The group length only decides where the next bytes could be of group 0002 by chance.
     """
     position = 132 if bytes(data[128:132]) == b"DICM" else 0
-    end, stated_end = len(data), -1
-    while end - position >= 8 and bytes(data[position : position + 2]) == b"\2\0":
-        if position == stated_end and bytes(data[position + 4 : position + 6]) not in _VRS:
+    end, stated_end, short = len(data), -1, EXPLICIT.short
+    while end - position >= 8:
+        group, number, code, length = short(data, position)
+        if group != 2 or (position == stated_end and code not in _VRS):
             return
-        tag, vr, value, length = read_head(data, position, end, EXPLICIT)
-        if length == UNDEFINED:
-            raise MalformedDataSet(f"(0002,{tag & 0xFFFF:04X}) has no defined length")
-        if tag == 0x00020000 and length == 4:
+        vr, value = SHORT_CODES.get(code), position + 8
+        if vr is None or length > end - value:
+            _, vr, value, length = read_head(data, position, end, EXPLICIT)
+            if length == UNDEFINED:
+                raise MalformedDataSet(f"(0002,{number:04X}) has no defined length")
+        if number == 0 and length == 4:
             stated_end = value + 4 + EXPLICIT.long(data, value)[0]
-        yield Element(tag, vr, position, value, length, value + length)
+        yield Element(0x20000 | number, vr, position, value, length, value + length)
         position = value + length
 
 

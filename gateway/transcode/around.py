@@ -17,23 +17,26 @@ def data_set_part(
     if not same or source.syntax.little_endian != target.little_endian:
         return list(rewrite(source.data, start, end, source.syntax, target, changes))
     due = {tag: value for tag, value in changes.items() if value or tag in source.found}
-    first = _first_concerned(source, start, end, due) if due else end
-    parts: list[Any] = [memoryview(source.data)[start:first]] if first > start else []
-    if due:
-        parts += rewrite(source.data, first, end, source.syntax, target, due)
-    return parts
+    if not due:
+        return [memoryview(source.data)[start:end]] if end > start else []
+    first, last = _concerned(source, start, end, due)
+    view = memoryview(source.data)
+    parts = rewrite(source.data, first, last, source.syntax, target, due)
+    return [each for each in (view[start:first], *parts, view[last:end]) if each]
 
 
-def _first_concerned(source: Source, start: int, end: int, changes: Changes) -> int:
-    """Where the lowest group that is changed begins, if only whole heads stand before it."""
-    group = min(changes) >> 16
-    for element in source.found.values():
-        if start <= element.start < end:
-            if not element.vr:
-                break
-            if element.tag >> 16 == group:
-                return element.start
-    return start
+def _concerned(source: Source, start: int, end: int, changes: Changes) -> tuple[int, int]:
+    """What of [start, end) holds the groups from the lowest to the highest that is changed.
+
+    All of it where one of these two does not stand there, or where some head has no VR.
+    """
+    least, most = min(changes) >> 16, max(changes) >> 16
+    inside = [one for one in source.found.values() if start <= one.start < end]
+    within = [one for one in inside if least <= one.tag >> 16 <= most]
+    known = {one.tag >> 16 for one in within} >= {least, most}
+    if not known or not all(one.vr for one in inside):
+        return start, end
+    return min(one.start for one in within), max(one.end for one in within)
 
 
 def pixel_head(vr: str, length: int, target: TransferSyntax) -> bytes:

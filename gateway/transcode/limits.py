@@ -6,6 +6,7 @@ comes back to Python; the wall clock is the pool's.
 
 import ctypes
 import resource
+from time import process_time
 from typing import Final
 
 MAPPED: Final = 16 << 30
@@ -16,8 +17,8 @@ SECONDS: Final = 20.0
 SECONDS_PER_BYTE: Final = 8.0 / (32 << 20)
 """Three times what the slowest coding (JPEG 2000) takes here, and as much for a second opinion."""
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_confined: Final[list[bool]] = []
-"""Not empty in a worker: the processor time of no other process is limited."""
+_granted: Final[list[int]] = []
+"""The processor seconds at which a worker ends; empty elsewhere: no other process is limited."""
 
 
 def confine(memory: int) -> None:
@@ -25,7 +26,7 @@ def confine(memory: int) -> None:
 
     No process can be started, where this is not run by root; no right be gained by a program.
     """
-    _confined.append(True)
+    _granted.append(0)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for what, most in (
         (resource.RLIMIT_CORE, 0),
@@ -46,11 +47,12 @@ def _lower(what: int, most: int) -> None:
 
 def allow(native_bytes: int) -> None:
     """Grant processor time for a task that makes so many bytes of pixels, to a worker."""
-    if not _confined:
+    if not _granted:
         return
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    spent = used.ru_utime + used.ru_stime
-    until = int(spent + SECONDS + native_bytes * SECONDS_PER_BYTE) + 1
+    until = int(process_time() + SECONDS + native_bytes * SECONDS_PER_BYTE) + 1
+    if until == _granted[0]:
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = until if hard == resource.RLIM_INFINITY else min(until, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    _granted[0] = until

@@ -7,6 +7,7 @@ pixels.
 
 import ctypes
 import fcntl
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -122,6 +123,7 @@ def initialize(
     _stderr.append(Stderr())  # native libraries print what they please
     if prepare is not None:
         prepare()
+    gc.freeze()  # what is there by now stays: it is not looked through again and again
 
 
 def _hang_on(lifeline: str) -> None:

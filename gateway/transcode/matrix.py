@@ -25,6 +25,8 @@ from gateway.transcode.probes import DEPTHS, Cell, cell_of, digest
 
 _AS_FAST: Final = 1.5
 """Decoders within this factor of the fastest count as equally fast: the registered order rules."""
+_CALL: Final = 50e-6
+"""Seconds for a test picture, up to which it is the call that takes them and not the picture."""
 
 
 class Matrix:
@@ -39,7 +41,7 @@ class Matrix:
             self._tried.setdefault((cell, one.backend), []).append(one)
             if one.seconds:
                 key = (cell[0], cell[1], one.backend)
-                each = one.seconds / max(one.samples, 1)
+                each = max(one.seconds, _CALL) / max(one.samples, 1)
                 self._times[key] = min(each, self._times.get(key, each))
 
     def closed(self, form: FrameFormat, backend: str) -> str:

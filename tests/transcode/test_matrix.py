@@ -140,6 +140,12 @@ def test_the_fastest_comes_first_unless_it_is_about_as_fast() -> None:
     assert order(found, "slow", "equal", "fast") == ["equal", "fast", "slow"]
 
 
+def test_what_a_call_costs_is_no_speed() -> None:
+    """A CT has fifty times the samples of a test picture, and is decoded by one call too."""
+    first, second = outcome("first", seconds=40e-6), outcome("second", seconds=10e-6)
+    assert order(Matrix([first, second]), "first", "second") == ["first", "second"]
+
+
 def test_exactness_comes_before_speed() -> None:
     near, exact = outcome("near", seconds=1.0, error=1), outcome("exact", seconds=9.0)
     assert order(Matrix([near, exact]), "near", "exact") == ["exact", "near"]

@@ -244,7 +244,7 @@ def test_the_real_witnesses_see_what_we_see(tmp_path: Path, image: np.ndarray) -
     assert done.verification is not None
     assert done.verification.state == "equal"
     lineages = [one.rpartition("(")[2] for one in done.verification.decoders]
-    assert sorted(lineages) == ["imcd)", "pylibjpeg-rle)"]  # the faster here has served
+    assert sorted(lineages) == ["imcd)", "pylibjpeg-rle)"]
 
 
 def test_lineages_that_share_a_library_do_not_verify_each_other() -> None:

@@ -47,8 +47,8 @@ def test_every_example_fits_and_tells_editors_where_the_schema_is(path: Path) ->
         NODE + "routes: [{ name: r, send_to: [n], delivery: { retry: 30s..15m } }]",
         "gateway: { web: { auth: { default: none } }, spool: { keep: forever } }",
         "nodes: { c: { dicomweb: { url: https://c, auth: { bearer: '${T}' } } } }",
-        "nodes: { n: { dimse: { ae_title: N, host: h }, dicomweb: { url: https://c }, send_by: dimse } }\n"
-        "query_retrieve: [{ name: q, allow: n, services: [find, get], source: n }]",
+        "nodes: { n: { dimse: { ae_title: N, host: h } }, c: { dicomweb: { url: https://c } } }\n"
+        "query_retrieve: [{ name: q, allow: n, services: [find, get], source: c }]",
         "include: conf.d",
     ],
 )

@@ -11,9 +11,10 @@ import asyncio
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import ceil
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,7 +46,10 @@ _Result = TypeVar("_Result")
 
 TASKS_PER_WORKER: Final = 2_000
 """A worker is replaced after so many tasks: native libraries leak."""
-_RANGES_PER_WORKER: Final = 4
+_AT_ONCE: Final = 7 / 8
+"""The part of the frames left that is shared out before the rest: few tasks are needed, and the
+short ones at the end even out what one worker lost.
+"""
 _PATIENCE: Final = 4
 """The part of its time after which a range of frames is continued by another task: what is left
 is enough for a frame that takes three times as long.
@@ -245,13 +249,9 @@ class TranscodePool:
 
     async def _ranges(self, split: Split) -> Transcoded:
         """All ranges of frames, side by side; the first failure cancels the others."""
-        count = len(split.frames)
-        step = frames_per_range(self.workers, count, split.frame_bytes)
+        ranges = ranges_of(len(split.frames), self.workers, split.frame_bytes)
         async with asyncio.TaskGroup() as group:
-            running = [
-                group.create_task(self._range(split, first, min(first + step, count)))
-                for first in range(0, count, step)
-            ]
+            running = [group.create_task(self._range(split, *each)) for each in ranges]
         heard: list[Heard] = []
         for task in running:
             if isinstance(answer := task.result(), Exception):
@@ -320,10 +320,17 @@ class TranscodePool:
         return result
 
 
-def frames_per_range(workers: int, frames: int, frame_bytes: int) -> int:
-    """How many frames go into a task: all workers have some, and none has too many bytes."""
-    ranges = workers * _RANGES_PER_WORKER if workers > 1 else 1
-    return max(1, min(-(-frames // ranges), MOST_AT_ONCE // frame_bytes))
+def ranges_of(frames: int, workers: int, frame_bytes: int) -> Iterator[tuple[int, int]]:
+    """The tasks that ``frames`` are cut into, [first, stop): none has too many bytes."""
+    first, most = 0, max(1, MOST_AT_ONCE // frame_bytes)
+    while first < frames:
+        left = frames - first
+        step = min(most, ceil(_AT_ONCE * left / workers) if workers > 1 else left)
+        for _ in range(workers):
+            stop = min(first + step, frames)
+            if first < stop:
+                yield first, stop
+            first = stop
 
 
 def _given_up(lost: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from gateway.model import Checks, Rendition
 from gateway.transcode import worker
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.instance import Transcoded
-from gateway.transcode.pool import TranscodePool, frames_per_range
+from gateway.transcode.pool import TranscodePool, ranges_of
 from gateway.transfer_syntax import DEFLATED
 from tests.transcode import misbehaving
 from tests.transcode.objects import (
@@ -243,8 +243,8 @@ async def test_a_lone_worker_has_its_time_for_a_frame_and_not_for_a_range(
     tmp_path: Path,
 ) -> None:
     source, images = many_frames(tmp_path, misbehaving.SLOW, slice(None))
-    step = frames_per_range(1, len(images), images[0].nbytes)
-    assert step * misbehaving.SECONDS_PER_SLOW_FRAME > 1
+    ((first, stop),) = ranges_of(len(images), 1, images[0].nbytes)
+    assert (stop - first) * misbehaving.SECONDS_PER_SLOW_FRAME > 1
     pool = TranscodePool(1, seconds=1, prepare=misbehaving.prepare)
     try:
         done = await pool.transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
@@ -255,21 +255,28 @@ async def test_a_lone_worker_has_its_time_for_a_frame_and_not_for_a_range(
 
 
 @pytest.mark.parametrize(
-    ("workers", "frames", "frame_bytes", "ranges"),
+    ("frames", "workers", "frame_bytes", "lengths"),
     [
-        (1, 16, 1 << 20, 1),
-        (2, 16, 1 << 20, 8),
-        (1, 160, 1 << 20, 2),
-        (8, 160, 1 << 20, 32),
-        (1, 8000, 512 << 10, 32),
-        (2, 9, 400 << 20, 9),
+        (16, 1, 1 << 20, [16]),
+        (160, 1, 1 << 20, [128, 32]),
+        (48, 2, 512 << 10, [21, 21, 3, 3]),
+        (48, 16, 512 << 10, [3] * 16),
+        (9, 2, 400 << 20, [1] * 9),
     ],
 )
-def test_a_range_is_short_whatever_the_number_of_workers(
-    workers: int, frames: int, frame_bytes: int, ranges: int
+def test_ranges_become_shorter_towards_the_end_and_have_no_more_bytes_than_they_may(
+    frames: int, workers: int, frame_bytes: int, lengths: list[int]
 ) -> None:
-    step = frames_per_range(workers, frames, frame_bytes)
-    assert -(-frames // step) == ranges
+    found = list(ranges_of(frames, workers, frame_bytes))
+    assert [stop - first for first, stop in found] == lengths
+    assert [first for first, _ in found] == [0, *(stop for _, stop in found[:-1])]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_every_frame_of_a_long_object_is_in_one_range(workers: int) -> None:
+    found = list(ranges_of(8_000, workers, 512 << 10))
+    assert [frame for each in found for frame in range(*each)] == list(range(8_000))
+    assert max(stop - first for first, stop in found) <= 256
 
 
 async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway import __version__
+from gateway.cli.configuration import with_option
 
 COMMANDS: Final = (
     "serve",
@@ -36,6 +37,25 @@ class _Commands(TyperGroup):
     def get_command(self, _: Any, name: str) -> Any:
         return _command(name) if name in COMMANDS else None
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Every command takes its configuration in the same ways."""
+        return super().parse_args(ctx, _configured(args))
+
+
+def _configured(arguments: list[str]) -> list[str]:
+    """``FILE.yaml`` behind the names of a command as ``--config FILE.yaml``."""
+    words = 0
+    command: Any = None
+    for name in arguments[:2]:
+        found = _command(name) if not words and name in COMMANDS else None
+        found = found or getattr(command, "commands", {}).get(name)
+        if found is None:
+            break
+        command, words = found, words + 1
+    if command is None:
+        return arguments
+    return [*arguments[:words], *with_option(command, arguments[words:])]
+
 
 def _command(name: str) -> Any:
     """The module's group of commands, or its function of the same name as a command."""
@@ -46,13 +66,16 @@ def _command(name: str) -> Any:
         group.command(name)(getattr(module, name))
     found = typer.main.get_command(group)
     found.name = name
+    for each in (found, *getattr(found, "commands", {}).values()):
+        if any("--config" in param.opts for param in each.params):
+            each.options_metavar = "[OPTIONS] [FILE.yaml]"
     return found
 
 
 app = typer.Typer(
     cls=_Commands,
-    help=__doc__.split(".")[0] if __doc__ else None,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )

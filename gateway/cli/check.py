@@ -14,7 +14,9 @@ from gateway.route.rules import compile_rules
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="The YAML file.")],
+    file: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The YAML file, with or without -c.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -22,6 +24,8 @@ def check(
 
     The examples in the file are tried; one that fails is a problem. Warnings are no problem.
     """
+    if file is None:
+        raise typer.BadParameter("it takes the file to check: dicom-gateway check FILE.yaml")
     shown, parts = "", ""
     remarked: Sequence[Problem] = ()
     try:

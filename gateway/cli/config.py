@@ -12,7 +12,9 @@ from gateway.config.includes import read_text
 from gateway.config.problems import ConfigError
 from gateway.config.schema import schema
 
-app = typer.Typer(help="Show the configuration, or its schema.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show the configuration, or its schema.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command("show")

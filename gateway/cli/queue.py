@@ -17,7 +17,11 @@ from gateway.model import Instance, Verification
 from gateway.spool import PassportRow, Queue, QueueRow
 from gateway.transfer_syntax import name_of
 
-app = typer.Typer(help="See, retry, hold, drop or reroute what is owed.", no_args_is_help=True)
+app = typer.Typer(
+    help="See, retry, hold, drop or reroute what is owed.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")]
 Selector = Annotated[str, typer.Argument(help="A SOP Instance UID, or a delivery's number.")]

@@ -92,6 +92,32 @@ def test_check_ends_with_what_it_comes_to(file: Path) -> None:
     assert said("check", unused).stderr.endswith("2 routes, no examples; 2 warnings\n")
 
 
+def test_every_command_takes_the_file_with_and_without_its_option(file: Path, spool: Path) -> None:
+    image, plain = get_testdata_file("CT_small.dcm"), file.rename(file.with_suffix(".conf"))
+    yaml = _with(plain, CONFIG)
+    for ways in (
+        [["check", yaml], ["check", "-c", yaml], ["check", "--config", yaml], ["check", plain]],
+        [["check", "-q", yaml], ["check", "-qc", plain], ["check", f"--config={yaml}", "-q"]],
+        [["config", "show", yaml], ["config", "show", "-c", plain], ["config", "show", plain]],
+        [["explain", yaml, image], ["explain", "-c", plain, image], ["explain", image, yaml]],
+        [["explain", yaml, image, "--calling", "X"], ["explain", "--calling", "X", image, yaml]],
+        [["queue", "list", yaml, "--spool", spool], ["queue", "list", "--spool", spool, plain]],
+        [["queue", "show", "1.2.1", yaml, "--spool", spool], ["queue", "show", "--spool", spool,
+         "1.2.1", "-c", plain]],
+    ):  # fmt: skip
+        results = [said(*way) for way in ways]
+        assert [result.exit_code for result in results] == [0] * len(ways), results[0].output
+        assert len({result.stdout for result in results}) == 1
+
+
+def test_a_file_that_is_not_named_or_named_twice_is_a_wrong_call(file: Path) -> None:
+    assert said("check").exit_code == said("check", file, "-c", file).exit_code == 2
+    assert "dicom-gateway check FILE" in said("check").stderr
+    assert said("queue", "list", file, file).exit_code == 2
+    assert said("explain", "--", file).exit_code == 1
+    assert "[FILE.yaml]" in said("serve", "--help").stdout
+
+
 def test_check_for_machines_holds_problems_and_warnings(file: Path) -> None:
     facts = json.loads(said("check", "--json", file).stdout)
     assert facts == {"ok": True, "problems": [], "warnings": []}

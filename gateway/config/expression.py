@@ -3,7 +3,7 @@
 The language has no loops but those over the values of an attribute, and no way out of itself.
 Attributes are variables by keyword, beside ``calling_ae``, ``called_ae``, ``address`` and
 ``size``; values are handed over as values, never as text of the expression. An attribute that may
-have several values is a list of them. What is missing is "", or [], or null for a number.
+have several values is a list of the first 100. What is missing is "", or [], or null for a number.
 """
 
 import re
@@ -20,8 +20,10 @@ Program = Callable[[Mapping[str, Any]], Any]
 """Variables to the value of the expression; raises Exception where there is none."""
 
 _LONGEST: Final = 2000
+MOST_VALUES: Final = 100
+"""Of an attribute: an expression sees no others."""
 _LOOPS: Final = 2
-"""Of 100 values each: some 150 ms at worst, and a third one would take a minute."""
+"""Of so many values each: some 150 ms at worst, and a third one would take a minute."""
 _BOUND: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _FACTS: Final = ("calling_ae", "called_ae", "address", "size")
 
@@ -112,10 +114,16 @@ def variable(subject: Subject, text: str) -> Any:
     """A header's text as the value that an expression sees."""
     kind = kind_of(subject)
     if kind == _LIST:
-        return [_plain(subject, value) for value in text.split("\\")[:100]] if text else []
+        values = text.split("\\")[:MOST_VALUES] if text else []
+        return [_plain(subject, value) for value in values]
     if kind == NUMBER:
         return _plain(subject, text) if text else None
     return text
+
+
+def values_of(subject: Subject, text: str) -> int:
+    """How many values a header's text has, where an expression sees a list of them; else 1."""
+    return text.count("\\") + 1 if kind_of(subject) == _LIST else 1
 
 
 def _plain(subject: Subject, text: str) -> Any:

@@ -1,14 +1,15 @@
 """Why an instance goes where it goes: every route, every predicate, the value that was met."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config.conditions import as_written, write_condition
+from gateway.config.expression import MOST_VALUES, values_of
 from gateway.config.senders import NODE
 from gateway.config.subjects import CALLING_AE, SIZE, Subject
 from gateway.model import Origin
-from gateway.route.predicates import ValueRule
+from gateway.route.predicates import ExpressionRule, ValueRule
 from gateway.route.rules import Decision, RouteRule, Rules
 from gateway.route.senders import SenderRule
 from gateway.route.values import Met
@@ -133,11 +134,20 @@ def _met(subject: Subject, met: Met) -> str | None:
     return as_written(subject, text) if text else None
 
 
+def _unseen(rule: ExpressionRule, met: Met) -> Iterator[str]:
+    """Attributes with more values than an expression sees."""
+    for name, subject in rule.subjects.items():
+        count = values_of(subject, met.header.get(subject.source, ""))
+        if count > MOST_VALUES:
+            yield f"by the first {MOST_VALUES} of {count} values of {name}"
+
+
 def _rest(rule: RouteRule, met: Met) -> list[Predicate]:
     found = []
     if rule.expression is not None:
         text, outcome = rule.expression.text, rule.expression.outcome(met)
-        found.append(Predicate("expr", (text,), outcome, outcome == "true", f"expr: {text}"))
+        shown = ", ".join([outcome, *_unseen(rule.expression, met)])
+        found.append(Predicate("expr", (text,), shown, outcome == "true", f"expr: {text}"))
     if rule.hours is not None:
         wanted = tuple(map(str, rule.hours.windows))
         time = None

@@ -213,6 +213,14 @@ def test_the_explanation_shows_expression_and_hours_with_what_was_met() -> None:
     assert [(each.written, each.met) for each in route.match] == [("size: min 1KiB", "512B")]
 
 
+def test_an_expression_sees_a_hundred_values_and_the_explanation_says_so() -> None:
+    rules = _rules("expr: ImageType.exists(v, v == 'LAST') || Rows > 1")
+    for count, met in ((100, "true"), (101, "false, by the first 100 of 101 values of ImageType")):
+        header = {"ImageType": "\\".join([*["A"] * (count - 1), "LAST"]), "Rows": "1"}
+        (each,) = explain(rules, header, CT, now=NOW).routes[0].rest
+        assert (each.met, each.holds) == (met, count == 100)
+
+
 KEYS = ["Modality", "Rows", "StudyDate", "StudyTime", "PatientName", "PatientAge", "ImageType",
         "AcquisitionDateTime", "PatientID"]  # fmt: skip
 

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from gateway import telemetry
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.header import read_header, texts
+from gateway.dataset.labelled import mislabelled, mislabelled_by_head
 from gateway.dataset.part10 import encode_file_meta, end_of_file_meta
 from gateway.dataset.wanted import Wanted
 from gateway.failures import PermanentFailure, TemporaryFailure
@@ -21,6 +22,8 @@ from gateway.model import UID, Arriving, Instance, Origin, Owed, is_uid
 from gateway.route.rules import Rules
 from gateway.spool import Part, Spool
 from gateway.transfer_syntax import BY_UID, TransferSyntax
+
+_T = TypeVar("_T")
 
 _STUDY_UID: Final = 0x0020000D
 _SERIES_UID: Final = 0x0020000E
@@ -137,6 +140,7 @@ class Intake:
         rules, now = self.rules, self._clock()
         try:
             header = await self._header(part, announced.transfer_syntax)
+            wrong = await _mislabelled(part, announced.transfer_syntax)
             _check_study(header, study)
             owed = _owed(rules, header, announced, part.size, now) if routed else ()
         except BaseException:
@@ -152,6 +156,7 @@ class Intake:
             size=part.size,
             received_at=now,
             header=header,
+            mislabelled=wrong,
         )
         if seen is not None and (lent := self._spool.lend(part, arriving)) is not None:
             seen(lent)
@@ -168,16 +173,28 @@ class Intake:
         syntax, tags = BY_UID[transfer_syntax], self._tags
         header = None if syntax.deflated else _from_head(part, syntax, tags)
         if header is None:  # who knows how long it is: not on the event loop
-            try:
-                header = await asyncio.to_thread(read_header, part.path, tags)
-            except OSError as error:
-                raise TemporaryFailure(f"what came cannot be read: {error.strerror}") from error
+            header = await _off_the_loop(read_header, part.path, tags)
         if {header.pop(name, "") for name in _NAMES.values()} == {""}:
             raise PermanentFailure(
                 "the data set names neither SOP class nor instance: it is none, or not in"
                 f" {syntax.title}"
             )
         return header
+
+
+async def _mislabelled(part: Part, transfer_syntax: UID) -> bool:
+    syntax = BY_UID[transfer_syntax]
+    found = mislabelled_by_head(bytes(part.head), part.size, syntax)
+    if found is None:
+        return await _off_the_loop(mislabelled, part.path, syntax)
+    return found
+
+
+async def _off_the_loop(read: Callable[..., _T], *arguments: Any) -> _T:
+    try:
+        return await asyncio.to_thread(read, *arguments)
+    except OSError as error:
+        raise TemporaryFailure(f"what came cannot be read: {error.strerror}") from error
 
 
 def _owed(

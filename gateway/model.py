@@ -80,6 +80,8 @@ class Arriving:
 
     ``header`` maps DICOM keywords to their text (values separated by a backslash), only those
     that routes, ledger and logs need. ``size`` is the Part 10 file's size in bytes.
+    ``mislabelled``: Pixel Data is known to be fragments under a native transfer syntax, or one
+    value under an encapsulated one (PS3.5 A.4), so that only as stored it goes as it stands.
     """
 
     sop_instance_uid: UID
@@ -91,6 +93,7 @@ class Arriving:
     size: int
     received_at: datetime
     header: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    mislabelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,24 @@ def way_of(
     reader: Reader,
     route: Route,
     accepted: Collection[UID] | None = None,
+    *,
+    mislabelled: bool = False,
 ) -> Way:
     """How an instance of which this is known goes to a node by a route.
 
-    ``accepted`` is what the node agrees to, by default all that it can read.
+    ``accepted`` is what the node agrees to, by default all that it can read; ``mislabelled`` as
+    in ``Instance``.
     """
     stored = header.get("TransferSyntaxUID", "")
     if accepted is None:
         accepted = {stored, *NATIVE} if reader.can_read is None else reader.can_read
     photometric, pixels = header.get("PhotometricInterpretation", ""), route.pixels
-    return Way(stored, photometric, accepted, reader, pixels.change, pixels.if_undecodable)
+    return Way(
+        stored,
+        photometric,
+        accepted,
+        reader,
+        pixels.change,
+        pixels.if_undecodable,
+        mislabelled,
+    )

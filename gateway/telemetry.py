@@ -95,6 +95,7 @@ def instance_received(
         spool_id=instance.spool_id,
         calling=instance.origin.calling,
         syntax=name_of(instance.transfer_syntax),
+        **({"mislabelled": True} if instance.mislabelled else {}),
         bytes=instance.size,
         owed_to=" ".join(destinations) or "nobody",
         ms=round(milliseconds, 1),

@@ -111,6 +111,43 @@ async def test_a_header_that_does_not_end_in_the_first_bytes_is_read_off_the_eve
     assert threading.main_thread() not in threads
 
 
+PIXELS = b"\xe0\x7f\x10\0OB\0\0"
+FRAGMENTS = PIXELS + bytes.fromhex("ffffffff feff00e000000000 feffdde000000000")
+
+
+@pytest.mark.parametrize("private", [0, 100_000])
+async def test_fragments_under_a_native_transfer_syntax_are_marked_in_the_ledger(spool, private):
+    instance, lines = await _admit(_intake(spool), data_set(private=private) + FRAGMENTS)
+    assert instance.mislabelled
+    assert [line.get("mislabelled") for line in lines] == [True]
+    assert [one.mislabelled for one in await spool.instances([instance.spool_id])] == [True]
+    (delivery,) = await spool.due("pacs", limit=1, now=datetime.now(UTC))
+    assert delivery.instance.mislabelled
+
+
+async def test_pixels_as_their_transfer_syntax_says_are_not_marked(spool):
+    right = data_set() + PIXELS + (4).to_bytes(4, "little") + b"abcd"
+    instance, lines = await _admit(_intake(spool), right)
+    assert not instance.mislabelled
+    assert "mislabelled" not in lines[0]
+
+
+async def test_the_file_is_read_off_the_event_loop_where_its_first_bytes_do_not_tell(
+    spool, monkeypatch
+):
+    threads = []
+    look = intake_module.mislabelled
+
+    def spy(*arguments):
+        threads.append(threading.current_thread())
+        return look(*arguments)
+
+    monkeypatch.setattr(intake_module, "mislabelled", spy)
+    await _admit(_intake(spool), data_set() + FRAGMENTS)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
 async def test_what_cannot_be_read_back_may_be_sent_again(spool, tmp_path, monkeypatch):
     def failing(*_):
         raise OSError(errno.EIO, "Input/output error")

@@ -10,6 +10,7 @@ from gateway.dataset.beginning import beginning
 from gateway.dataset.elements import MalformedDataSet
 from gateway.dataset.encode_model import encode_model
 from gateway.dataset.header import read_header, texts
+from gateway.dataset.labelled import mislabelled
 from gateway.dataset.parse_model import parse_json
 from gateway.dataset.part10 import read_file_meta
 from gateway.dataset.wanted import Wanted
@@ -34,7 +35,7 @@ class Shown:
     """One object as rules see it; ``name`` is what the person called it, ``file`` a Part 10 file
     that holds it, None where there is none. ``data`` is then what is known of its data set, in
     Explicit VR Little Endian. ``size`` is that of the Part 10 file, None where nobody says it;
-    ``kept`` is true of what was received already."""
+    ``kept`` is true of what was received already, ``mislabelled`` as in ``Instance``."""
 
     name: str
     header: dict[str, str]
@@ -44,6 +45,7 @@ class Shown:
     file: Path | None = None
     data: bytes = b""
     kept: bool = False
+    mislabelled: bool = False
 
 
 def find_objects(
@@ -76,7 +78,9 @@ def _of_file(path: Path, rules: Rules, origin: Origin, now: datetime) -> Shown:
         "SOPClassUID": meta.sop_class_uid,
         "SOPInstanceUID": meta.sop_instance_uid,
     }
-    return Shown(str(path), header, origin, path.stat().st_size, now, path)
+    syntax = BY_UID.get(meta.transfer_syntax)
+    wrong = syntax is not None and mislabelled(path, syntax)
+    return Shown(str(path), header, origin, path.stat().st_size, now, path, mislabelled=wrong)
 
 
 def _of_json(path: Path, rules: Rules, origin: Origin, now: datetime) -> Iterator[Shown]:
@@ -113,8 +117,10 @@ def _of_ledger(uid: str, rules: Rules, spool: Path) -> Shown:
     instance = found[0]
     known = known_of(instance, header_of_kept(instance, rules))
     file = instance.file if instance.file.is_file() else None
-    when = instance.received_at
-    return Shown(uid, known, instance.origin, instance.size, when, file, kept=True)
+    when, wrong = instance.received_at, instance.mislabelled
+    return Shown(
+        uid, known, instance.origin, instance.size, when, file, kept=True, mislabelled=wrong
+    )
 
 
 def header_of_kept(instance: Instance, *rules: Rules) -> dict[str, str]:

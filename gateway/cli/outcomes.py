@@ -122,23 +122,28 @@ class _Told:
         """As ``deliver.prepare``: what is sent to a node which accepts these, by default all that
         it can read.
         """
-        way = way_of(self.shown.header, self.reader, self.route, accepted)
+        shown = self.shown
+        way = way_of(
+            shown.header, self.reader, self.route, accepted, mislabelled=shown.mislabelled
+        )
         target, rendition = way.form()
         remarks: tuple[str, ...] = ()
         try:
-            outlook = self._look(target, rendition, tags)
+            untouched = way.is_stored(target) and rendition == Rendition() and tags is None
+            outlook = self._look(target, rendition, tags, untouched=untouched)
         except PermanentFailure as failure:
             if not way.goes_as_stored(failure):
                 raise way.said(failure) from failure
             target, remarks = self._stored, (f"it cannot be uncompressed: {failure}",)
-            outlook = self._look(target, Rendition(), tags)
-        self.reader.check_size(outlook.size or self.shown.size or 0)
-        self.reader.check_bits(outlook.bits or self.shown.header.get("BitsStored", ""))
+            outlook = self._look(target, Rendition(), tags, untouched=tags is None)
+        self.reader.check_size(outlook.size or shown.size or 0)
+        self.reader.check_bits(outlook.bits or shown.header.get("BitsStored", ""))
         return self._formed(target, outlook, (*remarks, *self._of_size(outlook)))
 
-    def _look(self, target: UID, rendition: Rendition, tags: TagChanges | None) -> Outlook:
+    def _look(
+        self, target: UID, rendition: Rendition, tags: TagChanges | None, *, untouched: bool
+    ) -> Outlook:
         file, data = self.shown.file, self.shown.data
-        untouched = target == self._stored and rendition == Rendition() and tags is None
         if data and tags is not None:
             edits(tags, read(data, [(0, len(data))], BY_UID[EXPLICIT_LE]))
         if file is None or untouched:
@@ -198,6 +203,8 @@ class _Told:
         if found.verified:
             yield found.verified
         stored = name_of(self._stored)
+        if self.shown.mislabelled:
+            yield f"its Pixel Data is not as {stored} says"
         if self.reader.can_read is None and found.syntax == stored and self._stored not in _PLAIN:
             yield f"where it does not accept {stored}: {self._otherwise(tags)}"
 

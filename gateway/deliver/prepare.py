@@ -41,17 +41,31 @@ async def prepare(
     reader = destination.reader
     reader.check_sop_class(instance.sop_class_uid)
     stored, photometric = instance.transfer_syntax, instance.header.get(_PHOTOMETRIC, "")
-    way = Way(stored, photometric, accepted, reader, policy.change, policy.if_undecodable)
+    way = Way(
+        stored,
+        photometric,
+        accepted,
+        reader,
+        policy.change,
+        policy.if_undecodable,
+        instance.mislabelled,
+    )
     target, rendition = way.form()
     tags = reader.changes(policy.tags, instance.header)
+    as_it_is = Derived(instance.file, stored)
     try:
-        ready = await _derived(instance, target, rendition, policy, tags, derivations)
+        if way.is_stored(target) and rendition == Rendition() and not tags:
+            ready = as_it_is
+        else:
+            ready = await _derived(instance, target, rendition, policy, tags, derivations)
     except Disagreement:
         raise
     except PermanentFailure as failure:
         if not way.goes_as_stored(failure):
             raise way.said(failure) from failure
-        ready = await _derived(instance, stored, Rendition(), RoutePolicy(), tags, derivations)
+        ready = as_it_is
+        if tags:
+            ready = await _derived(instance, stored, Rendition(), RoutePolicy(), tags, derivations)
         telemetry.alarm(
             "sent as stored",
             instance=instance.sop_instance_uid,
@@ -72,9 +86,7 @@ async def _derived(
     tags: TagChanges | None,
     derivations: Derivations,
 ) -> Derived:
-    """The file in that form: the stored one where nothing is to be done to it."""
-    if target == instance.transfer_syntax and rendition == Rendition() and not tags:
-        return Derived(instance.file, target)
+    """The instance in that form, which is not the one that is stored."""
     verify = policy.verified(instance.sop_instance_uid) if target in NATIVE else ""
     ready = await derivations.derive(instance, target, rendition, verify, tags=tags)
     if tags and tags.renames:

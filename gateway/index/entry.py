@@ -25,6 +25,7 @@ from gateway.index.keys import (
     Key,
 )
 from gateway.model import UID, Instance
+from gateway.transfer_syntax import EXPLICIT_LE
 
 _WANTED: Final = frozenset[int]().union(*FROM_HEADER, *RETURNED)
 _MOST_REQUESTS: Final = 1000
@@ -47,7 +48,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What the ledger knows of an instance that was taken in, as far as the index needs it."""
+    """What the ledger knows of an instance that was taken in, as far as the index needs it.
+
+    ``transfer_syntax`` is one in which it can be had (0008,3002).
+    """
 
     spool_id: int
     uid: UID
@@ -63,7 +67,7 @@ def reception_of(instance: Instance) -> Reception:
         instance.spool_id,
         instance.sop_instance_uid,
         instance.sop_class_uid,
-        instance.transfer_syntax,
+        EXPLICIT_LE if instance.mislabelled else instance.transfer_syntax,
         instance.study_uid,
         instance.series_uid,
     )

@@ -31,8 +31,9 @@ Counts: TypeAlias = dict[tuple[str, tuple[str | int, ...]], int]
 
 # The ledger's table ``instance``, as far as it has to be known here.
 _MISSING: Final = (
-    "SELECT spool_id, sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, series_uid "
-    "FROM ledger.instance l "
+    "SELECT spool_id, sop_instance_uid, sop_class_uid, "
+    "CASE WHEN mislabelled THEN '1.2.840.10008.1.2.1' ELSE transfer_syntax END, "
+    "study_uid, series_uid FROM ledger.instance l "
     "WHERE spool_id > ? AND NOT EXISTS (SELECT 1 FROM main.instance i "
     "WHERE i.spool_id = l.spool_id AND i.uid = l.sop_instance_uid) ORDER BY spool_id LIMIT ?"
 )

@@ -77,7 +77,7 @@ def _known(instance: Instance) -> dict[int, str]:
     uids = {
         0x00080016: instance.sop_class_uid,
         0x00080018: instance.sop_instance_uid,
-        _AVAILABLE: instance.transfer_syntax,
+        _AVAILABLE: EXPLICIT_LE if instance.mislabelled else instance.transfer_syntax,
         0x0020000D: instance.study_uid,
         0x0020000E: instance.series_uid,
     }

@@ -23,7 +23,7 @@ from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, NativeFrames, Passport, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
-from gateway.serve.negotiation import AS_STORED, frame_options, possible
+from gateway.serve.negotiation import AS_STORED, frame_options, held_as, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
@@ -131,7 +131,7 @@ class _Frames:
         """The frames, or a refusal before anything is sent."""
         instance = await self._instance()
         single = len(self.numbers) == 1
-        options = frame_options(accepted(self.request), instance.transfer_syntax, single)
+        options = frame_options(accepted(self.request), held_as(instance), single)
         reasons = []
         for option in options:
             tag = tag_of([instance], option.target, str(option.multipart), *map(str, self.numbers))
@@ -148,11 +148,11 @@ class _Frames:
             if option.multipart:
                 return await self._parts(instance, source, first, tag)
             return await self._alone(source, first, tag)
-        stored = instance.transfer_syntax
+        frames = possible(held_as(instance), of_frames(instance.transfer_syntax))
         raise NotAcceptable(
             f"the frames cannot be given as asked for{': ' if reasons else ''}"
-            f"{'; '.join(reasons)}. Possible: {possible(stored, of_frames(stored))}; uncompressed "
-            f'frames are of type="{OCTET_STREAM}"'
+            f"{'; '.join(reasons)}. Possible: {frames}; "
+            f'uncompressed frames are of type="{OCTET_STREAM}"'
         )
 
     async def _instance(self) -> Instance:
@@ -168,7 +168,7 @@ class _Frames:
         if syntax is None:
             raise PermanentFailure(f"the transfer syntax {stored} is unknown here")
         as_stored = target == AS_STORED
-        if as_stored or syntax.native:
+        if (as_stored or syntax.native) and not instance.mislabelled:
             kind, given = (of_frames(stored), stored) if as_stored else (OCTET_STREAM, target)
             try:
                 return Source(kind, given, await self._checked(instance.file), instance.file)

@@ -8,11 +8,11 @@ here: a compressed transfer syntax can be had where it is the stored one.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.dicomweb.accept import MediaRange
 from gateway.dicomweb.media_types import ANYTHING, DICOM, MULTIPART, OCTET_STREAM, of_frames
-from gateway.model import UID
+from gateway.model import UID, Instance
 from gateway.transfer_syntax import BY_UID, EXPLICIT_BE, EXPLICIT_LE, NATIVE
 
 AS_STORED: Final = "*"
@@ -29,20 +29,32 @@ class Option:
     target: UID
 
 
-def instance_options(ranges: Sequence[MediaRange], stored: UID) -> tuple[Option, ...]:
+class Held(NamedTuple):
+    """How an instance is stored, as far as it decides; ``mislabelled`` as in ``Instance``."""
+
+    transfer_syntax: UID
+    mislabelled: bool
+
+
+def held_as(instance: Instance) -> Held:
+    """That of an instance."""
+    return Held(instance.transfer_syntax, instance.mislabelled)
+
+
+def instance_options(ranges: Sequence[MediaRange], held: Held) -> tuple[Option, ...]:
     """The ways to answer with whole instances, the client's best first; each once."""
     found: dict[Option, None] = {}
     for wanted in ranges:
         if not wanted.q:
             continue
         for multipart in _forms(wanted, DICOM):
-            for target in _targets(wanted.transfer_syntax, stored):
+            for target in _targets(wanted.transfer_syntax, held):
                 found.setdefault(Option(multipart, target))
     return tuple(found)
 
 
 @lru_cache(128)
-def frame_options(ranges: tuple[MediaRange, ...], stored: UID, single: bool) -> tuple[Option, ...]:
+def frame_options(ranges: tuple[MediaRange, ...], held: Held, single: bool) -> tuple[Option, ...]:
     """The ways to answer with frames; ``single``: it is one, so that no multipart is needed.
 
     Frames as stored bear the media type of their coding; application/octet-stream with
@@ -53,8 +65,8 @@ def frame_options(ranges: tuple[MediaRange, ...], stored: UID, single: bool) -> 
     for wanted in ranges:
         if not wanted.q:
             continue
-        for target in _frame_targets(wanted, stored):
-            media_type = of_frames(stored) if target == AS_STORED else OCTET_STREAM
+        for target in _frame_targets(wanted, held):
+            media_type = of_frames(held.transfer_syntax) if target == AS_STORED else OCTET_STREAM
             for multipart in _forms(_without_octets(wanted, target, media_type), media_type):
                 if multipart or single:
                     found.setdefault(Option(multipart, target))
@@ -66,11 +78,12 @@ def decodable(stored: UID) -> bool:
     return stored in BY_UID and not BY_UID[stored].video
 
 
-def possible(stored: UID, media_type: str) -> str:
+def possible(held: Held, media_type: str) -> str:
     """What can be had of an instance, for the text of a refusal."""
-    syntaxes = [stored]
+    stored = held.transfer_syntax
+    syntaxes = [] if held.mislabelled else [stored]
     if decodable(stored):
-        syntaxes += [uid for uid in NATIVE if uid != stored]
+        syntaxes += [uid for uid in NATIVE if uid not in syntaxes]
     names = " or ".join(syntaxes)
     return (
         f'multipart/related; type="{media_type}"; transfer-syntax={names}, '
@@ -86,34 +99,39 @@ def _forms(wanted: MediaRange, media_type: str) -> Iterator[bool]:
         yield False
 
 
-def _targets(asked: str, stored: UID) -> Iterator[UID]:
-    if asked in (AS_STORED, stored):
+def _targets(asked: str, held: Held) -> Iterator[UID]:
+    stored = held.transfer_syntax
+    if asked == AS_STORED or (asked == stored and not held.mislabelled):
         yield AS_STORED
     elif not asked:
-        yield from _default(stored)
+        yield from _default(held)
     elif asked in NATIVE and decodable(stored):
         yield asked
 
 
-def _default(stored: UID) -> Iterator[UID]:
-    """Uncompressed, and as stored for what turns out not to be decodable."""
-    if decodable(stored) and stored != EXPLICIT_LE:
+def _default(held: Held) -> Iterator[UID]:
+    """Uncompressed, and as stored for what turns out not to be decodable: whoever gets that reads
+    so in its transfer syntax, unless that is not true of it.
+    """
+    stored = held.transfer_syntax
+    if held.mislabelled or (decodable(stored) and stored != EXPLICIT_LE):
         yield EXPLICIT_LE
-    yield AS_STORED
+    if not held.mislabelled:
+        yield AS_STORED
 
 
-def _frame_targets(wanted: MediaRange, stored: UID) -> Iterator[UID]:
-    syntax = BY_UID.get(stored)
+def _frame_targets(wanted: MediaRange, held: Held) -> Iterator[UID]:
+    syntax = BY_UID.get(held.transfer_syntax)
     asked, part = wanted.transfer_syntax, wanted.part or wanted.type
     if asked == EXPLICIT_BE:
         return
-    if syntax is None or not syntax.encapsulated:
+    if syntax is None or not syntax.encapsulated or held.mislabelled:
         if asked in ("", AS_STORED, *NATIVE):
             yield asked if asked in NATIVE else EXPLICIT_LE
     elif not asked and part not in (ANYTHING, MULTIPART, "multipart/*"):
         yield EXPLICIT_LE if MediaRange(part).covers(OCTET_STREAM) else AS_STORED
     else:
-        yield from _targets(asked, stored)
+        yield from _targets(asked, held)
 
 
 def _without_octets(wanted: MediaRange, target: UID, media_type: str) -> MediaRange:

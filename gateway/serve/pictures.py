@@ -70,7 +70,8 @@ async def made(serving: Serving, instance: Instance, wish: Wish) -> Opened:
     except (WrongParameter, NothingToShow, NoSuchFrame):
         raise
     except PermanentFailure:
-        if ready or instance.transfer_syntax in (EXPLICIT_LE, IMPLICIT_LE, DEFLATED):
+        plain = instance.transfer_syntax in (EXPLICIT_LE, IMPLICIT_LE, DEFLATED)
+        if ready or (plain and not instance.mislabelled):
             raise
         derived = await serving.derivations.derive(instance, EXPLICIT_LE, Rendition())
         file = await _excerpt(serving, instance, wish, derived.file)

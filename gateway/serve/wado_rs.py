@@ -23,7 +23,14 @@ from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
-from gateway.serve.negotiation import AS_STORED, Option, instance_options, possible
+from gateway.serve.negotiation import (
+    AS_STORED,
+    Held,
+    Option,
+    held_as,
+    instance_options,
+    possible,
+)
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
@@ -83,7 +90,7 @@ async def form_of(serving: Serving, instance: Instance, options: Sequence[Option
     raise NotAcceptable(
         f"instance {instance.sop_instance_uid} cannot be given as asked for"
         f"{': ' if reasons else ''}{'; '.join(reasons)}. Possible: "
-        f"{possible(instance.transfer_syntax, DICOM) if not reasons else 'transfer-syntax=*'}"
+        f"{possible(held_as(instance), DICOM) if not reasons else 'transfer-syntax=*'}"
     )
 
 
@@ -100,15 +107,15 @@ class _Retrieval:
         self.ranges = accepted(request)
         self.source = serving.holdings.instances(*self.uids)
         self.begun: list[Instance] = []
-        self._options: dict[UID, tuple[Option, ...]] = {}
+        self._options: dict[Held, tuple[Option, ...]] = {}
 
     def options(self, instance: Instance) -> tuple[Option, ...]:
         """The ways to give one instance; only an instance alone may be the whole body."""
-        stored = instance.transfer_syntax
-        if stored not in self._options:
-            found = instance_options(self.ranges, stored)
-            self._options[stored] = tuple(one for one in found if one.multipart or self.uids[2])
-        return self._options[stored]
+        held = held_as(instance)
+        if held not in self._options:
+            found = instance_options(self.ranges, held)
+            self._options[held] = tuple(one for one in found if one.multipart or self.uids[2])
+        return self._options[held]
 
     async def first(self) -> tuple[Option, ...]:
         """Look for an instance that can be given, and how. Raises NotHere, NotAcceptable."""
@@ -120,7 +127,7 @@ class _Retrieval:
             raise NotHere(_nothing(*self.uids))
         raise NotAcceptable(
             "nothing that the client accepts can be made of what is held. Possible: "
-            + possible(self.begun[0].transfer_syntax, DICOM)
+            + possible(held_as(self.begun[0]), DICOM)
         )
 
     async def check(self) -> None:
@@ -167,7 +174,9 @@ class _Retrieval:
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
-        if options and options[0].target not in (AS_STORED, form.transfer_syntax):
+        wanted = options[0].target if options else AS_STORED
+        as_wanted = form.file != instance.file and form.transfer_syntax == wanted
+        if wanted != AS_STORED and not as_wanted:
             self.undecoded.add(self.uids[0])
         return await _opened(form)
 

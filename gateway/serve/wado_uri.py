@@ -16,7 +16,7 @@ from gateway.dicomweb.media_types import ANYTHING, DICOM
 from gateway.failures import TemporaryFailure
 from gateway.model import UID, Instance
 from gateway.serve.addresses import checked
-from gateway.serve.negotiation import instance_options
+from gateway.serve.negotiation import held_as, instance_options
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere, NotSupported
 from gateway.serve.serving import Serving
 from gateway.serve.wado_rs import form_of, whole_body
@@ -92,5 +92,5 @@ async def _as_dicom(
     if "frameNumber" in request.query:
         raise BadRequest("frameNumber goes with pictures; application/dicom has all frames")
     wanted = MediaRange(DICOM, transfer_syntax=request.query.get("transferSyntax", "").strip())
-    options = instance_options((wanted,), instance.transfer_syntax)
+    options = instance_options((wanted,), held_as(instance))
     return whole_body(serving, instance, await form_of(serving, instance, options))

@@ -25,8 +25,8 @@ Step: TypeAlias = Callable[[sqlite3.Connection], int]
 
 _INSERT_INSTANCE: Final = (
     "INSERT INTO instance (sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, "
-    "series_uid, arrival, calling, called, address, size, received_at, header, spool_id) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "series_uid, arrival, calling, called, address, size, received_at, header, mislabelled, "
+    "spool_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_DELIVERY: Final = (
     "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at, priority, "
@@ -166,7 +166,7 @@ class Ledger:
 
 def owe(connection: sqlite3.Connection, delivery_id: int, owed: Owed, values: Values) -> None:
     """Write one delivery of an instance (``INSTANCE_COLUMNS``), due at once unless gathered."""
-    study, series, received_at, spool_id = values[3], values[4], values[10], values[12]
+    study, series, received_at, spool_id = values[3], values[4], values[10], values[-1]
     gathering, due_at = None, received_at
     uid = {"study": study, "series": series}.get(owed.terms.gather)
     if uid:

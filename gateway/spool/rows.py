@@ -19,11 +19,12 @@ STATES: Final = ("owed", "held", "delivered", "dropped")
 
 INSTANCE_COLUMNS: Final = (
     "i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax, i.study_uid, i.series_uid, "
-    "i.arrival, i.calling, i.called, i.address, i.size, i.received_at, i.header, i.spool_id"
+    "i.arrival, i.calling, i.called, i.address, i.size, i.received_at, i.header, i.mislabelled, "
+    "i.spool_id"
 )
 QUEUE_COLUMNS: Final = (
-    "d.delivery_id, d.spool_id, i.sop_instance_uid, i.calling, i.transfer_syntax, i.size, "
-    "i.received_at, d.destination, d.route, d.state, d.attempts, d.due_at, d.reason, "
+    "d.delivery_id, d.spool_id, i.sop_instance_uid, i.calling, i.transfer_syntax, i.mislabelled, "
+    "i.size, i.received_at, d.destination, d.route, d.state, d.attempts, d.due_at, d.reason, "
     "d.transfer_syntax, d.decoder, d.warning, d.settled_at"
 )
 
@@ -33,7 +34,8 @@ class QueueRow:
     """One delivery as a person sees it; no attribute of the patient is in it.
 
     ``state`` is one of owed, held, delivered, dropped; ``attempts`` counts failed tries since it
-    became owed; ``delivered_as`` is the transfer syntax that the destination took.
+    became owed; ``mislabelled`` as in ``Arriving``; ``delivered_as`` is the transfer syntax that
+    the destination took.
     """
 
     delivery_id: int
@@ -41,6 +43,7 @@ class QueueRow:
     sop_instance_uid: UID
     calling: str
     transfer_syntax: UID
+    mislabelled: bool
     size: int
     received_at: datetime
     destination: str
@@ -116,6 +119,7 @@ def instance_values(instance: Instance) -> Values:
         instance.size,
         micros(instance.received_at),
         json.dumps(dict(instance.header), separators=(",", ":")),
+        instance.mislabelled,
         instance.spool_id,
     )
 
@@ -123,7 +127,7 @@ def instance_values(instance: Instance) -> Values:
 def instance_of(row: Row, file: Path) -> Instance:
     """An instance from ``INSTANCE_COLUMNS``."""
     uid, sop_class, syntax, study, series, arrival, calling, called, address, *rest = row
-    size, received_at, header, spool_id = rest
+    size, received_at, header, mislabelled, spool_id = rest
     return Instance(
         sop_instance_uid=uid,
         sop_class_uid=sop_class,
@@ -134,6 +138,7 @@ def instance_of(row: Row, file: Path) -> Instance:
         size=size,
         received_at=moment(received_at),
         header=json.loads(header),
+        mislabelled=bool(mislabelled),
         spool_id=spool_id,
         file=file,
     )
@@ -151,6 +156,7 @@ def instance_at(arriving: Arriving, spool_id: int, size: int, file: Path) -> Ins
         size=size,
         received_at=arriving.received_at,
         header=arriving.header,
+        mislabelled=arriving.mislabelled,
         spool_id=spool_id,
         file=file,
     )
@@ -158,14 +164,15 @@ def instance_at(arriving: Arriving, spool_id: int, size: int, file: Path) -> Ins
 
 def queue_row_of(row: Row) -> QueueRow:
     """A delivery from ``QUEUE_COLUMNS``."""
-    uid, calling, syntax, size, received_at, destination, route, state, attempts = row[2:11]
-    due_at, reason, delivered_as, decoder, warning, settled_at = row[11:]
+    uid, calling, syntax, mislabelled, size, received_at, destination, route, state = row[2:11]
+    attempts, due_at, reason, delivered_as, decoder, warning, settled_at = row[11:]
     return QueueRow(
         delivery_id=row[0],
         spool_id=row[1],
         sop_instance_uid=uid,
         calling=calling,
         transfer_syntax=syntax,
+        mislabelled=bool(mislabelled),
         size=size,
         received_at=moment(received_at),
         destination=destination,

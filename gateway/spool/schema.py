@@ -133,8 +133,14 @@ _VERSION_5: Final = (
     "CREATE INDEX instance_by_study ON instance (study_uid, series_uid)",
 )
 
+_VERSION_6: Final = (
+    # 1 where Pixel Data is known not to be as the transfer syntax says; nobody has looked at what
+    # came before.
+    "ALTER TABLE instance ADD COLUMN mislabelled INTEGER NOT NULL DEFAULT 0",
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5,
+    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6,
 )  # fmt: skip
 """The statements that lead from version n to n + 1."""
 

@@ -30,7 +30,7 @@ class Way:
     ``stored`` and ``photometric`` are its transfer syntax and Photometric Interpretation, ""
     where that is not known; ``accepted`` is what the node agreed to for its SOP class. The
     route's ``change`` is as for ``choose_target``; its ``if_undecodable`` is quarantine, reject
-    or forward-as-stored.
+    or forward-as-stored. ``mislabelled`` is as in ``Instance``.
     """
 
     stored: UID
@@ -39,6 +39,7 @@ class Way:
     reader: Reader
     change: str = "if-needed"
     if_undecodable: str = "quarantine"
+    mislabelled: bool = False
 
     def form(self) -> tuple[UID, Rendition]:
         """The transfer syntax to send in, and what else is done to uncompressed pixels.
@@ -47,20 +48,29 @@ class Way:
         """
         wanted, can_read = self._wanted(), self.reader.can_read
         usable = self._usable(wanted)
-        target = choose_target(self.stored, usable, change=self.change, can_read=can_read)
+        wrong = self.mislabelled
+        target = choose_target(
+            self.stored, usable, change=self.change, can_read=can_read, mislabelled=wrong
+        )
         return target, wanted if target in NATIVE else Rendition()
+
+    def is_stored(self, target: UID) -> bool:
+        """Whether an instance in that form is the stored one: its label alone does not say so."""
+        return target == self.stored and (not self.mislabelled or self.change == "never")
 
     def goes_as_stored(self, failure: PermanentFailure) -> bool:
         """Whether what could not be decoded is sent as it is: never in a syntax that is not read.
 
-        What is only too long uncompressed goes where nothing that the node asks for is missing.
+        What is only too long uncompressed goes where nothing that the node asks for is missing,
+        and where it can be read as it is labelled.
         """
         can_read = self.reader.can_read
         if self.stored not in self.accepted:
             return False
         if can_read is not None and self.stored not in can_read:
             return False
-        if isinstance(failure, NativeTooLong) and self._wanted().color in ("", self.photometric):
+        too_long = isinstance(failure, NativeTooLong) and not self.mislabelled
+        if too_long and self._wanted().color in ("", self.photometric):
             return True
         return self.if_undecodable == "forward-as-stored"
 
@@ -79,7 +89,8 @@ class Way:
         syntax, wanted = BY_UID.get(self.stored), self.reader.rendition
         if self.change == "never" or self.photometric in NO_COLOR:
             return Rendition()
-        if self.photometric == "RGB" and syntax is not None and not syntax.encapsulated:
+        plain = syntax is not None and not syntax.encapsulated and not self.mislabelled
+        if self.photometric == "RGB" and plain:
             return Rendition(planar=wanted.planar)
         return wanted
 
@@ -109,28 +120,30 @@ def choose_target(
     *,
     change: str = "if-needed",
     can_read: Collection[UID] | None = None,
+    mislabelled: bool = False,
 ) -> UID:
     """The transfer syntax to send in.
 
     ``source`` is the syntax as stored, ``accepted`` what the node agreed to for this SOP class,
     ``can_read`` what the configuration says the node can read (None: anything). ``change`` is
     "never" (as stored or not at all), "if-needed", or "always" (native even where the compressed
-    form would be accepted). Raises PermanentFailure when nothing fits.
+    form would be accepted); what is ``mislabelled`` becomes native unless it is "never", also
+    where that is what its label says. Raises PermanentFailure when nothing fits.
     """
     usable = [uid for uid in accepted if can_read is None or uid in can_read]
-    for target in _wishes(source, change):
+    for target in _wishes(source, change, mislabelled):
         if target in usable:
             return target
-    raise PermanentFailure(_nothing_fits(source, accepted, change, can_read))
+    raise PermanentFailure(_nothing_fits(source, accepted, change, can_read, mislabelled))
 
 
-def _wishes(source: UID, change: str) -> tuple[UID, ...]:
+def _wishes(source: UID, change: str, mislabelled: bool) -> tuple[UID, ...]:
     """The acceptable targets, best first."""
     if change not in ("never", "if-needed", "always"):
         raise ValueError(f"pixels.change is {change!r}: never, if-needed or always is allowed")
     if change == "never" or not _decodable(source):
         return (source,)
-    if change == "always" and BY_UID[source].encapsulated:
+    if mislabelled or (change == "always" and BY_UID[source].encapsulated):
         return NATIVE
     return (source, *(uid for uid in NATIVE if uid != source))
 
@@ -140,7 +153,11 @@ def _decodable(source: UID) -> bool:
 
 
 def _nothing_fits(
-    source: UID, accepted: Collection[UID], change: str, can_read: Collection[UID] | None
+    source: UID,
+    accepted: Collection[UID],
+    change: str,
+    can_read: Collection[UID] | None,
+    mislabelled: bool,
 ) -> str:
     if not accepted:
         return (
@@ -160,6 +177,8 @@ def _nothing_fits(
         return text + "; video is never decoded here, so it goes as stored or not at all"
     if change == "never":
         return text + "; the route says pixels.change: never"
+    if mislabelled:
+        return text + "; its Pixel Data is not as its transfer syntax says"
     return text + "; none of them can be produced"
 
 

@@ -180,11 +180,15 @@ def _starts_like(first: bytes, head: bytes) -> bool:
     for start in _WITHOUT_END:
         if first.startswith(start):
             return head.startswith(start)
-    return len(head) == _HEAD and head[:8] == first[:8] and _is_rle(head)
+    return head[:8] == first[:8] and is_rle(head)
 
 
-def _is_rle(head: bytes) -> bool:
-    """An RLE header (PS3.5 G.5): ascending offsets of its segments, the first 64, then zeros."""
+def is_rle(head: bytes) -> bool:
+    """Whether 64 bytes are an RLE header (PS3.5 G.5): ascending offsets of its segments, the first
+    64, then zeros.
+    """
+    if len(head) < _HEAD:
+        return False
     count, *offsets = unpack("<16I", head)
     used, unused = offsets[:count], offsets[count:]
     return used[:1] == [_HEAD] and used == sorted(used) and not any(unused)

@@ -31,7 +31,7 @@ class NoPixels(PermanentFailure):
 
 
 class Mislabelled(PermanentFailure):
-    """Pixel Data is encapsulated under a native transfer syntax: decoded, it is what it is."""
+    """Pixel Data is not as the transfer syntax says: uncompressed, it is what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,19 @@ def located(file: Path) -> Located:
     header = read_image_pixel(source.values)
     bits = header.rows * header.columns * header.samples * header.allocated
     stored = BY_UID[source.meta.transfer_syntax]
-    if stored.encapsulated:
+    framed = element.length == UNDEFINED
+    if stored.video:
         fragments = fragments_of(source, element)
-        if stored.video:
-            return Located(1, 0, [tuple(span for span in fragments[1:] if span[1])])
+        return Located(1, 0, [tuple(span for span in fragments[1:] if span[1])])
+    if framed is not stored.encapsulated:
+        is_so = "encapsulated" if framed else "not encapsulated"
+        raise Mislabelled(f"Pixel Data labelled {stored.name} is {is_so}")
+    if framed:
+        fragments = fragments_of(source, element)
         if spans_frames(source, header):
             raise PermanentFailure("its codestreams hold several frames each, none by itself")
         spans = split_frames(source.data, fragments, header.frames, offset_table(source))
         return Located(header.frames, bits, spans)
-    if element.length == UNDEFINED:
-        raise Mislabelled(f"Pixel Data labelled {stored.name} is encapsulated")
     pixels = header.frames * header.rows * header.columns
     if header.photometric == "YBR_FULL_422" and element.length < 3 * pixels:
         bits = header.rows * header.columns * 16

@@ -14,7 +14,7 @@ from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
 from gateway.transcode.form import PAIRED, Coding, FrameFormat
-from gateway.transcode.frames import Frame, join, split_collections, split_frames
+from gateway.transcode.frames import Frame, is_rle, join, split_collections, split_frames
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
     EXTENDED_OFFSETS,
@@ -84,10 +84,10 @@ def plan_frames(
         source.data, fragments_of(source, element), header.frames, offset_table(source)
     )
     first = join(memoryview(source.data), frames[0])
-    found = _codestream(source, first, header)
+    syntax = _coded_as(source, header, first)
+    found = _codestream(syntax, first, header)
     mended, notes = mend(header, one_of(found, header) if spanning else found)
     colour = decide_colour(header.photometric, found, rendition.color)
-    syntax = source.meta.transfer_syntax
     form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
     if found is None and form.coding is Coding.NATIVE and _in_pairs(header, len(first)):
         form, colour = _paired(form, header, colour, rendition)
@@ -100,7 +100,7 @@ def plan_frames(
         stored = sum(length for frame in frames for _, length in frame)
         ratio = form.bits * len(frames) / 8 / max(stored, 1)
         changes |= provenance(header, form.coding, ratio, values)
-    found_notes = found.notes if found else _label_notes(source, form)
+    found_notes = (*_label_notes(source, form), *(found.notes if found else ()))
     if only and (spanning or only > len(frames)):
         raise PermanentFailure(f"frame {only} does not stand by itself in {len(frames)} frames")
     return sized(
@@ -138,16 +138,26 @@ def _lossy_later(source: Source, frames: list[Frame]) -> bool:
 
 def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
     syntax = source.meta.transfer_syntax
+    if not BY_UID[syntax].encapsulated:
+        return (f"Pixel Data labelled {name_of(syntax)} is encapsulated: decoded as such",)
     if form.coding is not Coding.NATIVE or syntax == ENCAPSULATED_UNCOMPRESSED:
         return ()
     return (f"Pixel Data labelled {name_of(syntax)} holds uncompressed samples: taken as such",)
 
 
 def fragments_of(source: Source, element: Element) -> list[tuple[int, int]]:
-    """The fragments; a value of defined length counts as one (it should not be there)."""
+    """The fragments. A value of defined length, which should not be there, counts as one, or as
+    one for each frame where it is as long as all of them uncompressed.
+    """
     if element.length == UNDEFINED:
         return fragments(source.data, element)
-    return [(element.value, 0), (element.value, element.length)]
+    header, start = read_image_pixel(source.values), element.value
+    bits = header.rows * header.columns * header.samples * header.allocated
+    size = bits // 8
+    if bits and bits % 8 == 0 and element.length - size * header.frames in (0, 1):
+        bodies = [(start + size * index, size) for index in range(header.frames)]
+        return [(start, 0), *bodies]
+    return [(start, 0), (start, element.length)]
 
 
 def offset_table(source: Source) -> tuple[bytes, bytes] | None:
@@ -191,9 +201,20 @@ def one_of(found: Codestream | None, header: ImagePixel) -> Codestream | None:
     return found and replace(found, components=header.samples)
 
 
-def _codestream(source: Source, first: Any, header: ImagePixel) -> Codestream | None:
+def _coded_as(source: Source, header: ImagePixel, first: Any) -> str:
+    """The transfer syntax that frames without markers are coded by: its label says which, unless
+    Pixel Data is not as that says. RLE is known by its header (PS3.5 G.5).
+    """
+    label, framed = source.meta.transfer_syntax, source.pixel_data.length == UNDEFINED
+    rle = is_rle(bytes(first[:64]))
+    if framed and rle and not BY_UID[label].encapsulated:
+        return RLE
+    plain = not framed and not rle and _native_size(header, len(first))
+    return ENCAPSULATED_UNCOMPRESSED if label == RLE and plain else label
+
+
+def _codestream(syntax: str, first: Any, header: ImagePixel) -> Codestream | None:
     """The first frame's declarations; None for samples in RLE, deflated, or as they are."""
-    syntax = source.meta.transfer_syntax
     if syntax == ENCAPSULATED_UNCOMPRESSED and _native_size(header, len(first)):
         return None
     found = read_codestream(first)

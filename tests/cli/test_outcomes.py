@@ -8,6 +8,8 @@ from pydicom.data import get_testdata_file
 
 from gateway.transcode.matrix import proven
 from tests.cli.test_configuration import said
+from tests.serve import objects
+from tests.transcode.objects import EXPLICIT_LE
 
 NODES = (
     "version: 1\nnodes:\n"
@@ -58,6 +60,27 @@ def test_uncompressed_pixels_need_no_decoder_unless_their_colours_change(tmp_pat
         "pacs by route r, as stored (explicit-le), PALETTE COLOR",
         "film by route r, as explicit-le, RGB, decoded by numpy",
     ]
+
+
+def test_pixels_under_a_wrong_label_are_decoded_into_what_it_says(tmp_path: Path) -> None:
+    frames = objects.pictures(1)
+    file = str(objects.under(EXPLICIT_LE, objects.jpeg_ls(tmp_path / "a.dcm", frames)))
+    said = "its Pixel Data is not as explicit-le says"
+    assert ends(tmp_path, "send_to: pacs", file) == [
+        "pacs by route r, as explicit-le, MONOCHROME2, decoded by imagecodecs",
+        said,
+    ]
+    assert ends(tmp_path, "send_to: pacs, pixels: { change: never }", file) == [
+        "pacs by route r, as stored (explicit-le), MONOCHROME2",
+        said,
+    ]
+    lost = objects.under(EXPLICIT_LE, objects.undecodable(tmp_path / "b.dcm"))
+    (held,) = ends(tmp_path, "send_to: pacs", str(lost))
+    assert held.startswith("pacs by route r: held: Pixel Data labelled explicit-le starts like no")
+    forward = "send_to: pacs, pixels: { if_undecodable: forward-as-stored }"
+    assert ends(tmp_path, forward, str(lost))[0] == (
+        "pacs by route r, as stored (explicit-le), MONOCHROME2"
+    )
 
 
 def test_what_a_node_cannot_read_is_held_with_the_reason(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.failures import PermanentFailure
-from gateway.model import Arrival, Origin, Rejected
+from gateway.model import Arrival, Origin, Owed, Rejected
 from gateway.service import utc_now
 from gateway.spool import Queue, Spool
 from gateway.spool.history import History
@@ -98,6 +98,22 @@ def test_what_is_owed_and_held_is_listed(folder):
 
 
 LONG = "1.2.826.0.1.3680043.8.498.12345678901234567890123456789012345678"
+
+
+def test_an_instance_under_a_wrong_label_is_shown_as_one(tmp_path):
+    async def fill() -> None:
+        spool = Spool.open(tmp_path, clock=utc_now, refuse_below_free=0)
+        with spool.create() as part:
+            part.write(b"pixels")
+            wrong = replace(arriving("1.2.9"), mislabelled=True)
+            await spool.commit(part, wrong, [Owed("pacs", "all")])
+        await keep(spool, "1.2.8", "pacs")
+        await spool.aclose()
+
+    asyncio.run(fill())
+    for uid, said_so in (("1.2.9", "True"), ("1.2.8", "False")):
+        lines = said("show", uid, "--spool", tmp_path).output.splitlines()
+        assert f"         mislabelled  {said_so}" in lines
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What is sent: as stored or decoded, in which colours, and what becomes of what cannot be."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,13 @@ class Table:
         self.spool = FakeSpool(folder, FakeTime())
         self.transcoder: Any = FakeTranscoder()
 
-    def instance(self, syntax: UID = J2K, photometric: str = "") -> Instance:
+    def instance(
+        self, syntax: UID = J2K, photometric: str = "", *, mislabelled: bool = False
+    ) -> Instance:
         header = {"PhotometricInterpretation": photometric} if photometric else {}
         self.spool.keep("viewer", syntax=syntax, **header)
-        return self.spool.rows[len(self.spool.rows)].delivery.instance
+        kept = self.spool.rows[len(self.spool.rows)].delivery.instance
+        return replace(kept, mislabelled=mislabelled)
 
     async def prepare(
         self,
@@ -196,3 +200,51 @@ async def test_the_undecodable_goes_as_stored_only_in_a_syntax_that_the_node_rea
     else:
         with pytest.raises(PermanentFailure, match="the codestream is cut"):
             await ready
+
+
+@pytest.mark.parametrize(
+    ("syntax", "accepted", "sent"),
+    [
+        (EXPLICIT_LE, NATIVE_ONLY, EXPLICIT_LE),
+        (IMPLICIT_LE, NATIVE_ONLY, EXPLICIT_LE),
+        (IMPLICIT_LE, (IMPLICIT_LE,), IMPLICIT_LE),
+        (J2K, (J2K, *NATIVE_ONLY), EXPLICIT_LE),
+    ],
+)
+async def test_pixels_under_a_wrong_label_are_derived_also_into_what_it_says(
+    table: Table, syntax: UID, accepted: tuple[UID, ...], sent: UID
+) -> None:
+    instance = table.instance(syntax, "MONOCHROME2", mislabelled=True)
+    ready = await table.prepare(instance, accepted)
+    assert ready.transfer_syntax == sent
+    assert ready.file != instance.file
+    assert table.transcoder.calls == [("1", sent, Rendition())]
+
+
+async def test_a_wrong_label_that_says_rgb_is_not_believed(table: Table) -> None:
+    await table.prepare(table.instance(EXPLICIT_LE, "RGB", mislabelled=True), NATIVE_ONLY)
+    assert [rendition for _, _, rendition in table.transcoder.calls] == [RGB]
+
+
+async def test_what_is_never_changed_goes_under_its_wrong_label(table: Table) -> None:
+    instance = table.instance(EXPLICIT_LE, mislabelled=True)
+    ready = await table.prepare(instance, NATIVE_ONLY, change="never")
+    assert ready == Derived(instance.file, EXPLICIT_LE)
+
+
+async def test_where_nothing_uncompressed_is_taken_a_wrong_label_is_named(table: Table) -> None:
+    with pytest.raises(PermanentFailure, match="its Pixel Data is not as its transfer syntax"):
+        await table.prepare(table.instance(J2K, mislabelled=True), [J2K], Rendition())
+
+
+@pytest.mark.parametrize("failure", [CUT, TOO_LONG])
+async def test_under_a_wrong_label_only_a_route_that_says_so_sends_the_undecodable(
+    table: Table, failure: PermanentFailure
+) -> None:
+    instance = table.instance(EXPLICIT_LE, "MONOCHROME2", mislabelled=True)
+    table.transcoder.failures["1"] = failure
+    with pytest.raises(PermanentFailure) as held:
+        await table.prepare(instance, NATIVE_ONLY)
+    assert held.value is failure
+    ready = await table.prepare(instance, NATIVE_ONLY, if_undecodable="forward-as-stored")
+    assert ready == Derived(instance.file, EXPLICIT_LE)

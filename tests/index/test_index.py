@@ -26,7 +26,15 @@ from gateway.index import store as store_module
 from gateway.index.entry import Entry, Reception
 from gateway.serve.holdings import LocalHoldings
 from gateway.spool import Spool
-from tests.index.archive import Archive, archive_of, image, open_index, opened_archive, value
+from tests.index.archive import (
+    Archive,
+    archive_of,
+    encoded,
+    image,
+    open_index,
+    opened_archive,
+    value,
+)
 from tests.spool.arrivals import Clock
 
 
@@ -150,6 +158,22 @@ async def test_headers_are_read_in_every_encoding(archive: Archive, syntax: str)
     assert value(found, "00083002") == str(syntax)
     (study,) = await archive.search(Level.STUDY)
     assert value(study, "00100010") == {"Alphabetic": "Müller^Jürgen", "Ideographic": "山田"}
+
+
+async def test_under_a_wrong_label_what_can_be_had_is_said_to_be_available(
+    tmp_path: Path,
+) -> None:
+    """Also where the index is made anew from the ledger."""
+    ds = image("1.1", "1.1.1", "1.1.1.1", PixelData=bytes(8))
+    ds["PixelData"].VR = "OW"
+    jpeg_ls, explicit = "1.2.840.10008.1.2.4.80", str(ExplicitVRLittleEndian)
+    async with opened_archive(tmp_path) as archive:
+        await archive.keep_file(encoded(ds, explicit), jpeg_ls, ds)
+        (found,) = await archive.search(Level.INSTANCE)
+        assert value(found, "00083002") == explicit
+    (tmp_path / INDEX).unlink()
+    async with opened_archive(tmp_path) as archive:
+        assert await archive.search(Level.INSTANCE) == [found]
 
 
 async def test_an_instance_without_a_series_is_kept_out_of_sight(archive: Archive) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from gateway.dataset.labelled import mislabelled
 from gateway.dataset.part10 import read_file_meta
 from gateway.derivation import Derivations
 from gateway.intake import Intake
@@ -17,6 +18,7 @@ from gateway.model import UID, Arrival, Instance, Origin, Passport
 from gateway.serve.app import application
 from gateway.serve.serving import ServeSettings, Serving
 from gateway.transcode.pool import TranscodePool
+from gateway.transfer_syntax import BY_UID
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 STUDY, SERIES = "1.2.3", "1.2.3.4"
@@ -29,10 +31,16 @@ class Gallery:
     instances_held: list[Instance] = field(default_factory=list)
     asked: int = 0
 
-    def hang(self, file: Path, study: UID = STUDY, series: UID = SERIES) -> Instance:
-        """Hold a file; its SOP Instance UID is a number of our own, so that any file will do."""
+    def hang(
+        self, file: Path, study: UID = STUDY, series: UID = SERIES, *, marked: bool = True
+    ) -> Instance:
+        """Hold a file; its SOP Instance UID is a number of our own, so that any file will do.
+
+        Whether it is mislabelled was found out unless not ``marked``, as in an older ledger.
+        """
         number = len(self.instances_held) + 1
         meta = read_file_meta(file.read_bytes())
+        syntax = BY_UID.get(meta.transfer_syntax)
         held = Instance(
             sop_instance_uid=f"2.25.{number}",
             sop_class_uid=meta.sop_class_uid,
@@ -42,6 +50,7 @@ class Gallery:
             origin=Origin(Arrival.C_STORE),
             size=file.stat().st_size,
             received_at=NOON,
+            mislabelled=marked and syntax is not None and mislabelled(file, syntax),
             spool_id=number,
             file=file,
         )

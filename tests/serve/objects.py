@@ -4,6 +4,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 
 from tests.transcode.objects import (
@@ -13,6 +14,7 @@ from tests.transcode.objects import (
     JPEG_LS,
     encapsulated,
     header,
+    relabelled,
     save,
 )
 
@@ -46,6 +48,22 @@ def undecodable(path: Path) -> Path:
     return encapsulated(path, header(ROWS, COLUMNS), JPEG_LS, [b"no codestream at all"])
 
 
+def under(syntax: str, file: Path) -> Path:
+    """The same file under another label, whatever it holds."""
+    file.write_bytes(relabelled(file.read_bytes(), syntax))
+    return file
+
+
+def implicit(file: Path) -> Path:
+    """An encapsulated file in Implicit VR Little Endian, heads and all, which no writer makes."""
+    content = file.read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00OB\0\0")
+    ds = pydicom.dcmread(file, stop_before_pixels=True)
+    before = save(file, ds, IMPLICIT_LE, ds.SOPInstanceUID).read_bytes()
+    file.write_bytes(before + content[at : at + 4] + content[at + 8 :])
+    return file
+
+
 def video(path: Path) -> Path:
     """An MPEG-4 stream in two fragments, or what passes for it."""
     ds = header(ROWS, COLUMNS, SamplesPerPixel=3, NumberOfFrames=50)
@@ -60,9 +78,11 @@ __all__ = [
     "JPEG_LS",
     "ROWS",
     "VIDEO",
+    "implicit",
     "jpeg_ls",
     "native",
     "pictures",
     "undecodable",
+    "under",
     "video",
 ]

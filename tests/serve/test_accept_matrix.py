@@ -73,6 +73,14 @@ INSTANCES: list[Row] = [
         LE,
     ),
     ("jls", "", f"{M_DICOM}; transfer-syntax={JLS};q=0", None, 406, "", ""),
+    *((name, "", None, None, 200, f"{MULTI} {DICOM}", LE) for name in ("coded", "plain")),
+    ("coded", "", f"{M_DICOM}; transfer-syntax={LE}", None, 200, f"{MULTI} {DICOM}", LE),
+    ("coded", "", f"{M_DICOM}; transfer-syntax=*", None, 200, f"{MULTI} {DICOM}", LE),
+    ("plain", "", f"{M_DICOM}; transfer-syntax=*", None, 200, f"{MULTI} {DICOM}", JLS),
+    ("plain", "", f"{M_DICOM}; transfer-syntax={JLS}", None, 406, "", ""),
+    ("lost", "", None, None, 406, "", ""),
+    ("lost", "", f"{DICOM}; transfer-syntax={LE}", None, 406, "", ""),
+    ("lost", "", f"{DICOM}; transfer-syntax=*", None, 200, DICOM, LE),
     ("jls", "", DICOM, None, 200, DICOM, LE),
     ("jls", "", f"{DICOM}; transfer-syntax=*", None, 200, DICOM, JLS),
     ("jls", "", f"{DICOM};transfer-syntax={JLS}", None, 200, DICOM, JLS),
@@ -190,6 +198,10 @@ FRAMES: list[Row] = [
     ("video", "/frames/1", M_OCTETS, None, 406, "", ""),
     ("broken", "/frames/1", M_OCTETS, None, 406, "", ""),
     ("broken", "/frames/1", None, None, 200, f"{MULTI} image/jls", JLS),
+    ("coded", "/frames/1", None, None, 200, f"{MULTI} {OCTETS}", LE),
+    ("plain", "/frames/1", None, None, 200, f"{MULTI} {OCTETS}", LE),
+    ("plain", "/frames/1", "image/jls", None, 406, "", ""),
+    ("lost", "/frames/1", None, None, 406, "", ""),
 ]
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
@@ -248,6 +260,9 @@ async def shown(
         "implicit": objects.native(folder / "implicit.dcm", two, IMPLICIT),
         "video": objects.video(folder / "video.dcm"),
         "broken": objects.undecodable(folder / "broken.dcm"),
+        "coded": objects.under(LE, objects.jpeg_ls(folder / "coded.dcm", two)),
+        "plain": objects.under(JLS, objects.native(folder / "plain.dcm", two)),
+        "lost": objects.under(LE, objects.undecodable(folder / "lost.dcm")),
     }
     async with opened_gateway(
         folder,
@@ -299,6 +314,9 @@ async def test_what_is_asked_for_is_given(
 
 PAGE = Path(__file__).parents[2] / "docs" / "retrieving.md"
 STORED = {"jls": "JPEG-LS", "raw": "Explicit VR LE", "implicit": "Implicit VR LE"}
+STORED |= {"coded": "JPEG-LS labelled Explicit VR LE"}
+STORED |= {"plain": "uncompressed labelled JPEG-LS"}
+STORED |= {"lost": "undecodable labelled Explicit VR LE"}
 STORED |= {"video": "MPEG-4", "broken": "undecodable JPEG-LS"}
 NAMES = {LE: "Explicit VR LE", IMPLICIT: "Implicit VR LE", JLS: "JPEG-LS", MP4: "MPEG-4"}
 

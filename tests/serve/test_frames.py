@@ -1,6 +1,6 @@
 """Frames: each one right by itself, whatever surrounds it, and no more work than it takes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +20,6 @@ from tests.transcode.objects import (
     encapsulated,
     header,
     packbits,
-    relabelled,
     rle_of,
     save,
 )
@@ -335,17 +334,22 @@ async def test_pixels_that_are_cut_are_no_frames(
         assert "does not hold 3 frames" in (await answer.json())["error"]
 
 
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("headers", [None, AS_STORED])
-async def test_frames_that_are_encapsulated_under_a_native_label_are_decoded(
+@pytest.mark.parametrize(("make", "label"), [(objects.jpeg_ls, LE), (objects.native, JPEG_LS)])
+async def test_frames_that_are_not_as_their_label_says_come_uncompressed(
     gateway: Gateway,
     client: aiohttp.ClientSession,
     tmp_path: Path,
+    make: Callable[..., Path],
+    label: str,
     headers: dict[str, str] | None,
+    marked: bool,
 ) -> None:
+    """Also where an older ledger does not know of it."""
     pictures = objects.pictures(3)
-    file = objects.jpeg_ls(tmp_path / "a.dcm", pictures)
-    file.write_bytes(relabelled(file.read_bytes(), LE))
-    instance = gateway.gallery.hang(file)
+    file = objects.under(label, make(tmp_path / "a.dcm", pictures))
+    instance = gateway.gallery.hang(file, marked=marked)
     parts = await frames_of(client, gateway, instance, "3,1", headers)
     assert bodies(parts) == [pictures[2].tobytes(), pictures[0].tobytes()]
     assert {headers["content-type"] for headers, _ in parts} == {

@@ -112,6 +112,16 @@ async def test_jpeg_is_described_as_it_comes_out_uncompressed(
     assert found["00083002"]["Value"] == [JPEG_BASELINE]
 
 
+async def test_under_a_wrong_label_what_can_be_had_is_said_to_be_available(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    frames = objects.pictures(2)
+    file = objects.under(objects.JPEG_LS, objects.native(tmp_path / "a.dcm", frames))
+    (found,) = await described(client, gateway.of(gateway.gallery.hang(file), "/metadata"))
+    assert found["00083002"]["Value"] == [EXPLICIT_LE]
+    assert found["7FE00010"]["vr"] == "OW"
+
+
 async def test_what_nobody_foresaw_of_one_instance_leaves_the_others_to_be_seen(
     gateway: Gateway,
     client: aiohttp.ClientSession,

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 from pathlib import Path
 
 import aiohttp
+import pydicom
 import pytest
 
 from gateway.derivation import Derivations, Derived
@@ -112,6 +114,42 @@ async def test_what_was_not_decoded_once_is_no_answer_to_keep(
     async with client.get(url, headers=known) as answer:
         assert answer.status == 200
         assert syntaxes(await parts_of(answer)) == [LE]
+
+
+@pytest.mark.parametrize("asked", [None, ONLY_LE, AS_STORED])
+@pytest.mark.parametrize(("make", "label"), [(objects.jpeg_ls, LE), (objects.native, JLS)])
+async def test_pixels_under_a_wrong_label_are_made_right_unless_asked_for_as_stored(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    make: Callable[..., Path],
+    label: str,
+    asked: dict[str, str] | None,
+) -> None:
+    pictures = objects.pictures(2)
+    file = objects.under(label, make(tmp_path / "a.dcm", pictures))
+    gateway.gallery.hang(file)
+    parts = await parts_at(client, gateway.url(STUDY), asked)
+    ((_, body),) = parts
+    if asked == AS_STORED:
+        assert (body, syntaxes(parts)) == (file.read_bytes(), [label])
+    else:
+        assert syntaxes(parts) == [LE]
+        assert pydicom.dcmread(BytesIO(body)).PixelData == pictures.tobytes()
+
+
+async def test_an_answer_with_pixels_that_stayed_as_they_are_labelled_is_none_to_keep(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """What is undecodable under a native label is told from what was decoded into it."""
+    lost = objects.under(LE, objects.undecodable(tmp_path / "lost.dcm"))
+    gateway.gallery.hang(lost)
+    gateway.gallery.hang(objects.native(tmp_path / "right.dcm", objects.pictures(1)))
+    parts = await parts_at(client, gateway.url(STUDY))
+    assert parts[0][1] == lost.read_bytes()
+    async with client.get(gateway.url(STUDY)) as answer:
+        assert "ETag" not in answer.headers
+        await answer.read()
 
 
 async def test_a_file_of_many_pieces_comes_whole(

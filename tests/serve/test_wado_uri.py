@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
+import pydicom
 import pytest
 from aiohttp import web
 from PIL import Image
@@ -54,6 +55,26 @@ def query(**changes: str | None) -> dict[str, str]:
 
 
 DICOM = "application/dicom"
+
+
+@pytest.mark.parametrize("asked", [None, LE, "*"])
+async def test_pixels_under_a_wrong_label_are_decoded_unless_asked_for_as_stored(
+    gateway: Gateway, tmp_path: Path, asked: str | None
+) -> None:
+    pictures = objects.pictures(2)
+    file = objects.under(LE, objects.jpeg_ls(tmp_path / "wrong.dcm", pictures))
+    gateway.gallery.hang(file)
+    params = query(objectUID="2.25.3", contentType=DICOM, transferSyntax=asked)
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(gateway.url("/wado"), params=params) as answer,
+    ):
+        assert answer.headers["Content-Type"] == f"{DICOM}; transfer-syntax={LE}"
+        body = await answer.read()
+    if asked == "*":
+        assert body == file.read_bytes()
+    else:
+        assert pydicom.dcmread(BytesIO(body)).PixelData == pictures.tobytes()
 
 
 async def test_a_stored_file_that_cannot_be_read_is_a_temporary_failure(gateway: Gateway) -> None:

@@ -121,6 +121,21 @@ async def test_a_ledger_of_an_earlier_version_opens_with_what_it_holds(
         assert queue.contradictions() == []
 
 
+@pytest.mark.parametrize("older", range(1, 6))
+async def test_of_what_an_earlier_version_took_in_nothing_is_known_to_be_mislabelled(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, older: int
+) -> None:
+    of_version(older, tmp_path, monkeypatch)
+    (tmp_path / "instances/000000").mkdir(parents=True)
+    (tmp_path / "instances/000000/1.dcm").touch()
+    spool = Spool.open(tmp_path, clock=clock, refuse_below_free=0)
+    (found,) = await spool.instances([1])
+    assert not found.mislabelled
+    await spool.aclose()
+    with Queue(tmp_path, clock=clock) as queue:
+        assert [row.mislabelled for row in queue.list()] == [False]
+
+
 class Doomed(sqlite3.Connection):
     """A connection whose process is killed before its n-th statement."""
 

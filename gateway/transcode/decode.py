@@ -73,7 +73,8 @@ def _decoded(
             form = _as_spanned(frame, form)
         frame = _checked(frame, form, known)
         if form.paired:
-            return spread_422(frame, form.rows, form.columns)
+            pairs = backend.decode(frame, replace(form, samples_per_pixel=2))
+            return spread_422(pairs, form.rows, form.columns)
         if form.coding is Coding.JPEG_LS and form.precision < 8:
             either = decode_either(frame, lambda one: backend.decode(one, form), decoding.notes)
             return conform(either, form, decoding.notes)

@@ -83,9 +83,9 @@ class FrameFormat:
 
     @property
     def paired(self) -> bool:
-        """Native samples of which two pixels share their chroma, Y1 Y2 Cb Cr, to be spread."""
-        native = self.coding is Coding.NATIVE and self.photometric in PAIRED
-        return native and not self.kept_in_pairs
+        """Uncoded samples of which two pixels share their chroma, Y1 Y2 Cb Cr, to be spread."""
+        uncoded = self.coding in (Coding.NATIVE, Coding.DEFLATED)
+        return uncoded and self.photometric in PAIRED and not self.kept_in_pairs
 
     @property
     def kept_in_pairs(self) -> bool:

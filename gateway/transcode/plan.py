@@ -3,6 +3,7 @@
 Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3).
 """
 
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -89,7 +90,7 @@ def plan_frames(
     mended, notes = mend(header, one_of(found, header) if spanning else found)
     colour = decide_colour(header.photometric, found, rendition.color)
     form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
-    if found is None and form.coding is Coding.NATIVE and _in_pairs(header, len(first)):
+    if found is None and _in_pairs(header, _uncoded_size(form, first)):
         form, colour = _paired(form, header, colour, rendition)
     if not form.lossy and _lossy_later(source, frames[only - 1 : only] if only else frames[1:]):
         form = replace(form, lossy=True, high_bits=mended.high_bits)
@@ -239,6 +240,14 @@ def _in_pairs(header: ImagePixel, length: int) -> bool:
     if header.photometric not in PAIRED or (header.samples, header.allocated) != (3, 8):
         return False
     return header.columns % 2 == 0 and length == 2 * header.rows * header.columns > 0
+
+
+def _uncoded_size(form: FrameFormat, frame: Any) -> int:
+    """The bytes of the samples in a frame that is not coded, or deflated; 0 for another."""
+    if form.coding is Coding.DEFLATED and form.stated in PAIRED:
+        with suppress(zlib.error):
+            return len(zlib.decompressobj(-15).decompress(frame, form.bits // 8))
+    return len(frame) if form.coding is Coding.NATIVE else 0
 
 
 def _paired(

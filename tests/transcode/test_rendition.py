@@ -1,5 +1,6 @@
 """What a node asks for beyond the transfer syntax: RGB, at every depth and in every coding."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.instance import transcode
-from gateway.transfer_syntax import ENCAPSULATED_UNCOMPRESSED
+from gateway.transfer_syntax import DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED
 from tests.transcode.objects import (
     EXPLICIT_BE,
     EXPLICIT_LE,
@@ -158,31 +159,46 @@ def test_pairs_of_pixels_are_written_out_where_planes_are_asked_for(tmp_path: Pa
     assert ds.PixelData == bytes((0, 1, 4, 5, 2, 2, 6, 6, 3, 3, 7, 7))
 
 
-def uncompressed_422(path: Path, photometric: str, frames: int = 1) -> Path:
+def as_it_is(frame: bytes) -> bytes:
+    return frame
+
+
+def deflated(frame: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    content = packer.compress(frame) + packer.flush()
+    return content + bytes(len(content) & 1)
+
+
+CODERS = {ENCAPSULATED_UNCOMPRESSED: as_it_is, DEFLATED_FRAMES: deflated}
+
+
+def fragmented_422(path: Path, photometric: str, syntax: str, frames: int = 1) -> Path:
     """Frames of one row and four pixels, Y1 Y2 Cb Cr twice, each in its fragment."""
     ds = header(1, 4, SamplesPerPixel=3, PhotometricInterpretation=photometric)
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.NumberOfFrames = 8, 8, 7, frames
     contents = [bytes(range(8 * index, 8 * index + 8)) for index in range(frames)]
-    return encapsulated(path, ds, ENCAPSULATED_UNCOMPRESSED, contents)
+    return encapsulated(path, ds, syntax, [CODERS[syntax](one) for one in contents])
 
 
+@pytest.mark.parametrize("syntax", CODERS)
 @pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_PARTIAL_422"])
 def test_pairs_of_pixels_in_fragments_are_taken_out_as_they_are(
-    photometric: str, tmp_path: Path
+    photometric: str, syntax: str, tmp_path: Path
 ) -> None:
-    source = uncompressed_422(tmp_path / "in.dcm", photometric, 3)
+    source = fragmented_422(tmp_path / "in.dcm", photometric, syntax, 3)
     done = transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
     ds = pydicom.dcmread(tmp_path / "out.dcm")
     assert (ds.PhotometricInterpretation, ds.SamplesPerPixel) == (photometric, 3)
     assert (ds.PixelData, done.photometric) == (bytes(range(24)), photometric)
 
 
+@pytest.mark.parametrize("syntax", CODERS)
 @pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_PARTIAL_422"])
 @pytest.mark.parametrize("wanted", [RGB, Rendition(color="RGB", planar="separate")])
 def test_pairs_of_pixels_in_fragments_become_rgb_as_native_ones_do(
-    wanted: Rendition, photometric: str, tmp_path: Path
+    wanted: Rendition, photometric: str, syntax: str, tmp_path: Path
 ) -> None:
-    source = uncompressed_422(tmp_path / "in.dcm", photometric, 2)
+    source = fragmented_422(tmp_path / "in.dcm", photometric, syntax, 2)
     ds = header(1, 4, SamplesPerPixel=3, PhotometricInterpretation=photometric)
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.NumberOfFrames = 8, 8, 7, 2
     ds.PixelData = bytes(range(16))

@@ -27,6 +27,7 @@ from gateway.serve.negotiation import AS_STORED, frame_options, held_as, possibl
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
+    Body,
     Opened,
     ahead,
     attended,
@@ -240,7 +241,7 @@ class _Frames:
 
     async def _alone(self, source: Source, content: Content, tag: str) -> web.StreamResponse:
         headers = {"Content-Type": part_type(source.media_type, source.transfer_syntax)}
-        response = web.StreamResponse(headers=headers | headers_of(tag))
+        response = Body(headers=headers | headers_of(tag))
         response.content_length = content.size
         await response.prepare(self.request)
         await self._send(response, content)
@@ -252,22 +253,23 @@ class _Frames:
         boundary = new_boundary()
         content_type = MediaType(MULTIPART, {"type": source.media_type, "boundary": boundary})
         headers = {"Content-Type": str(content_type)} | headers_of(tag)
-        response = web.StreamResponse(headers=headers)
+        response = Body(headers=headers)
         opening = part_head(boundary, self._headers(instance, source, self.numbers[0]), first=True)
         end = closing(boundary)
         if len(self.numbers) == 1:
             response.content_length = len(opening) + first.size + len(end)
+            await response.prepare(self.request)
+            await self._send(response, first, opening, end)
+            return response
         await response.prepare(self.request)
         await self._send(response, first, opening)
-        if self.request.method == "HEAD":
-            return response
-        if len(self.numbers) > 1:
+        if self.request.method != "HEAD":
             await self._rest(response, instance, source, boundary)
-        await write(response, end)
+            await write(response, end)
         return response
 
     async def _rest(
-        self, response: web.StreamResponse, instance: Instance, source: Source, boundary: str
+        self, response: Body, instance: Instance, source: Source, boundary: str
     ) -> None:
         """The frames behind the first, each made while those before it are sent."""
         make = partial(self._content, instance, source)
@@ -286,15 +288,17 @@ class _Frames:
         }
 
     async def _send(
-        self, response: web.StreamResponse, content: Content, head: bytes = b""
+        self, response: Body, content: Content, head: bytes = b"", tail: bytes = b""
     ) -> None:
         """Write one frame; nothing where only the header was asked for."""
         try:
             if self.request.method != "HEAD":
-                await send(response, content.first, head)
+                await send(response, content.first, head, b"" if content.rest else tail)
                 for offset, size in content.rest:
                     run = await soon_opened(content.file, offset, size)
                     await send(response, run)
+                if content.rest and tail:
+                    await write(response, tail)
         finally:
             content.close()
 

@@ -189,16 +189,19 @@ class Body(web.StreamResponse):
             await asyncio.sleep(0)
 
 
-async def send(response: web.StreamResponse, run: Opened, head: bytes = b"") -> None:
-    """Write ``head`` and the whole run, piece by piece; closes it."""
+async def send(
+    response: web.StreamResponse, run: Opened, head: bytes = b"", tail: bytes = b""
+) -> None:
+    """Write ``head``, the whole run, piece by piece, and ``tail``; closes the run."""
     first = run.take()
     at, end = run.offset + len(first), run.offset + run.size
     try:
         if first or not run.size:
-            await write(response, b"".join((head, first)))
+            await write(response, b"".join((head, first, tail if at == end else b"")))
             head = b""
         while at < end:
-            piece, content = _room(response, head, min(PIECE, end - at))
+            size = min(PIECE, end - at)
+            piece, content = _room(response, head, size, tail if at + size == end else b"")
             if not _reads(run, content, at):
                 await _read(run, content, at)
             if isinstance(response, Body):
@@ -210,15 +213,17 @@ async def send(response: web.StreamResponse, run: Opened, head: bytes = b"") -> 
         run.close()
 
 
-def _room(response: web.StreamResponse, head: bytes, size: int) -> tuple[memoryview, memoryview]:
+def _room(
+    response: web.StreamResponse, head: bytes, size: int, tail: bytes
+) -> tuple[memoryview, memoryview]:
     """A piece with its frame, and in it the room for ``size`` bytes behind ``head``."""
     before, behind = b"", b""
     if isinstance(response, Body):
-        before, behind = response.frame(len(head) + size)
-    start = before + head
-    piece = memoryview(bytearray(len(start) + size + len(behind)))
+        before, behind = response.frame(len(head) + size + len(tail))
+    start, stop = before + head, tail + behind
+    piece = memoryview(bytearray(len(start) + size + len(stop)))
     piece[: len(start)] = start
-    piece[len(start) + size :] = behind
+    piece[len(start) + size :] = stop
     return piece, piece[len(start) : len(start) + size]
 
 

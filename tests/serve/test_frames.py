@@ -264,6 +264,22 @@ async def test_a_video_is_one_stream(
         assert answer.status == 404
 
 
+@pytest.mark.parametrize("numbers", ["2", "1,2"])
+async def test_frames_of_several_pieces_arrive_whole(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path, numbers: str
+) -> None:
+    pictures = np.random.default_rng(6).integers(0, 1 << 16, (2, 500, 700), "u2")
+    ds = header(500, 700, NumberOfFrames=2)
+    ds.PixelData = pictures.tobytes()
+    ds["PixelData"].VR = "OW"
+    instance = gateway.gallery.hang(save(tmp_path / "a.dcm", ds, LE))
+    wanted = [pictures[int(number) - 1].tobytes() for number in numbers.split(",")]
+    assert bodies(await frames_of(client, gateway, instance, numbers)) == wanted
+    octets = {"Accept": "application/octet-stream"}
+    async with client.get(gateway.of(instance, "/frames/1"), headers=octets) as answer:
+        assert await answer.read() == pictures[0].tobytes()
+
+
 async def test_a_frame_alone_has_its_length_and_head_has_no_body(
     gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:

@@ -268,13 +268,16 @@ async def test_a_body_that_is_cancelled_by_others_is_not_taken_for_one_whose_cli
 
 
 @pytest.mark.parametrize(("size", "writes"), [(0, 1), (10, 1), (PIECE, 1), (PIECE + 10, 2)])
-async def test_what_goes_before_a_short_run_is_written_with_it(
-    tmp_path: Path, size: int, writes: int
+@pytest.mark.parametrize("cached", [True, False])
+async def test_what_goes_before_and_behind_a_run_is_written_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, writes: int, cached: bool
 ) -> None:
     file, sink = tmp_path / "file", Sink()
     file.write_bytes(content := os.urandom(size))
-    await send(sink, await soon_opened(file), b"head")  # type: ignore[arg-type]
-    assert (bytes(sink.content), sink.writes) == (b"head" + content, writes)
+    if not cached:
+        monkeypatch.setattr(os, "preadv", _not_cached)
+    await send(sink, await soon_opened(file), b"head", b"tail")  # type: ignore[arg-type]
+    assert (bytes(sink.content), sink.writes) == (b"head" + content + b"tail", writes)
 
 
 async def test_what_is_in_memory_anyway_is_not_read_ahead(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
-    Iterator,
     Sequence,
 )
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp import web
@@ -38,6 +38,7 @@ AHEAD: Final = 64 << 20
 STALLED_SECONDS: Final = 120.0
 """A client that takes no piece for so long (4 kB/s) is taken for gone."""
 _GLANCE_SECONDS: Final = 0.2
+_LEFT: Final = "the client has left"
 _TURN: Final = 1 << 20
 """Bytes that one client takes at most before the others have their turn."""
 
@@ -178,7 +179,7 @@ class Body(web.StreamResponse):
     async def pass_on(self, piece: memoryview) -> None:
         """Write what has its frame. Raises ConnectionError as ``write``."""
         if self._writer is None or self._way is None or self._way.is_closing():
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError(_LEFT)
         self._way.write(piece)
         self._turn += len(piece)
         if self._way.get_write_buffer_size():
@@ -321,34 +322,47 @@ async def _stop(
             drop(made.result())
 
 
-@contextmanager
-def attended(request: web.Request) -> Iterator[None]:
+def attended(request: web.Request) -> AbstractContextManager[None]:
     """What is awaited meanwhile ends soon after the client is gone. Raises ConnectionResetError.
 
     One timer for a whole body: with ``while_there``, each part of it would need a task.
     """
-    loop, task, left = asyncio.get_running_loop(), asyncio.current_task(), False
-    assert task is not None  # noqa: S101 - a handler runs in one
-    cancelling = task.cancelling()
-    timer: asyncio.TimerHandle | None = None
+    return _Attention(request)
 
-    def glance() -> None:
-        nonlocal left, timer
-        if _is_gone(request):
-            left = task.cancel()
+
+class _Attention:
+    """Looks now and then whether a client is there, and cancels the task that serves it."""
+
+    __slots__ = ("_cancelling", "_left", "_loop", "_request", "_task", "_timer")
+
+    def __init__(self, request: web.Request) -> None:
+        self._request, self._loop, self._left = request, asyncio.get_running_loop(), False
+
+    def __enter__(self) -> None:
+        if _is_gone(self._request):
+            raise ConnectionResetError(_LEFT)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a handler runs in one
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = self._loop.call_later(_GLANCE_SECONDS, self._glance)
+
+    def _glance(self) -> None:
+        if _is_gone(self._request):
+            self._left = self._task.cancel()
         else:
-            timer = loop.call_later(_GLANCE_SECONDS, glance)
+            self._timer = self._loop.call_later(_GLANCE_SECONDS, self._glance)
 
-    glance()
-    try:
-        yield
-    except asyncio.CancelledError:
-        if left and task.uncancel() <= cancelling:
-            raise ConnectionResetError("the client has left") from None
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()  # which also lets go of what it would have called
+        if not isinstance(error, asyncio.CancelledError) or not self._left:
+            return
+        if self._task.uncancel() <= self._cancelling:
+            raise ConnectionResetError(_LEFT) from None
 
 
 def _is_gone(request: web.Request) -> bool:
@@ -361,7 +375,7 @@ async def while_there(request: web.Request, work: Awaitable[_Made]) -> _Made:
     try:
         while not (await asyncio.wait((task,), timeout=_GLANCE_SECONDS))[0]:
             if _is_gone(request):
-                raise ConnectionResetError("the client has left")
+                raise ConnectionResetError(_LEFT)
         return task.result()
     finally:
         if not task.done():

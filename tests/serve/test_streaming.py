@@ -2,11 +2,14 @@
 
 import asyncio
 import errno
+import gc
 import os
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import pytest
@@ -215,8 +218,11 @@ class Leaving:
     """A request whose client leaves when it is told to."""
 
     def __init__(self) -> None:
-        self.transport = self
         self.left = False
+
+    @property
+    def transport(self) -> Self:
+        return self
 
     def is_closing(self) -> bool:
         return self.left
@@ -253,6 +259,27 @@ async def test_a_body_ends_when_its_client_leaves_in_the_midst_of_it(
         await retrieve()
     assert sorted(work.cancelled) == [1, 2, 3]
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+
+async def test_a_request_is_let_go_of_at_once_when_its_body_has_ended() -> None:
+    request = Leaving()
+    gone = weakref.ref(request)
+    gc.disable()
+    try:
+        with attended(request):  # type: ignore[arg-type]
+            await asyncio.sleep(0.001)
+        del request
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_nothing_is_begun_for_a_client_that_has_left_before() -> None:
+    request = Leaving()
+    request.left = True
+    with pytest.raises(ConnectionResetError), attended(request):  # type: ignore[arg-type]
+        raise AssertionError
+    await asyncio.sleep(0)
 
 
 async def test_a_body_that_is_cancelled_by_others_is_not_taken_for_one_whose_client_left() -> None:

@@ -143,7 +143,7 @@ def test_the_page_on_operation_shows_what_the_loader_takes() -> None:
     assert route.group is not None
     assert (route.group.by, route.delivery.priority) == ("study", "low")
     assert [str(window) for window in route.delivery.during] == [
-        "mon,tue,wed,thu,fri 18:00-06:00",
+        "mon-fri 18:00-06:00",
         "sat",
         "sun",
     ]

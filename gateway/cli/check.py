@@ -17,7 +17,9 @@ def check(
     file: Annotated[
         Path | None, typer.Option("--config", "-c", help="The YAML file, with or without -c.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only problems.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Problems and warnings alone.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Print the effective configuration with all defaults, or every problem with its place.

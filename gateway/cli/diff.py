@@ -23,6 +23,7 @@ from gateway.spool.history import History
 
 _CONTEXT: Final = 2
 _HUNK: Final = re.compile(r"@@ .*\+(\d+).* @@")
+"""With line numbers of the effective form, which nobody has in a file."""
 
 
 def diff(
@@ -66,7 +67,7 @@ def _lines(before: Config, after: Config, old: Path, new: Path) -> Iterator[str]
     was, becomes = (effective(config).splitlines() for config in (before, after))
     for line in difflib.unified_diff(was, becomes, str(old), str(new), lineterm="", n=_CONTEXT):
         found = _HUNK.match(line)
-        yield f"{line} {_section(becomes, int(found[1]))}" if found else line
+        yield f"@@ {_section(becomes, int(found[1]))} @@" if found else line
 
 
 def _section(lines: list[str], first: int) -> str:

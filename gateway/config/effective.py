@@ -12,6 +12,11 @@ from gateway.config.models import Config
 from gateway.config.secrets import Written
 
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NOTHING: Final = frozenset(
+    {"from", "match", "unless", "during", "set", "remove", "copy", "template", "hash", "replace"}
+)
+"""What means nothing by itself where it is empty: it is left out, as it was by the file."""
+_BOOLEANS_OF_YAML_1_1: Final = frozenset({"yes", "no", "on"})
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./:+%-]*(?<!:)")
 
 
@@ -40,7 +45,7 @@ def _plain(value: Any) -> Any:
             return SingleQuotedScalarString(value)
         case str() if _WHOLE.fullmatch(value):
             return int(value)
-        case str() if _PLAIN.fullmatch(value):
+        case str() if _PLAIN.fullmatch(value) and value.lower() not in _BOOLEANS_OF_YAML_1_1:
             return str(value)
         case str():
             return SingleQuotedScalarString(value.replace("${", "$${"))
@@ -49,4 +54,4 @@ def _plain(value: Any) -> Any:
 
 
 def _unset(key: str, value: Any) -> bool:
-    return value is None or (key in {"from", "match", "unless"} and not value)
+    return value is None or (key in _NOTHING and value in ([], {}, ()))

@@ -166,12 +166,13 @@ def _photometric(value: object) -> str:
 
 
 def _write_expected(sent: tuple[Sent, ...]) -> object:
-    written: dict[str, dict[str, Any]] = {}
+    written: dict[str, Any] = {}
     for route, destination, syntax, photometric in sent:
         how = {SYNTAX: name_of(syntax)} if syntax else {}
         how |= {PHOTOMETRIC: photometric} if photometric else {}
         written.setdefault(route, {})[destination] = how
-    return written or NOTHING
+    short = {route: nodes if any(nodes.values()) else [*nodes] for route, nodes in written.items()}
+    return short or NOTHING
 
 
 class Example(Section):

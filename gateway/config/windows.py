@@ -5,9 +5,10 @@ own it is in the gateway's.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, tzinfo
 from functools import cache
+from itertools import groupby
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -45,11 +46,18 @@ class Window(NamedTuple):
         return begun_today or ((day - 1) % 7 in self.days and minute < self.end)
 
     def __str__(self) -> str:
-        days = "" if len(self.days) == 7 else ",".join(_DAYS[day] for day in self.days)
+        days = "" if len(self.days) == 7 else ",".join(_runs(self.days))
         if days and (self.start, self.end, self.zone) == (0, _DAY, ""):
             return days
         hours = f"{_clock(self.start)}-{_clock(self.end)}"
         return " ".join(filter(None, [days, hours, self.zone]))
+
+
+def _runs(days: tuple[int, ...]) -> Iterator[str]:
+    """Days of the week, three or more in a row as the first and the last of them."""
+    for _, group in groupby(enumerate(days), key=lambda each: each[1] - each[0]):
+        names = [_DAYS[day] for _, day in group]
+        yield from [f"{names[0]}-{names[-1]}"] if len(names) > 2 else names
 
 
 def within(windows: Iterable[Window], now: datetime, zone: tzinfo | None) -> bool:

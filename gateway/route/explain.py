@@ -114,8 +114,8 @@ def _value(rule: ValueRule, met: Met) -> Predicate:
     subject, condition = rule.subject, rule.condition
     written = write_condition(subject, condition)
     if isinstance(written, list):
-        wanted = tuple(sorted(written))
-        text = ", ".join(wanted)
+        wanted = tuple(written)
+        text = " or ".join(wanted)
     else:
         text = ", ".join(f"{name} {_shown(value)}" for name, value in written.items())
         wanted = (text,)

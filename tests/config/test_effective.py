@@ -67,7 +67,6 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "      Rows: [512]\n"
         "    unless:\n"
         "      SOPClassUID: [CTImageStorage]\n"
-        "    during: []\n"
         "    enabled: true\n"
         "    send_to: [n]\n"
         "    pixels:\n"
@@ -79,7 +78,6 @@ def test_a_route_prints_names_and_numbers_as_an_administrator_writes_them() -> N
         "      give_up_after: never\n"
         "      priority: normal\n"
         "      order: as-received\n"
-        "      during: []\n"
         "      objects_per_s: unlimited\n"
         "      mbit_per_s: unlimited\n"
     )
@@ -100,3 +98,20 @@ def test_what_is_verified_prints_as_it_reads() -> None:
         )
         assert f"      verify: {printed}\n" in effective(config)
         assert load_text(effective(config)) == config
+
+
+def test_what_is_left_out_stays_out_and_words_of_other_yamls_are_in_quotes() -> None:
+    text = (
+        "version: 1\nnodes: { n: { dimse: { ae_title: N, host: h } } }\nroutes:\n"
+        "  - { name: r, send_to: n, match: { BurnedInAnnotation: 'NO' },"
+        " during: sat-mon 08:00-12:00, delivery: { during: [mon-fri, 'sat,sun 08:00-09:00'] },"
+        " tags: { remove: StationName } }\n"
+        "examples:\n"
+        "  - { given: { BurnedInAnnotation: 'NO' }, expect: { r: n } }\n"
+    )
+    printed = effective(load_text(text))
+    assert load_text(printed) == load_text(text)
+    for line in ("      BurnedInAnnotation: ['NO']", "    during: ['mon,sat,sun 08:00-12:00']",
+                 "      during: [mon-fri, 'sat,sun 08:00-09:00']", "      r: [n]"):  # fmt: skip
+        assert f"{line}\n" in printed
+    assert not [word for word in ("copy", "template", "replace", "unless") if word in printed]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -221,7 +222,7 @@ async def _results(
     pool: TranscodePool, pairs: list[Pair], order: Order
 ) -> AsyncIterator[tuple[Path, Transcoded | Failure | None]]:
     """Each source with its result as it is done, None for files that are not DICOM."""
-    batches = _batches(pairs, pool.workers)
+    batches = batches_of(pairs, pool.workers)
     running: set[asyncio.Task[list[tuple[Path, Transcoded | Failure | None]]]] = set()
     while True:
         for batch in islice(batches, 2 * pool.workers - len(running)):
@@ -234,15 +235,18 @@ async def _results(
                 yield pair
 
 
-def _batches(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
-    """Less in each towards the end, so that no worker is left alone with much."""
+def batches_of(pairs: list[Pair], workers: int) -> Iterator[list[Pair]]:
+    """The tasks: a large file each, or three quarters of a worker's share of those left.
+
+    So there are few of them, and no worker is left alone with much.
+    """
     left, batch, most = len(pairs), [], 0
     for pair in pairs:
         left -= 1
         if pair[0].stat().st_size > _SMALL:
             yield [pair]
             continue
-        most = most or max(1, min(_TOGETHER, (left + 1) // (2 * workers)))
+        most = most or min(_TOGETHER, ceil(3 * (left + 1) / (4 * workers)))
         batch.append(pair)
         if len(batch) == most:
             yield batch

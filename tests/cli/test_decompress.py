@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from gateway.cli import app
+from gateway.cli.decompress import batches_of
 from gateway.transcode.verify import Disagreement
 
 RLE, J2K, CT = "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "CT_small.dcm"
@@ -160,3 +162,28 @@ def test_a_file_whose_decoders_disagree_fails_and_is_not_written(folder, tmp_pat
         "disagreement",
         "a and b disagree: 4 samples in 1 of 1 frames",
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "workers", "sizes"),
+    [
+        (48, 2, [16, 12, 8, 5, 3, 2, 1, 1]),
+        (12, 2, [5, 3, 2, 1, 1]),
+        (20, 1, [15, 4, 1]),
+        (5, 8, [1] * 5),
+    ],
+)
+def test_batches_become_smaller_towards_the_end(files, workers, sizes, tmp_path):
+    source = tmp_path / "small.dcm"
+    source.touch()
+    pairs = [(source, tmp_path / f"{number}.out") for number in range(files)]
+    assert [len(batch) for batch in batches_of(pairs, workers)] == sizes
+
+
+def test_a_large_file_is_a_batch_of_its_own(tmp_path):
+    small, large = tmp_path / "small.dcm", tmp_path / "large.dcm"
+    small.touch()
+    large.touch()
+    os.truncate(large, 5 << 20)
+    pairs = [(source, tmp_path / source.stem) for source in (small, large, small)]
+    assert list(batches_of(pairs, 1)) == [[pairs[1]], [pairs[0], pairs[2]]]

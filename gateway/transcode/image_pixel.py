@@ -89,8 +89,10 @@ class Values:
 
     def number(self, tag: int, default: int = 0) -> int:
         """A US value, the first if there are several."""
-        value = (self.raw(tag) or b"")[:2]
-        return int.from_bytes(value, self.order) if len(value) == 2 else default
+        element = self.found.get(tag)
+        if element is None or element.end - element.value < 2:
+            return default
+        return int.from_bytes(self.data[element.value : element.value + 2], self.order)
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """All values of a US element."""

@@ -19,7 +19,7 @@ from gateway.transcode.image_pixel import (
     changes_between,
     read_image_pixel,
 )
-from gateway.transcode.plan import Pixels, as_rendered, colour_notes, frame_format, sized
+from gateway.transcode.plan import Pixels, as_rendered, colour_notes, frame_format, pixels_of
 from gateway.transcode.source import Source
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, TransferSyntax
@@ -117,8 +117,16 @@ def native_rendered(
     data, first = (source.data, element.value) if swapped is None else (swapped, 0)
     frames: list[Frame] = [((first + size * index, size),) for index in range(header.frames)]
     notes = colour_notes(header, out, colour)
-    planned = Pixels(form, frames, finish, data, 0, 0, "", out.photometric, changes, notes)
-    return sized(planned, out, target)
+    return pixels_of(
+        form=form,
+        frames=frames,
+        finish=finish,
+        data=data,
+        out=out,
+        target=target,
+        changes=changes,
+        notes=notes,
+    )
 
 
 def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:

@@ -104,23 +104,17 @@ def plan_frames(
     found_notes = (*_label_notes(source, form), *(found.notes if found else ()))
     if only and (spanning or only > len(frames)):
         raise PermanentFailure(f"frame {only} does not stand by itself in {len(frames)} frames")
-    return sized(
-        Pixels(
-            form=form,
-            frames=frames[only - 1 : only] if only else frames,
-            finish=finish,
-            data=source.data,
-            length=0,
-            frame_bytes=0,
-            vr="",
-            photometric=out.photometric,
-            changes=changes,
-            notes=(*notes, *found_notes, *colour_notes(header, out, colour)),
-            known=None if only > 1 else (first, found),
-            count=1 if only else header.frames,
-        ),
-        replace(out, samples=form.samples_per_pixel) if form.kept_in_pairs else out,
-        target,
+    return pixels_of(
+        form=form,
+        frames=frames[only - 1 : only] if only else frames,
+        finish=finish,
+        data=source.data,
+        out=replace(out, samples=form.samples_per_pixel) if form.kept_in_pairs else out,
+        target=target,
+        changes=changes,
+        notes=(*notes, *found_notes, *colour_notes(header, out, colour)),
+        known=None if only > 1 else (first, found),
+        count=1 if only else header.frames,
     )
 
 
@@ -327,7 +321,9 @@ def as_rendered(
 ) -> tuple[ImagePixel, Finish, Changes]:
     """The header that goes out, what is done to the samples for it, and what else changes."""
     planar = rendition.planar == "separate"
-    out = replace(header, photometric=colour.photometric, planar=int(planar))
+    out = header
+    if (header.photometric, header.planar) != (colour.photometric, planar):
+        out = replace(header, photometric=colour.photometric, planar=int(planar))
     if rendition.color == RGB and header.photometric == "PALETTE COLOR":
         table, first = read_palette(source.values, header)
         out, changes = as_rgb(header, table)
@@ -357,24 +353,41 @@ def _depth(form: FrameFormat, header: ImagePixel) -> int:
     return min(header.stored, form.precision or header.stored)
 
 
-def sized(pixels: Pixels, out: ImagePixel, target: TransferSyntax) -> Pixels:
+def pixels_of(
+    *,
+    form: FrameFormat,
+    frames: list[Frame],
+    finish: Finish,
+    data: Any,
+    out: ImagePixel,
+    target: TransferSyntax,
+    changes: Changes,
+    notes: tuple[str, ...],
+    known: tuple[Any, Codestream | None] | None = None,
+    count: int = 0,
+) -> Pixels:
     """The plan with its lengths, VR and byte order. Raises NativeTooLong beyond 2**32 - 2."""
     bits = out.rows * out.columns * out.samples * out.allocated
-    length = -(-bits * (pixels.count or len(pixels.frames)) // 8)
+    length = -(-bits * (count or len(frames)) // 8)
     if length > MAX_NATIVE:
         raise NativeTooLong(
             f"uncompressed this instance has {length} bytes of Pixel Data and the standard "
             f"allows {MAX_NATIVE}: it can only be sent as stored"
         )
-    vr = "OB" if target.explicit and out.allocated <= 8 else "OW"
     swap = 0 if target.little_endian else out.allocated // 8
-    finish = replace(pixels.finish, swap=swap) if swap else pixels.finish
-    return replace(
-        pixels,
+    return Pixels(
+        form=form,
+        frames=frames,
+        finish=replace(finish, swap=swap) if swap else finish,
+        data=data,
         length=length,
-        frame_bytes=bits // 8 if bits % 8 == 0 and not pixels.form.spanning else 0,
-        vr=vr,
-        finish=finish,
+        frame_bytes=bits // 8 if bits % 8 == 0 and not form.spanning else 0,
+        vr="OB" if target.explicit and out.allocated <= 8 else "OW",
+        photometric=out.photometric,
+        changes=changes,
+        notes=notes,
+        known=known,
+        count=count,
     )
 
 

@@ -89,7 +89,7 @@ def rewrite(
         scope.look_ahead(view, elements_of(view, start, end, was, limits))
     pending = _Pending(changes)
     if was is EXPLICIT and now is IMPLICIT and end - start <= _HELD:
-        found = _odd_ones(view, start, end, writer, pending, limits)
+        found = _odd_ones(view, start, end, writer, pending, scope, limits)
     for element in found:
         if pending.first <= element.tag:
             pending.write_up_to(element.tag, writer)
@@ -100,7 +100,13 @@ def rewrite(
 
 
 def _odd_ones(
-    view: memoryview, start: int, end: int, writer: "_Writer", pending: "_Pending", limits: Limits
+    view: memoryview,
+    start: int,
+    end: int,
+    writer: "_Writer",
+    pending: "_Pending",
+    scope: Scope,
+    limits: Limits,
 ) -> Iterator[Element]:
     """Write the plain elements of an Explicit VR Little Endian data set without their VRs; the
     others, and those that ``pending`` has a say in, are yielded in between.
@@ -108,7 +114,7 @@ def _odd_ones(
     data = bytearray(view[start:end])
     position, count = start, 0
     while count <= limits.elements:
-        position, plain = writer.shortened(data, position - start, pending)
+        position, plain = writer.shortened(data, position - start, pending, scope)
         position += start
         count += plain + 1
         odd = next(elements_of(view, position, end, EXPLICIT, limits), None)
@@ -200,23 +206,28 @@ class _Writer:
             self._done.append(memoryview(self._gathered))
             self._gathered = bytearray()
 
-    def shortened(self, data: bytearray, start: int, pending: "_Pending") -> tuple[int, int]:
+    def shortened(
+        self, data: bytearray, start: int, pending: "_Pending", scope: Scope
+    ) -> tuple[int, int]:
         """Write elements of short VRs from ``start`` on as Implicit VR has them.
 
         Both kinds of head have eight bytes, so the lengths are put into ``data``, over the VRs.
         The position of the first element that is not plain, and how many were.
         """
         head, codes, put, position = _TAG_VR_LENGTH, _SHORT, _PUT_LENGTH, start
-        last, count, passed, lowest, watched = len(data), 0, -1, 0, False
+        last, count, passed, lowest, creators, watched = len(data), 0, -1, 0, 0, False
         while position + 8 <= last:
             group, number, code, length = head(data, position)
             if group != passed:
                 passed, lowest, watched = group, _lowest_plain(group), pending.concerns(group)
+                creators = 0x100 if group & 1 else 0
             stop = position + 8 + length
             if number < lowest or code not in codes or stop > last:
                 break
             if watched and pending.has(group << 16 | number):
                 break
+            if number < creators:
+                scope.note(group << 16 | number, data[position + 8 : stop])
             put(data, position + 4, length)
             position, count = stop, count + 1
         self._gathered += memoryview(data)[start:position]
@@ -324,10 +335,10 @@ class _Writer:
 
 
 def _lowest_plain(group: int) -> int:
-    """The first element number of a group that is no group length and no private creator."""
+    """The first element number of a group that is no group length; of a private one, a creator."""
     if not 8 <= group < PIXEL_DATA >> 16:
         return 0x10000
-    return 0x100 if group & 1 else 1
+    return 0x10 if group & 1 else 1
 
 
 def _is_implicit(data: memoryview, element: Element, form: Form) -> bool:

@@ -257,6 +257,14 @@ def test_private_elements_have_the_vr_their_creator_gives_them() -> None:
     assert vrs(other) == ["LO", "UN"]
 
 
+def test_a_head_without_a_vr_is_read_by_its_creator_where_all_others_lose_theirs() -> None:
+    creator, inside = (0x00710010, "LO", b"AGFA-AG_HPState "), (0x00080060, "CS", b"CT")
+    bare = sequence(0x00711018, item(element(*inside)), syntax=ILE)
+    expected = element(*creator, ILE)
+    expected += sequence(0x00711018, item(element(*inside, ILE)), syntax=ILE)
+    assert recoded(element(*creator) + bare, ELE, ILE) == expected
+
+
 def test_a_private_creator_counts_in_its_own_data_set_only() -> None:
     data = implicit((0x00290010, b"SIEMENS CSA HEADER"))
     data += sequence(0x00409096, item(implicit((0x00291008, b"ab")), syntax=ILE), syntax=ILE)

@@ -25,7 +25,8 @@ def unreadable(config: Config) -> list[Problem]:
     for path, file in _files((), config):
         if reason := _reason(file, pem=path[-1] in _IN_PEM):
             setting = ".".join(each for each in path if isinstance(each, str))
-            found.append(config.problem(path, f"{setting}: {file} cannot be used now: {reason}"))
+            named = config.written(path, file)
+            found.append(config.problem(path, f"{setting}: {named} cannot be used now: {reason}"))
     return sorted(found)
 
 

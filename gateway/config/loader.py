@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from gateway.config.checks import check
 from gateway.config.hidden import as_written, hidden
 from gateway.config.includes import merge_includes, read_text
-from gateway.config.models import Config
+from gateway.config.models import Config, Places
 from gateway.config.problems import (
     Complaint,
     ConfigError,
@@ -59,7 +59,7 @@ def load_text(
     problems = [*tree.problems, *_placed(tree, complaints)]
     if problems or config is None:
         raise ConfigError(problems)
-    config.remember(tree.place)
+    config.remember(Places(tree.place, tree.variables))
     return config
 
 

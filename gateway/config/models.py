@@ -3,7 +3,7 @@
 Durations are seconds and sizes bytes, whatever units the file uses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +59,7 @@ from gateway.config.readers import (
     Windows,
     whole,
 )
+from gateway.config.secrets import Variable
 from gateway.config.section import Section
 from gateway.config.tags import Tags
 from gateway.config.units import Retry
@@ -294,9 +295,13 @@ def _nowhere(_: ValuePath, *, at_key: bool) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where values stand in their files; no part of what they say, so all places are equal."""
+    """Where values stand in their files; no part of what they say, so all places are equal.
+
+    ``variables`` are those that the environment has a part in.
+    """
 
     place: Callable[..., tuple[str, int, int]] = field(default=_nowhere, compare=False)
+    variables: Mapping[ValuePath, Variable] = field(default_factory=dict, compare=False)
 
 
 class Config(Section):
@@ -314,9 +319,14 @@ class Config(Section):
     examples: tuple[Example, ...] = ()
     _places: Places = PrivateAttr(default_factory=Places)
 
-    def remember(self, place: Callable[..., tuple[str, int, int]]) -> None:
+    def remember(self, places: Places) -> None:
         """Note where the values stand that the configuration was read from."""
-        self._places = Places(place)
+        self._places = places
+
+    def written(self, path: ValuePath, value: object) -> str:
+        """The value at a path as text, or as the file has it where it holds a variable."""
+        variable = self._places.variables.get(path)
+        return str(value) if variable is None else variable.written
 
     def problem(self, path: ValuePath, text: str) -> Problem:
         """A problem with, or a remark on, the value at a path such as ``("routes", 0)``."""

@@ -15,7 +15,7 @@ from gateway.config.expression import parse_expr
 from gateway.config.filters import Filter, parse_filter, write_filter
 from gateway.config.predicates import Match, parse_match, write_match
 from gateway.config.problems import Complaint, WrongValue, shown, unexpected
-from gateway.config.secrets import Secret, parse_secret, write_secret
+from gateway.config.secrets import Secret, parse_file, parse_secret, write_secret
 from gateway.config.senders import Sender, parse_sender
 from gateway.config.units import (
     Retry,
@@ -158,7 +158,7 @@ Texts: TypeAlias = Annotated[
 Url: TypeAlias = Annotated[str, PlainValidator(parse_url)]
 File: TypeAlias = Annotated[
     Path | None,
-    PlainValidator(parse_path),
+    PlainValidator(parse_file),
     PlainSerializer(lambda path: path if path is None else str(path)),
 ]
 SecretText: TypeAlias = Annotated[

@@ -4,9 +4,11 @@ A secret's value is shown nowhere: printed, it is the ``${NAME}`` that it was wr
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from gateway.config.problems import unexpected
+from gateway.config.values import parse_path
 
 
 class Variable(str):
@@ -53,6 +55,22 @@ def parse_secret(value: object) -> Secret:
     if not secret or not secret.isprintable():
         raise ValueError(f"{value.written} is empty or holds control characters")
     return Secret(secret, value.written)
+
+
+_PATHS: Final = ("/", "./", "../")
+
+
+def parse_file(value: object) -> Path:
+    """A file's path; where a variable stands alone, what it holds has to look like one.
+
+    Else a secret that was meant for the key without ``_file`` would be shown as a path.
+    """
+    if isinstance(value, Variable) and not value.strip().startswith(_PATHS):
+        raise ValueError(
+            f"{value.written} holds no path, which would begin with / or ./; is it the secret"
+            " itself? That is for the key without _file"
+        )
+    return parse_path(value)
 
 
 def write_secret(secret: Secret) -> Written:

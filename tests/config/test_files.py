@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.config import load_text
+from gateway.config import ConfigError, load_text
 from gateway.config.files import unreadable
 from gateway.service import Service
 
@@ -37,6 +38,22 @@ def test_each_is_named_with_its_place_and_its_node(tmp_path: Path) -> None:
         f"FILE:11:18: nodes.cloud.dicomweb.tls.ca: {tmp_path}/ca.pem cannot be used now: "
         "No such file or directory",
     ]
+
+
+def test_a_file_that_a_variable_names_is_told_by_the_variable() -> None:
+    text = TEXT.replace('"{folder}/token"', "'${{TOKEN}}'").format(folder="/nowhere")
+    token, _ = unreadable(load_text(text, "FILE", {"TOKEN": "/run/s3cret"}))
+    assert token.text.startswith("nodes.cloud.dicomweb.auth.bearer_file: ${TOKEN} cannot be used")
+
+
+def test_a_secret_where_its_file_belongs_is_refused_unseen() -> None:
+    text = TEXT.replace('"{folder}/token"', "'${{TOKEN}}'").format(folder="/nowhere")
+    with pytest.raises(ConfigError) as refusal:
+        load_text(text, "FILE", {"TOKEN": "s3cret"})
+    assert str(refusal.value) == (
+        "FILE:10:28: nodes.cloud.dicomweb.auth.bearer_file: ${TOKEN} holds no path, which would"
+        " begin with / or ./; is it the secret itself? That is for the key without _file"
+    )
 
 
 def test_a_certificate_has_to_be_in_pem_form(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def diff(
         for change in _replayed(before, after, span, folder, report):
             report.note(change)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"--replay: {error}") from None
     except Failure as failure:
         typer.echo(str(failure), err=True)
         raise typer.Exit(1) from None

@@ -122,11 +122,14 @@ def _shift(value: object) -> Shift:
     for keyword in attributes:
         if changeable(keyword).vr not in ("DA", "DT"):
             raise ValueError(f"{keyword} holds no date")
-    if ("days" in value) == ("up_to" in value):
-        raise ValueError("lacks one of the keys days, up_to")
-    if "days" in value:
-        return Shift(attributes, days=parse_integer(value["days"], -36_500, 36_500))
-    return Shift(attributes, up_to=parse_integer(value["up_to"], 1, 36_500))
+    given = [key for key in ("days", "up_to") if key in value]
+    if len(given) != 1:
+        raise ValueError(f"{'has both' if given else 'lacks one'} of the keys days, up_to")
+    key, lowest = given[0], 1 if given[0] == "up_to" else -36_500
+    try:
+        return Shift(attributes, **{key: parse_integer(value[key], lowest, 36_500)})
+    except ValueError as error:
+        raise WrongValue([Complaint((key,), str(error))]) from None
 
 
 def _write_shift(shift: Shift | None) -> Any:

@@ -55,6 +55,7 @@ def _milliseconds(text: str) -> int:
     if unit not in _MILLISECONDS:
         meant = _WORDS.get(unit.lower(), unit.lower())
         hint = f"; did you mean {number}{meant}?" if meant in _MILLISECONDS else ""
+        hint = hint if unit else "; the unit is missing"
         raise ValueError(f"{shown(text)} is not a duration; allowed: {_DURATIONS}{hint}")
     amount = int(number) * _MILLISECONDS[unit]
     if amount > _LONGEST:

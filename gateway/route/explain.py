@@ -7,7 +7,7 @@ from datetime import datetime
 from gateway.config.conditions import as_written, write_condition
 from gateway.config.expression import MOST_VALUES, values_of
 from gateway.config.senders import NODE
-from gateway.config.subjects import CALLING_AE, SIZE, Subject
+from gateway.config.subjects import ADDRESS, CALLING_AE, SIZE, Subject
 from gateway.model import Origin
 from gateway.route.predicates import ExpressionRule, ValueRule
 from gateway.route.rules import Decision, RouteRule, Rules
@@ -34,7 +34,8 @@ class Predicate:
         """The condition and what was met, for people."""
         if self.met is not None:
             return f"{self.written}: it is {self.met}"
-        nothing = {NODE: "it was not fetched from there", SIZE: "it is not known"}
+        unknown = "it is not known"
+        nothing = {NODE: "it was not fetched from there", SIZE: unknown, ADDRESS: unknown}
         return f"{self.written}: {nothing.get(self.subject, 'it has none')}"
 
 

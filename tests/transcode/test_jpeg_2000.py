@@ -6,6 +6,7 @@ from struct import pack, unpack_from
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -211,3 +212,23 @@ def test_a_comment_behind_the_last_tile_part_is_passed_over_and_recorded(tmp_pat
     done = transcode(source, EXPLICIT_LE, tmp_path / "out.dcm")
     assert done.notes == ("a comment behind the last tile-part was passed over",)
     assert (tmp_path / "out.dcm").read_bytes().endswith(GREY.tobytes())
+
+
+OFFSET = bytes.fromhex(
+    "ff4fff51002900000000001300000011000000110000000b0000001300000011000000000000000000010701"
+    "01ff52000c00000001000304040001ff5c000d4040404040484850484850ff90000a0000000000230001ff93"
+    "cfc00e03e40209cc3102c1f38387d404093e470773ffd9"
+)
+"""6 rows of 2 samples from (17, 11) on: the lower two of its four resolutions hold nothing."""
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_an_image_off_the_origin_and_resolutions_without_samples_are_decoded(
+    tmp_path: Path, attempt: int
+) -> None:
+    """By whatever decoder is asked first. Encoders get such tiles wrong: OpenJPEG 2.5.0 does."""
+    samples = np.arange(5, 245, 20, "u1")
+    ds = header(6, 2, BitsAllocated=8, BitsStored=8, HighBit=7)
+    file = encapsulated(tmp_path / "a.dcm", ds, J2K_LOSSLESS, [OFFSET])
+    transcode(file, EXPLICIT_LE, tmp_path / "out", attempt=attempt)
+    assert pydicom.dcmread(tmp_path / "out").PixelData == samples.tobytes()

@@ -49,6 +49,7 @@ async def prepare(
         policy.change,
         policy.if_undecodable,
         instance.mislabelled,
+        odd=bool(instance.size & 1),  # the file meta information before it is even
     )
     target, rendition = way.form()
     tags = reader.changes(policy.tags, instance.header)

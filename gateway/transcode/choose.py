@@ -30,7 +30,8 @@ class Way:
     ``stored`` and ``photometric`` are its transfer syntax and Photometric Interpretation, ""
     where that is not known; ``accepted`` is what the node agreed to for its SOP class. The
     route's ``change`` is as for ``choose_target``; its ``if_undecodable`` is quarantine, reject
-    or forward-as-stored. ``mislabelled`` is as in ``Instance``.
+    or forward-as-stored. ``mislabelled`` is as in ``Instance``; ``odd``: its data set has an odd
+    number of bytes, which no data set has (PS3.5 7.1.1) and many a node aborts an association for.
     """
 
     stored: UID
@@ -40,6 +41,7 @@ class Way:
     change: str = "if-needed"
     if_undecodable: str = "quarantine"
     mislabelled: bool = False
+    odd: bool = False
 
     def form(self) -> tuple[UID, Rendition]:
         """The transfer syntax to send in, and what else is done to uncompressed pixels.
@@ -56,21 +58,22 @@ class Way:
 
     def is_stored(self, target: UID) -> bool:
         """Whether an instance in that form is the stored one: its label alone does not say so."""
-        return target == self.stored and (not self.mislabelled or self.change == "never")
+        mended = self.mislabelled or (self.odd and target in NATIVE)
+        return target == self.stored and (not mended or self.change == "never")
 
     def goes_as_stored(self, failure: PermanentFailure) -> bool:
         """Whether what could not be decoded is sent as it is: never in a syntax that is not read.
 
-        What is only too long uncompressed goes where nothing that the node asks for is missing,
-        and where it can be read as it is labelled.
+        What is only too long uncompressed, or was to be made even, goes where nothing that the
+        node asks for is missing, and where it can be read as it is labelled.
         """
         can_read = self.reader.can_read
         if self.stored not in self.accepted:
             return False
         if can_read is not None and self.stored not in can_read:
             return False
-        too_long = isinstance(failure, NativeTooLong) and not self.mislabelled
-        if too_long and self._wanted().color in ("", self.photometric):
+        whole = isinstance(failure, NativeTooLong) or (self.odd and self.stored in NATIVE)
+        if whole and not self.mislabelled and self._wanted().color in ("", self.photometric):
             return True
         return self.if_undecodable == "forward-as-stored"
 

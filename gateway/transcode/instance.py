@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
@@ -33,6 +33,9 @@ from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import verdict, watched
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
+
+_DELIMITER: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
+"""A Sequence Delimitation Item: behind that of Pixel Data, no reader has to pass it over."""
 
 
 @dataclass(frozen=True)  # sent back by a worker: slots make that slow
@@ -224,9 +227,13 @@ def _framed(
     head = [meta, *made.before_pixels(before, target)]
     head.append(pixel_head(pixels.vr, pixels.length + (pixels.length & 1), target))
     tail = [b"\0"] if pixels.length & 1 else []
-    after = part_with_nested(source, source.pixel_data.end, source.end, target, {})
-    tail += made.after_pixels(after, target)
     notes, end = (*pixels.notes, *made.notes), source.pixel_data.end
+    while bytes(source.data[end : end + len(_DELIMITER)]) == _DELIMITER:
+        end += len(_DELIMITER)
+    after = part_with_nested(source, end, source.end, target, {})
+    tail += made.after_pixels(after, target)
+    if end > source.pixel_data.end:
+        notes = (*notes, "a second Sequence Delimitation Item behind Pixel Data was left out")
     if bytes(source.data[end : end + 4]) == b"\xfa\xff\xfa\xff":
         notes = (*notes, "a Digital Signature over Pixel Data no longer holds")
     return Plan(head, pixels, tail, notes)

@@ -237,6 +237,23 @@ async def test_where_nothing_uncompressed_is_taken_a_wrong_label_is_named(table:
         await table.prepare(table.instance(J2K, mislabelled=True), [J2K], Rendition())
 
 
+async def test_a_data_set_of_odd_length_is_written_anew_in_its_own_syntax(table: Table) -> None:
+    """DCMTK ends the association over one: "DIMSE: Odd Fragment Length"."""
+    odd = replace(table.instance(EXPLICIT_LE, "MONOCHROME2"), size=333)
+    ready = await table.prepare(odd, NATIVE_ONLY)
+    assert ready.file != odd.file
+    assert table.transcoder.calls == [("1", EXPLICIT_LE, Rendition())]
+
+
+async def test_an_odd_length_goes_as_stored_where_it_cannot_be_mended(table: Table) -> None:
+    odd = replace(table.instance(EXPLICIT_LE, "MONOCHROME2"), size=333)
+    assert await table.prepare(odd, NATIVE_ONLY, change="never") == Derived(odd.file, EXPLICIT_LE)
+    table.transcoder.failures["1"] = CUT
+    assert await table.prepare(odd, NATIVE_ONLY) == Derived(odd.file, EXPLICIT_LE)
+    coded = replace(table.instance(J2K, "MONOCHROME2"), size=333)
+    assert await table.prepare(coded, (J2K,)) == Derived(coded.file, J2K)
+
+
 @pytest.mark.parametrize("failure", [CUT, TOO_LONG])
 async def test_under_a_wrong_label_only_a_route_that_says_so_sends_the_undecodable(
     table: Table, failure: PermanentFailure

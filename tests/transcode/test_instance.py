@@ -201,6 +201,18 @@ def test_a_signed_jpeg_2000_codestream_mends_the_sign(tmp_path: Path) -> None:
     assert out.PixelData == image.tobytes()
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_second_delimiter_behind_pixel_data_does_not_go_out(target: str, tmp_path: Path) -> None:
+    """Some encoders write two; DCMTK reads no data set that ends with one."""
+    image = noise(8, 8)
+    source = encapsulated(tmp_path / "in.dcm", header(8, 8), JPEG_LS, [jls(image)])
+    delimiter = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    source.write_bytes(source.read_bytes() + delimiter)
+    out = result(source, target)
+    assert (tmp_path / "out.dcm").read_bytes().endswith(out.PixelData)
+    assert any("second Sequence Delimitation Item" in note for note in out.done.notes)
+
+
 def icon(frame: bytes, rows: int, columns: int) -> Dataset:
     ds = header(rows, columns, BitsAllocated=8, BitsStored=8, HighBit=7)
     del ds.SOPClassUID, ds.SOPInstanceUID, ds.PatientID
@@ -260,6 +272,19 @@ def test_an_undecodable_thumbnail_fails_the_instance_and_is_named(tmp_path: Path
     block.add_new(0xCE, "SQ", Sequence([icon(jls(noise(4, 3, bits=8))[:-9], 4, 3)]))
     with pytest.raises(PermanentFailure, match=r"Pixel Data within \(07A3,10CE\)"):
         result(encapsulated(tmp_path / "in.dcm", ds, JPEG_LS, [jls(noise(8, 8))]))
+
+
+def test_native_pixel_data_of_odd_length_is_padded_in_its_own_syntax_too(tmp_path: Path) -> None:
+    image = noise(3, 5, bits=8)
+    ds = header(3, 5, BitsAllocated=8, BitsStored=8, HighBit=7)
+    ds.PixelData = image.tobytes() + b"\0"
+    source = save(tmp_path / "in.dcm", ds, EXPLICIT_LE)
+    content = bytearray(source.read_bytes()[:-1])
+    content[content.index(b"\xe0\x7f\x10\x00") + 8] = 15
+    source.write_bytes(content)
+    assert len(content) % 2
+    out = result(source)
+    assert (out.done.size % 2, out.PixelData) == (0, image.tobytes() + b"\0")
 
 
 @pytest.mark.parametrize("source", [*TARGETS, DEFLATED])

@@ -29,6 +29,7 @@ def warnings(config: Config) -> list[Problem]:
     remarks = (
         *_never_match(config),
         *_never_contained(config),
+        *_never_in_lower_case(config),
         *_overlaps(config),
         *_nobody_sends(config),
         *_another_day(config),
@@ -76,6 +77,22 @@ def _never_contained(config: Config) -> Iterator[tuple[Path, str]]:
                     text = f"no {key} contains {shown(wrong[0])}: it is compared as {form}"
                     path = ("routes", index, where, key, "contains")
                     yield path, f"route {route.name}: {text}"
+
+
+def _never_in_lower_case(config: Config) -> Iterator[tuple[Path, str]]:
+    """Code strings, which are in upper case (PS3.5 §6.2), as values in lower case."""
+    from pydicom.datadict import dictionary_VR
+
+    for index, route in enumerate(config.routes):
+        for where, match in (("match", route.match), ("unless", route.unless)):
+            for key, condition in match.items():
+                *_, last = (0, *find_subject(key).steps)
+                low = [each for each in condition.has if each != each.upper()]
+                if not low or condition.ignore_case or not isinstance(last, int):
+                    continue
+                if last and dictionary_VR(last) == "CS":
+                    text = f"{key} is in upper case; did you mean {low[0].upper()}?"
+                    yield ("routes", index, where, key), f"route {route.name}: {text}"
 
 
 def _calls_others(route: Route, config: Config) -> bool:

@@ -58,6 +58,20 @@ def test_a_part_of_a_date_or_time_in_another_form_than_dicoms_is_named() -> None
     ]
 
 
+def test_a_code_in_lower_case_is_named() -> None:
+    found = _routes(
+        "name: r, send_to: a, match: { Modality: [CT, mr], StudyDescription: head }",
+        "name: s, send_to: b, unless: { Modality: { has: ct, ignore_case: true } }",
+        "name: t, send_to: b, match: { TransferSyntaxUID: j2k, '(0019,xx08,ACME)': x,"
+        " calling_ae: ct1, PatientSex: m }, unless: { Modality: us }",
+    )
+    assert [each for each in found if "upper case" in each] == [
+        "6: route r: Modality is in upper case; did you mean MR?",
+        "8: route t: PatientSex is in upper case; did you mean M?",
+        "8: route t: Modality is in upper case; did you mean US?",
+    ]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [("StudyTime: 0830", "StudyTime: 083015"), ("StudyDate: today", "StudyDate: 20261122")],

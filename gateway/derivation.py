@@ -272,8 +272,9 @@ class Derivations:
         checks = Checks(verify=verify, digests=True, skip=ends)
         async with self._one_suspect if ends else nullcontext():
             made = await self._transcode(instance, target, rendition, checks, out, tags)
-        self._shelf.record(instance, key, made.passport)
-        verified = made.passport.verification
+        passport = made.passport
+        self._shelf.record(instance, key, passport)
+        verified = passport.verification
         telemetry.transcoded(
             instance.sop_instance_uid,
             instance.transfer_syntax,

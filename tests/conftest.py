@@ -7,6 +7,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from gateway import telemetry
+
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")  # how long an example takes tells what else the machine does
 
@@ -37,3 +39,4 @@ def _logs_as_before() -> Iterator[None]:
         root.setLevel(level)
     if structlog.is_configured():
         structlog.reset_defaults()
+        telemetry._log = structlog.get_logger("gateway")

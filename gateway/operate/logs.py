@@ -12,6 +12,8 @@ import structlog
 def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | None = None) -> None:
     """Send all logs to ``stream`` (stderr by default); ``json`` None decides by the terminal.
 
+    What was logged through once stays as it is: to be called before anything is logged.
+
     Control characters are escaped and values cut at 256 characters, so that what a peer sent
     cannot forge lines. Tracebacks show no local variables: those may hold a patient's data.
     """
@@ -37,6 +39,7 @@ def set_up(*, level: str = "info", stream: TextIO | None = None, json: bool | No
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,  # else one is put together for every line
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
 

@@ -9,7 +9,7 @@ sends no Host is no browser.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -35,13 +35,16 @@ def by_own_name(keepers: Keepers, root_url: Callable[[], str]) -> Middleware:
     """The middleware that refuses what is asked of another name."""
     machine = socket.gethostname().lower()
 
+    @lru_cache(8)
+    def names(root: str) -> frozenset[str]:
+        return frozenset((machine, (urlsplit(root).hostname or machine).lower()))
+
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         local = request.transport.get_extra_info("sockname") if request.transport else None
-        own = {machine, (urlsplit(root_url()).hostname or machine).lower()}
         if local and keepers[group_of(request)].open and is_loopback(str(local[0])):
             name = name_in(request.headers.get("Host", ""))
-            if not is_own(name, own):
+            if not is_own(name, names(root_url())):
                 telemetry.note("request for another name refused", address=request.remote or "")
                 raise Misdirected(
                     f"the Host {name[:80]!r} is no name of this gateway: gateway.web.root_url is "
@@ -69,7 +72,7 @@ def name_in(host: str) -> str:
     return text.partition(":")[0].removesuffix(".")
 
 
-def is_own(name: str, own: set[str]) -> bool:
+def is_own(name: str, own: Collection[str]) -> bool:
     """Whether a name cannot be one that a stranger has had resolved to here."""
     own_or_local = name in own or name == _LOCAL or name.endswith(f".{_LOCAL}")
     return not name or own_or_local or _is_address(name)

@@ -66,20 +66,23 @@ def _fragments(read: Read, size: int, *, little_endian: bool) -> bool | None:
     tag = PIXEL_DATA.to_bytes(4)
     tag = tag[1::-1] + tag[:1:-1] if little_endian else tag
     long = (EXPLICIT if little_endian else BIG).long
-    at = 0
+    at = base = 0
+    data = b""
     while size - at >= _LONG_HEAD:
-        data = read(at)
-        if len(data) < _LONG_HEAD:
-            return None
-        start = data.find(tag)
+        if at - base > len(data) - _LONG_HEAD:
+            base, data = at, read(at)
+            if len(data) < _LONG_HEAD:
+                return None
+        start = data.find(tag, at - base)
         if not 0 <= start <= len(data) - _LONG_HEAD:
-            at += start if start > 0 else len(data) - _LONG_HEAD + 1
+            at = base + (start if start >= 0 else len(data) - _LONG_HEAD + 1)
             continue
         value = start + (12 if data[start + 4 : start + 6] in LONG_CODES else 8)
         length = long(data, value - 4)[0]
         if length == UNDEFINED:
             return True
-        at += value + length if at + value + length <= size else start + len(tag)
+        end = base + value + length
+        at = end if end <= size else base + start + len(tag)
     return False
 
 

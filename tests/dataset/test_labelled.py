@@ -125,6 +125,19 @@ def test_a_long_header_is_read_on_whatever_the_pieces(
     assert told(save(tmp_path / "b.dcm", ds, EXPLICIT_LE)) == (None, False)
 
 
+def test_a_value_full_of_the_tag_is_read_once() -> None:
+    """However often something in it looks like Pixel Data."""
+    fake = b"\xe0\x7f\x10\x00OB\0\0\0\0\0\0" * 50_000
+    reads: list[int] = []
+
+    def read(at: int) -> bytes:
+        reads.append(at)
+        return fake[at : at + labelled._LOOK]
+
+    assert labelled._fragments(read, len(fake), little_endian=True) is False
+    assert len(reads) <= len(fake) / labelled._LOOK + 1
+
+
 def test_behind_a_header_beyond_measure_nobody_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,7 +101,7 @@ def read_file_meta(data: Buffer) -> FileMeta:
     Without a File Meta Information the encoding is told from the first element's bytes and the
     UIDs are those of the data set. Raises MalformedDataSet where nothing resembles a data set.
     """
-    position = 132 if bytes(data[128:132]) == b"DICM" else 0
+    position = _beginning(data)
     found: dict[int, str] = {}
     end = len(data)
     for element in meta_elements(data):
@@ -126,7 +126,7 @@ def meta_elements(data: Buffer) -> Iterator[Element]:
 
     The group length only decides where the next bytes could be of group 0002 by chance.
     """
-    position = 132 if bytes(data[128:132]) == b"DICM" else 0
+    position = _beginning(data)
     end, stated_end, short = len(data), -1, EXPLICIT.short
     while end - position >= 8:
         group, number, code, length = short(data, position)
@@ -141,6 +141,15 @@ def meta_elements(data: Buffer) -> Iterator[Element]:
             stated_end = value + 4 + EXPLICIT.long(data, value)[0]
         yield Element(0x20000 | number, vr, position, value, length, value + length)
         position = value + length
+
+
+def _beginning(data: Buffer) -> int:
+    """Behind preamble and "DICM", which may also stand in a value where there is no preamble."""
+    if bytes(data[128:132]) != b"DICM":
+        return 0
+    end = len(data)
+    by_chance = _shown(data, 132, end) is None and _shown(data, 0, end) is not None
+    return 0 if by_chance else 132
 
 
 def _shown(data: Buffer, position: int, end: int) -> Form | None:

@@ -122,6 +122,17 @@ def test_a_file_without_preamble_is_read() -> None:
     assert read_file_meta(data + uids()) == (CT, "1.2.34", EXPLICIT_LE, "", len(data))
 
 
+@pytest.mark.parametrize("syntax", [ELE, ILE])
+def test_dicm_in_a_value_where_a_preamble_would_end_is_none(syntax: object) -> None:
+    before = uids(syntax)
+    at = len(before) + len(head(0x00081010, "SH", 0, syntax))
+    before = uids(syntax) + element(0x00080070, "LO", b"X" * (128 - at - 8), syntax)
+    data = before + element(0x00081010, "SH", b"DICMA1", syntax)
+    assert data[128:132] == b"DICM"
+    assert read_file_meta(data) == FileMeta(CT, "1.2.34", syntax.uid, "", 0)
+    assert list(meta_elements(data)) == []
+
+
 @pytest.mark.parametrize(
     ("syntax", "uid"), [(ELE, EXPLICIT_LE), (ILE, IMPLICIT_LE), (EBE, EXPLICIT_BE)]
 )

@@ -34,6 +34,7 @@ from gateway.dataset.heads import (
     too_many,
     zeros,
 )
+from gateway.dataset.mapped import LET_GO, let_go
 from gateway.transfer_syntax import TransferSyntax
 
 __all__ = [
@@ -204,7 +205,7 @@ def _end_of_fragments(
 ) -> int:
     """The offset after the sequence delimiter, or where the data end on a whole fragment."""
     head = EXPLICIT.head
-    count = 0
+    count, held = 0, position
     while end - position >= 8:
         group, number, length = head(data, position)
         inner = group << 16 | number
@@ -219,6 +220,8 @@ def _end_of_fragments(
             raise too_long(inner, position - 8, length, end - position)
         position += length
         count += 1
+        if position - held > LET_GO:
+            held = let_go(data, held, position)
         if count > limits.fragments:
             raise too_many("fragments", limits.fragments, position, tag)
     if nested or not zeros(data, position, end):
@@ -301,6 +304,7 @@ def fragments(
     """
     found: list[tuple[int, int]] = []
     position, end, head = pixel_data.value, pixel_data.end, EXPLICIT.head
+    held = position
     while end - position >= 8:
         group, number, length = head(data, position)
         if group != 0xFFFE or number != 0xE000:
@@ -310,6 +314,8 @@ def fragments(
             raise too_long(ITEM, position - 8, length, end - position)
         found.append((position, length))
         position += length
+        if position - held > LET_GO:
+            held = let_go(data, held, position)
         if len(found) > limits.fragments:
             raise too_many("fragments", limits.fragments, position, PIXEL_DATA)
     if not found:

@@ -8,7 +8,6 @@ own byte order; and of the native value as it goes out, which is what others com
 """
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from gateway.dataset.mapped import let_go
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
 from gateway.transcode.matrix import Matrix, proven
@@ -25,8 +25,6 @@ from gateway.transcode.probes import cell_of
 MOST_STDERR: Final = 4096
 """Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
 _PIECE: Final = 8 << 20
-_LET_GO: Final = 32 << 20
-"""Bytes of a mapped file that are read before their memory is given back."""
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ESCAPED[ord("\n")] = " | "
 
@@ -40,13 +38,11 @@ class Digests:
 
     def store(self, data: Any, frames: Iterable[Frame]) -> None:
         """Add stored frames, spans of ``data``."""
-        view, read_from, read = memoryview(data), 0, 0
+        view, held = memoryview(data), 0
         for frame in frames:
             for offset, length in frame:
                 self._stored.update(view[offset : offset + length])
-                read += length
-                if read > _LET_GO:
-                    read_from, read = _let_go(data, read_from, offset + length), 0
+                held = let_go(data, held, offset + length)
 
     def store_value(self, value: memoryview) -> None:
         """Add a native value as it is stored."""
@@ -60,14 +56,6 @@ class Digests:
     def sums(self) -> tuple[str, str]:
         """Of what was stored and of what goes out, in hexadecimal."""
         return self._stored.hexdigest(), self._native.hexdigest()
-
-
-def _let_go(data: Any, start: int, end: int) -> int:
-    """Have the memory of a mapped file's read part back; where it ended, in whole pages."""
-    end -= end % mmap.PAGESIZE
-    if isinstance(data, mmap.mmap) and end > start:
-        data.madvise(mmap.MADV_DONTNEED, start, end - start)
-    return max(start, end)
 
 
 def digest_of_file(descriptor: int, offset: int, length: int) -> str:

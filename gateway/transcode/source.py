@@ -137,8 +137,6 @@ def open_source(path: Path, scratch: Path, limits: Limits = DEFAULT_LIMITS) -> S
     found, pixels, explicit = _scan(data, start, syntax)
     if syntax.explicit and not explicit:
         syntax = BY_UID[IMPLICIT_LE]
-    if isinstance(data, mmap.mmap):
-        data.madvise(mmap.MADV_DONTNEED)  # what was only walked over is not kept in memory
     return Source(meta, syntax, data, start, found, pixels)
 
 

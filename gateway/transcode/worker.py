@@ -18,6 +18,7 @@ from typing import Any, Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from gateway.dataset.mapped import let_go
 from gateway.failures import Failure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
 from gateway.tags import TagChanges
@@ -222,21 +223,23 @@ def decode_range(split: Split, first: int, patience: float) -> Heard:
     backend = _backend(split)
     beside = watched(backend, split.form, split.checks.verify, first)
     decoding = Decoding(split.form, split.finish, split.frames, first)
-    frames = decoded_frames(decoding, open_bytes(split.source), beside or backend)
-    done, length = _put(frames, split, until)
+    data = open_bytes(split.source)
+    done, length = _put(decoded_frames(decoding, data, beside or backend), split, data, until)
     if not done or length != done * split.frame_bytes:
         raise DecoderFailed(f"{backend.name}: frames of another length than the header says")
     return Heard(done, beside.tally if beside else None, printed(), tuple(decoding.notes))
 
 
-def _put(frames: Iterator[Any], split: Split, until: float) -> tuple[int, int]:
-    """Write frames into their places until that time; how many came, and their bytes."""
-    done, position = 0, split.offset
+def _put(frames: Iterator[Any], split: Split, data: Any, until: float) -> tuple[int, int]:
+    """Write frames, of ``data``, into their places until that time; how many came, their bytes."""
+    done, position, held = 0, split.offset, split.frames[0][0][0]
     try:
         descriptor = os.open(beside_of(split.out), os.O_WRONLY | os.O_CLOEXEC)
         try:
             for frame in frames:
                 position = write_at(descriptor, frame, position)
+                start, length = split.frames[done][-1]
+                held = let_go(data, held, start + length)
                 done += 1
                 if perf_counter() > until:
                     break

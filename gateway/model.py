@@ -98,10 +98,14 @@ class Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Instance(Arriving):
-    """A SOP Instance held in the spool, as a Part 10 file at ``file``."""
+    """A SOP Instance held in the spool, as a Part 10 file at ``file``.
+
+    ``digest`` is that of the file as it was received (``spool.digest``), None where nobody knows.
+    """
 
     spool_id: int = 0
     file: Path = Path()
+    digest: int | None = None
 
 
 PRIORITIES: Final = (1, 0, -1)

@@ -14,6 +14,7 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.derivation import Derivations, Derived
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
+from gateway.spool.digest import check_digest
 from gateway.tags import TagChanges
 from gateway.transcode.choose import Way
 from gateway.transcode.verify import Disagreement
@@ -35,8 +36,9 @@ async def prepare(
     """The file to send, in a transfer syntax out of ``accepted``; as stored where that will do.
 
     Raises PermanentFailure when no accepted transfer syntax will do, the pixels cannot be decoded
-    (and may not go as stored), two decoders disagree or the destination cannot read what it would
-    get, and TemporaryFailure when something on this side is short.
+    (and may not go as stored), two decoders disagree, the stored file is damaged or the
+    destination cannot read what it would get, and TemporaryFailure when something on this side is
+    short.
     """
     reader = destination.reader
     reader.check_sop_class(instance.sop_class_uid)
@@ -53,6 +55,8 @@ async def prepare(
     )
     target, rendition = way.form()
     tags = reader.changes(policy.tags, instance.header)
+    if instance.digest is not None:
+        await asyncio.to_thread(check_digest, instance.file, instance.digest)
     as_it_is = Derived(instance.file, stored)
     try:
         if way.is_stored(target) and rendition == Rendition() and not tags:

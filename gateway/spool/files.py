@@ -18,6 +18,7 @@ from typing import Final, Self
 from gateway import telemetry
 from gateway.failures import TemporaryFailure
 from gateway.model import Instance
+from gateway.spool.digest import digest_of
 from gateway.spool.disk import Disk, start_writing, sync_folder
 
 PER_FOLDER: Final = 4096
@@ -34,15 +35,19 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 class Part:
     """An instance while it arrives: ``<spool_id>.part``, open for writing.
 
-    ``head`` holds its first ``HEAD`` bytes, so that most headers need not be read back. Leaving a
-    ``with`` block aborts it unless it was committed.
+    ``head`` holds its first ``HEAD`` bytes, so that most headers need not be read back;
+    ``digest`` is that of all that was written (``spool.digest``). Leaving a ``with`` block aborts
+    it unless it was committed.
     """
 
-    __slots__ = ("_begun", "_descriptor", "_disk", "_path", "failed", "head", "size", "spool_id")
+    __slots__ = (
+        "_begun", "_descriptor", "_disk", "_path", "digest", "failed", "head", "size", "spool_id",
+    )  # fmt: skip
 
     def __init__(self, spool_id: int, path: str, descriptor: int, disk: Disk) -> None:
         self.spool_id = spool_id
         self.size = 0
+        self.digest = 0
         self.failed = ""
         self.head = bytearray()
         self._begun = 0
@@ -60,6 +65,7 @@ class Part:
         rest = memoryview(data)
         if self.size < HEAD:
             self.head += rest[: HEAD - self.size]
+        self.digest = digest_of(rest, self.digest)
         try:
             while rest.nbytes:
                 written = os.write(self._descriptor, rest)

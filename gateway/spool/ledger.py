@@ -26,7 +26,7 @@ Step: TypeAlias = Callable[[sqlite3.Connection], int]
 _INSERT_INSTANCE: Final = (
     "INSERT INTO instance (sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, "
     "series_uid, arrival, calling, called, address, size, received_at, header, mislabelled, "
-    "spool_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "digest, spool_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_DELIVERY: Final = (
     "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at, priority, "

@@ -20,7 +20,7 @@ STATES: Final = ("owed", "held", "delivered", "dropped")
 INSTANCE_COLUMNS: Final = (
     "i.sop_instance_uid, i.sop_class_uid, i.transfer_syntax, i.study_uid, i.series_uid, "
     "i.arrival, i.calling, i.called, i.address, i.size, i.received_at, i.header, i.mislabelled, "
-    "i.spool_id"
+    "i.digest, i.spool_id"
 )
 QUEUE_COLUMNS: Final = (
     "d.delivery_id, d.spool_id, i.sop_instance_uid, i.calling, i.transfer_syntax, i.mislabelled, "
@@ -120,6 +120,7 @@ def instance_values(instance: Instance) -> Values:
         micros(instance.received_at),
         json.dumps(dict(instance.header), separators=(",", ":")),
         instance.mislabelled,
+        instance.digest,
         instance.spool_id,
     )
 
@@ -127,7 +128,7 @@ def instance_values(instance: Instance) -> Values:
 def instance_of(row: Row, file: Path) -> Instance:
     """An instance from ``INSTANCE_COLUMNS``."""
     uid, sop_class, syntax, study, series, arrival, calling, called, address, *rest = row
-    size, received_at, header, mislabelled, spool_id = rest
+    size, received_at, header, mislabelled, digest, spool_id = rest
     return Instance(
         sop_instance_uid=uid,
         sop_class_uid=sop_class,
@@ -139,12 +140,13 @@ def instance_of(row: Row, file: Path) -> Instance:
         received_at=moment(received_at),
         header=json.loads(header),
         mislabelled=bool(mislabelled),
+        digest=digest,
         spool_id=spool_id,
         file=file,
     )
 
 
-def instance_at(arriving: Arriving, spool_id: int, size: int, file: Path) -> Instance:
+def instance_at(arriving: Arriving, spool_id: int, size: int, digest: int, file: Path) -> Instance:
     """What has arrived, ``size`` bytes of it, as an instance at ``file``."""
     return Instance(
         sop_instance_uid=arriving.sop_instance_uid,
@@ -157,6 +159,7 @@ def instance_at(arriving: Arriving, spool_id: int, size: int, file: Path) -> Ins
         received_at=arriving.received_at,
         header=arriving.header,
         mislabelled=arriving.mislabelled,
+        digest=digest,
         spool_id=spool_id,
         file=file,
     )

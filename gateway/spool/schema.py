@@ -139,8 +139,13 @@ _VERSION_6: Final = (
     "ALTER TABLE instance ADD COLUMN mislabelled INTEGER NOT NULL DEFAULT 0",
 )
 
+_VERSION_7: Final = (
+    # Of the stored file (``spool.digest``); NULL for what came before there was one.
+    "ALTER TABLE instance ADD COLUMN digest BIGINT",
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6,
+    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7,
 )  # fmt: skip
 """The statements that lead from version n to n + 1."""
 

@@ -170,7 +170,7 @@ class Spool:
         """
         self._committer.check_open()
         file = self._files.file_of(part.spool_id)
-        instance = instance_at(arriving, part.spool_id, part.size, file)
+        instance = instance_at(arriving, part.spool_id, part.size, part.digest, file)
         values = instance_values(instance)
         kept = partial(self._latest.kept, instance)
         await self._committer.keep(part, os.fspath(file), values, owed, kept)
@@ -181,7 +181,7 @@ class Spool:
 
         It is not durable, and no promise may rest on it. None where it cannot be given a name.
         """
-        instance = instance_at(arriving, part.spool_id, part.size, part.path)
+        instance = instance_at(arriving, part.spool_id, part.size, part.digest, part.path)
         try:
             path = self._files.derived_path(instance, LENT)
             path.hardlink_to(part.path)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
@@ -119,3 +121,25 @@ async def test_a_refused_connection_costs_one_row_one_attempt(tmp_path: Path) ->
         await time.advance(30)
         await street.verdicts(5)
         assert street.states("pacs") == ["delivered"] * 5
+
+
+@pytest.mark.parametrize("can_read", [None, frozenset({IMPLICIT_LE})], ids=["stored", "decoded"])
+async def test_a_damaged_file_is_held_and_never_delivered(
+    tmp_path: Path, can_read: frozenset[str] | None
+) -> None:
+    """Whether a bit has turned or the end is missing; the others go."""
+    time, pacs = FakeTime(), UnreliableSender(Answer.REFUSE_CONNECTION)
+    destination = Destination(Reader("pacs", can_read), pacs)
+    async with Watched(tmp_path, time, destination) as street:
+        uids = [await street.keep("pacs", syntax=J2K) for _ in range(8)]
+        await street.verdicts(1)
+    turned, cut, *_ = sorted((tmp_path / "instances").rglob("*.dcm"))
+    turned.write_bytes(b"\0" * 300 + b"\1" + b"\0" * 199)
+    cut.write_bytes(b"\0" * 499)
+    time.now += timedelta(minutes=1)
+    async with Watched(tmp_path, time, destination) as street:
+        await street.verdicts(8)
+        held = {row.spool_id: row.reason for row in street.rows("pacs") if row.state == "held"}
+        assert sorted(pacs.uids()) == sorted(uids[2:])
+    assert list(held) == [int(turned.stem), int(cut.stem)]
+    assert all("is damaged" in reason for reason in held.values())

@@ -97,7 +97,9 @@ def of_version(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
         prepare(folder)
     with closing(connect(folder / LEDGER)) as connection:
         connection.execute(
-            "INSERT INTO instance VALUES (1,'1.2.1','','','','','C-STORE','','','',5,0,'{}')"
+            "INSERT INTO instance (spool_id, sop_instance_uid, sop_class_uid, transfer_syntax, "
+            "study_uid, series_uid, arrival, calling, called, address, size, received_at, header) "
+            "VALUES (1, '1.2.1', '', '', '', '', 'C-STORE', '', '', '', 5, 0, '{}')"
         )
         connection.execute(
             "INSERT INTO delivery (delivery_id, spool_id, destination, route, state, due_at) "

@@ -1,5 +1,6 @@
 """Frames: each one right by itself, whatever surrounds it, and no more work than it takes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -115,6 +116,23 @@ async def test_a_small_object_is_decoded_whole_and_once_without_a_look_for_its_f
     parts = await frames_of(client, gateway, instance, "2")
     assert bodies(parts) == [pictures[1].tobytes()]
     assert looked == [gateway.shelf.derived_path(instance, LE)]
+
+
+async def test_a_frame_takes_no_turn_of_a_thread(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = objects.pictures(2)
+    one, other = (gateway.gallery.hang(objects.jpeg_ls(tmp_path / n, pictures)) for n in "ab")
+    await frames_of(client, gateway, one, "1")
+    turns: list[object] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "run_in_executor", lambda *of: turns.append(of))
+    for instance in (one, other):
+        assert bodies(await frames_of(client, gateway, instance, "2")) == [pictures[1].tobytes()]
+    assert turns == []
 
 
 async def test_one_frame_of_a_large_object_is_decoded_alone(

@@ -33,6 +33,7 @@ _LENGTH: Final = Struct("<HH2sHI")
 _VERSION: Final = _LENGTH.pack(2, 1, b"OB", 0, 2) + b"\0\1"
 _VRS: Final = frozenset((*SHORT_CODES, *LONG_CODES))
 
+_READ: Final = frozenset((0x00020002, 0x00020003, 0x00020010, 0x00020016))
 _SOP_CLASS: Final = 0x00080016
 _SOP_INSTANCE: Final = 0x00080018
 
@@ -105,7 +106,7 @@ def read_file_meta(data: Buffer) -> FileMeta:
     found: dict[int, str] = {}
     end = len(data)
     for element in meta_elements(data):
-        if element.length <= 0xFFFE:
+        if element.tag in _READ and element.length <= 0xFFFE:
             value = bytes(data[element.value : element.end])
             found[element.tag & 0xFFFF] = value.decode("latin-1").strip("\0 ")
         position = element.end

@@ -4,6 +4,7 @@ It is coded as the image's is (PS3.5 A.4), so it is decoded along with it: no na
 syntax can hold fragments, at whatever depth.
 """
 
+import re
 from collections.abc import Iterator
 from struct import pack
 from typing import Any, Final
@@ -21,8 +22,7 @@ from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.source import Source
 from gateway.transfer_syntax import BY_UID, TransferSyntax
 
-_TAG: Final = b"\xe0\x7f\x10\x00"
-_HEADS: Final = tuple(_TAG + vr + b"\0\0\xff\xff\xff\xff" for vr in (b"OB", b"OW", b"UN"))
+_HEAD: Final = re.compile(rb"\xe0\x7f\x10\0(?:OB|OW|UN)\0\0\xff\xff\xff\xff")
 """Of encapsulated Pixel Data, in Explicit VR Little Endian as all of it is."""
 
 
@@ -37,11 +37,8 @@ def _coded(source: Source, start: int, end: int) -> Iterator[int]:
     syntax = BY_UID.get(source.meta.transfer_syntax)
     if syntax is None or not syntax.encapsulated:
         return
-    data, at = source.data, start
-    while (at := data.find(_TAG, at, end)) >= 0:
-        if data[at : at + 12] in _HEADS:
-            yield at
-        at += 4
+    for head in _HEAD.finditer(source.data, start, end):
+        yield head.start()
 
 
 def part_with_nested(

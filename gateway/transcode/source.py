@@ -35,6 +35,8 @@ READ_WHOLE: Final = 4 << 20
 """Files up to this size are read into memory: cheaper than the page faults of a map. Inflated
 data sets too.
 """
+_STEP: Final = 1 << 20
+"""Bytes of a deflated data set that are inflated at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def _pass_over(data: Any, position: int, end: int) -> int:
 
 def _inflated(data: Any, start: int, scratch: Path, limits: Limits) -> Any:
     """PS3.5 A.5: the data set is one deflate stream. A small one is held, a large one mapped."""
-    pieces, held, size = inflated(data, start, limits), [], 0
+    pieces, held, size = inflated(data, start, limits, _STEP), [], 0
     for piece in pieces:
         held.append(piece)
         size += len(piece)

@@ -1,65 +1,41 @@
-"""Worker processes for the event loop: each has one task at a time, and may die alone.
+"""Worker processes for the event loop: each does one task at a time, and may die alone.
 
 A worker is reached by a socket of its own: it reads a task, answers it, and ends when the socket
-closes. The end of the socket, in turn, tells of the worker's.
+closes. The end of the socket, in turn, tells of the worker's. Where all are busy, a second task
+waits in the socket of one, and goes to another where that is free sooner, or the worker dies.
 """
 
 import asyncio
+import os
 import pickle
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from struct import Struct
-from traceback import format_exception
-from typing import Any, Final
+from typing import Any, TypeAlias
 
-from gateway.failures import Failure
+from gateway.transcode.member import Closed, Member, Task, WorkerEnded
 
-_HEAD: Final = Struct("!i")
-"""What a ``Connection`` puts before a message of less than 2 GiB: its length."""
-_SOON: Final = 5.0
-"""Seconds in which a process that was killed is gone, or is left to the kernel."""
-
-
-class Closed(Exception):
-    """There are no workers any more."""
+Start: TypeAlias = Callable[[Connection, Connection], BaseProcess]
+"""Begins a process whose main function is ``member.serve``."""
 
 
 class NoWorker(Exception):
     """No worker can be started; the text says why."""
 
 
-class Overdue(Exception):
-    """A task took longer than it may; its worker was killed."""
-
-
-class WorkerEnded(Exception):
-    """The worker ended before its answer; the text says how."""
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    message: bytes
-    seconds: float
-    answer: asyncio.Future[Any]
-    worker: "_Worker | None" = None
-
-
 class Crew:
     """At most ``count`` processes, each replaced after ``tasks`` tasks; they come when needed.
 
-    ``start`` begins one, whose main function is ``serve`` with the connection it is given.
+    ``start`` begins one, whose main function is ``member.serve`` with the connections that it is
+    given: one for tasks and answers, one for permits.
     """
 
-    def __init__(self, count: int, tasks: int, start: Callable[[Connection], BaseProcess]) -> None:
+    def __init__(self, count: int, tasks: int, start: Start) -> None:
         self._count, self._tasks, self._start = count, tasks, start
-        self._waiting: deque[_Task] = deque()
-        self._workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
+        self._waiting: deque[Task] = deque()
+        self._workers: list[Member] = []
         self._coming = 0
         self._beside: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,19 +50,21 @@ class Crew:
         """What ``function`` gives, or raises, in a worker that has so many seconds for it.
 
         Raises Overdue, WorkerEnded, NoWorker, Closed. A worker whose caller is cancelled is
-        killed before the caller goes on.
+        killed before the caller goes on, if it has begun the task.
         """
         if self._closed:
             raise Closed
         future = asyncio.get_running_loop().create_future()
-        task = _Task(pickle.dumps((function, arguments)), seconds, future)
+        task = Task(pickle.dumps((function, arguments)), seconds, future)
         self._waiting.append(task)
         self._hand_out()
         try:
             return await future
         except asyncio.CancelledError:
-            if task.worker is not None and task.worker.task is task:
-                await task.worker.end()
+            if (worker := task.worker) is not None and task in worker.given:
+                if not worker.take_back([task]):
+                    await worker.end(task)
+                self._hand_out()
             raise
 
     async def aclose(self) -> None:
@@ -97,38 +75,57 @@ class Crew:
         while self._beside:
             await asyncio.wait(self._beside)
 
-    def met(self, worker: "_Worker") -> None:
+    def met(self, worker: Member) -> None:
         """This worker has come; it is not ready yet."""
         self._coming -= 1
-        self._workers.add(worker)
+        self._workers.append(worker)
 
-    def free(self, worker: "_Worker") -> None:
-        """This worker has nothing to do."""
-        if worker.done < self._tasks:
-            self._idle.append(worker)
-        else:
-            self._workers.discard(worker)
+    def heard(self, worker: Member) -> None:
+        """This worker has done a task, or is ready for its first."""
+        if worker.done >= self._tasks:
+            self._workers.remove(worker)
             worker.dismiss()
         self._hand_out()
 
-    def lost(self, worker: "_Worker") -> None:
-        """This worker has ended."""
-        self._workers.discard(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        if worker.task is not None:
+    def lost(self, worker: Member, undone: Sequence[Task]) -> None:
+        """This worker has ended, and these tasks are another one's."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        self._waiting.extendleft(reversed(undone))
+        if worker.given:
             self._do_beside(worker.bring_the_news(self._closed))
+        if self._closed:
+            self._refuse(Closed())
         if worker.ready.exception() is None:  # no other one is called for one that never was
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give idle workers what waits, and call more where there are too few."""
-        while self._waiting and self._idle:
+        """Give workers what waits, in its order, and call more where there are too few."""
+        self._recall()
+        while self._waiting:
             if self._waiting[0].answer.done():
                 self._waiting.popleft()
-            elif (worker := self._idle.pop()).is_there():
+            elif (worker := self._next_worker()) is not None:
                 worker.do(self._waiting.popleft())
+            else:
+                break
         self._call(len(self._waiting))
+
+    def _recall(self) -> None:
+        """What waits behind a long task, or while another worker is idle, need not."""
+        idle = any(not worker.given and worker.ready.done() for worker in self._workers)
+        for worker in self._workers:
+            if len(worker.given) > 1 and (idle or worker.is_at_a_long_one()):
+                self._waiting.extendleft(reversed(worker.take_back(worker.given[1:])))
+
+    def _next_worker(self) -> Member | None:
+        """An idle one; where no more may come, also one that has a short task to do before."""
+        for most in (0, 1) if len(self._workers) == self._count else (0,):
+            for worker in self._workers:
+                fits = len(worker.given) == most and worker.done + most < self._tasks
+                if fits and worker.is_there() and not worker.is_at_a_long_one():
+                    return worker
+        return None
 
     def _call(self, wanted: int) -> None:
         """Have ``wanted`` workers on their way, if there is room for so many."""
@@ -159,17 +156,22 @@ class Crew:
         if not self._workers and not self._coming:
             self._refuse(NoWorker(str(error)))
 
-    async def _hired(self) -> "_Worker":
+    async def _hired(self) -> Member:
         ours, theirs = socket.socketpair()
+        permits = socket.socketpair()
         try:
-            with Connection(theirs.detach()) as connection:
-                process = await asyncio.to_thread(self._start, connection)
+            with (
+                Connection(theirs.detach()) as tasks,
+                Connection(os.dup(permits[1].fileno())) as begins,
+            ):
+                process = await asyncio.to_thread(self._start, tasks, begins)
         except BaseException:
-            ours.close()
+            for each in (ours, *permits):
+                each.close()
             raise
         loop = asyncio.get_running_loop()
         _, worker = await loop.create_unix_connection(
-            lambda: _Worker(self, process, ours), sock=ours
+            lambda: Member(self, process, ours, permits), sock=ours
         )
         return worker
 
@@ -184,152 +186,3 @@ class Crew:
         task = asyncio.get_running_loop().create_task(what)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
-
-
-class _Worker(asyncio.Protocol):
-    """One process, as the event loop sees it.
-
-    ``task`` is what it does, ``done`` how many it did.
-    """
-
-    def __init__(self, crew: Crew, process: BaseProcess, reached_by: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        self.process = process
-        self.task: _Task | None = None
-        self.done = 0
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
-        self._crew, self._socket = crew, reached_by
-        self._received = bytearray()
-        self._limit: asyncio.TimerHandle | None = None
-        self._overdue = self._killed = False
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It can be reached."""
-        self._transport = transport
-        self._crew.met(self)
-
-    def is_there(self) -> bool:
-        """Whether an idle one still lives: its end may not have been noticed yet."""
-        try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-
-    def do(self, task: _Task) -> None:
-        """Give it a task."""
-        task.worker, self.task = self, task
-        loop = asyncio.get_running_loop()
-        self._limit = loop.call_later(task.seconds, self._kill_overdue)
-        self._transport.writelines((_HEAD.pack(len(task.message)), task.message))
-
-    def _kill_overdue(self) -> None:
-        self._overdue = True
-        self._kill()
-
-    def _kill(self) -> None:
-        """Its last answer may be on its way: it is not free for another task after it."""
-        self._killed = True
-        self.process.kill()
-
-    def data_received(self, data: bytes) -> None:
-        """An answer, or a part of one. The first, which is empty, says that it is ready."""
-        self._received += data
-        if len(self._received) < _HEAD.size:
-            return
-        if len(self._received) < _HEAD.size + _HEAD.unpack_from(self._received)[0]:
-            return
-        message = bytes(self._received[_HEAD.size :])
-        self._received.clear()
-        if self.ready.done():
-            self._answered(message)
-        else:
-            self.ready.set_result(None)
-        if not self._killed:
-            self._crew.free(self)
-
-    def _answered(self, message: bytes) -> None:
-        task, self.task = self.task, None
-        self.done += 1
-        self._no_limit()
-        if task is None or task.answer.done():
-            return
-        result, error = pickle.loads(message)  # noqa: S301 - of a process of ours
-        if error is None:
-            task.answer.set_result(result)
-        else:
-            task.answer.set_exception(error)
-
-    def _no_limit(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended, or was dismissed."""
-        self._no_limit()
-        self._gone.set_result(None)
-        if not self.ready.done():
-            self.ready.set_exception(WorkerEnded("a worker ended before it was ready"))
-        self._crew.lost(self)
-
-    async def bring_the_news(self, closed: bool) -> None:
-        """Tell who waits for its answer that there is none, and why."""
-        await asyncio.to_thread(self.process.join, _SOON)
-        ended = WorkerEnded(_ending(self.process.exitcode))
-        why = Closed() if closed else Overdue() if self._overdue else ended
-        if self.task is not None and not self.task.answer.done():
-            self.task.answer.set_exception(why)
-
-    async def end(self) -> None:
-        """Kill it, and wait until it is gone."""
-        self._kill()
-        await asyncio.wait([self._gone], timeout=_SOON)
-        self._transport.abort()
-        await asyncio.to_thread(self.process.join, _SOON)
-
-    def dismiss(self) -> None:
-        """Let it end by itself."""
-        self._transport.close()
-
-
-def _ending(code: int | None) -> str:
-    code = code or 0
-    return f"signal {-code}" if code < 0 else f"exit status {code}"
-
-
-def serve(
-    connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
-) -> None:
-    """A worker's main function: ``prepare``, then tasks until the socket closes."""
-    prepare(*arguments)
-    connection.send_bytes(b"")
-    while True:
-        try:
-            message = connection.recv_bytes()
-        except (EOFError, ConnectionResetError):
-            return
-        connection.send_bytes(_answer(message))
-
-
-def _answer(message: bytes) -> bytes:
-    """(result, None) or (None, exception), pickled."""
-    try:
-        function, arguments = pickle.loads(message)  # noqa: S301 - of our own gateway
-        return pickle.dumps((function(*arguments), None))
-    except BaseException as error:  # noqa: BLE001 - a Rust library's panic is no Exception
-        return _failure(error)
-
-
-def _failure(error: BaseException) -> bytes:
-    """No future can hold a StopIteration, and not every exception can be sent."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        if not isinstance(error, Failure):
-            error.add_note("".join(format_exception(error)))
-        with suppress(Exception):
-            told = pickle.dumps((None, error))
-            pickle.loads(told)  # noqa: S301
-            return told
-    return pickle.dumps((None, RuntimeError("".join(format_exception(error)))))

@@ -24,10 +24,11 @@ from gateway import telemetry
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
 from gateway.model import UID, Checks, Rendition
 from gateway.tags import TagChanges
-from gateway.transcode.crew import Closed, Crew, NoWorker, Overdue, WorkerEnded, serve
+from gateway.transcode.crew import Crew, NoWorker, Start
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
 from gateway.transcode.matrix import Matrix, proven
+from gateway.transcode.member import Closed, Overdue, WorkerEnded, serve
 from gateway.transcode.output import beside_of
 from gateway.transcode.worker import (
     MOST_AT_ONCE,
@@ -108,13 +109,13 @@ class TranscodePool:
                 self._crew = Crew(self.workers, TASKS_PER_WORKER, self._starter(matrix))
             return self._crew
 
-    def _starter(self, matrix: Matrix) -> Callable[[Connection], BaseProcess]:
+    def _starter(self, matrix: Matrix) -> Start:
         memory, lifeline, prepare = self._arguments
         arguments = (memory, lifeline, matrix, prepare)
 
-        def start(connection: Connection) -> BaseProcess:
+        def start(connection: Connection, permits: Connection) -> BaseProcess:
             process = self._context.Process(
-                target=serve, args=(connection, initialize, arguments), daemon=True
+                target=serve, args=(connection, permits, initialize, arguments), daemon=True
             )
             process.start()
             return process

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from gateway.failures import PermanentFailure
@@ -50,6 +51,14 @@ def size_of(data: bytes) -> tuple[int, bytes]:
 def lines_of(file: Path, text: str) -> None:
     with file.open("a") as out:
         out.write(f"{text}\n")
+
+
+def until(started: Path, told: Path) -> int:
+    """Say that it has begun, and end when it is told to."""
+    lines_of(started, str(os.getpid()))
+    while not told.exists():
+        time.sleep(0.002)
+    return os.getpid()
 
 
 def dead(pid: int) -> bool:

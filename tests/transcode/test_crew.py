@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from gateway.failures import PermanentFailure
-from gateway.transcode.crew import Closed, Crew, NoWorker, Overdue, WorkerEnded, serve
+from gateway.transcode.crew import Crew, NoWorker, Start
+from gateway.transcode.member import Closed, Overdue, WorkerEnded, serve
 from tests.transcode import crew_tasks
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def starting(
-    prepare: Callable[[], None] = crew_tasks.nothing,
-) -> Callable[[Connection], BaseProcess]:
-    def start(connection: Connection) -> BaseProcess:
-        process = CONTEXT.Process(target=serve, args=(connection, prepare, ()), daemon=True)
+def starting(prepare: Callable[[], None] = crew_tasks.nothing) -> Start:
+    def start(connection: Connection, permits: Connection) -> BaseProcess:
+        arguments = (connection, permits, prepare, ())
+        process = CONTEXT.Process(target=serve, args=arguments, daemon=True)
         process.start()
         return process
 
@@ -206,8 +206,8 @@ async def test_who_runs_and_who_waits_meets_a_closed_crew(tmp_path: Path) -> Non
 async def test_closing_while_workers_come_leaves_none_behind() -> None:
     begun: list[BaseProcess] = []
 
-    def start(connection: Connection) -> BaseProcess:
-        begun.append(starting()(connection))
+    def start(*connections: Connection) -> BaseProcess:
+        begun.append(starting()(*connections))
         return begun[-1]
 
     crew = Crew(3, 1000, start)
@@ -226,10 +226,10 @@ async def test_without_a_worker_tasks_are_refused_until_one_can_be_started(
 ) -> None:
     broken = True
 
-    def start(connection: Connection) -> BaseProcess:
+    def start(*connections: Connection) -> BaseProcess:
         if broken:
             raise kind("no memory for a process")
-        return starting()(connection)
+        return starting()(*connections)
 
     async with crew_of(start=start) as crew:
         with pytest.raises(NoWorker, match="no memory for a process"):
@@ -255,3 +255,101 @@ async def test_a_worker_killed_beside_its_answer_is_given_no_other_task(tmp_path
                 os.sched_yield()
             given_up.cancel()
             assert isinstance(await crew.run(os.getpid, seconds=30), int)
+
+
+async def test_a_second_task_waits_where_the_event_loop_is_not_needed_to_begin_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "lines"
+    async with crew_of() as crew:
+        await crew.fill()
+        tasks = [asyncio.create_task(lines(crew, file, text)) for text in ("one", "two", "three")]
+        await asyncio.sleep(0)
+        while not file.exists() or len(file.read_text().split()) < 2:
+            os.sched_yield()
+        assert file.read_text().split() == ["one", "two"]
+        await asyncio.gather(*tasks)
+
+
+async def lines(crew: Crew, file: Path, text: str) -> None:
+    await crew.run(crew_tasks.lines_of, file, text, seconds=30)
+
+
+async def test_what_waits_behind_a_task_that_ends_its_worker_is_done_by_another() -> None:
+    async with crew_of() as crew:
+        await crew.fill()
+        died, behind = await asyncio.gather(
+            crew.run(crew_tasks.kill_itself, seconds=30),
+            crew.run(os.getpid, seconds=30),
+            return_exceptions=True,
+        )
+    assert str(died) == f"signal {signal.SIGSEGV.value}"
+    assert isinstance(behind, int)
+
+
+async def test_what_waits_behind_a_long_task_goes_to_a_worker_that_is_free(tmp_path: Path) -> None:
+    async with crew_of(2) as crew:
+        await crew.fill()
+        names = [tmp_path / name for name in ("long", "never", "short", "now")]
+        long, short = (
+            asyncio.create_task(crew.run(crew_tasks.until, *names[n : n + 2], seconds=30))
+            for n in (0, 2)
+        )
+        behind = [asyncio.create_task(crew.run(os.getpid, seconds=30)) for _ in range(2)]
+        await standing(names[0])
+        await standing(names[2])
+        assert not any(task.done() for task in behind)
+        names[3].touch()
+        assert await asyncio.gather(*behind) == [await short] * 2
+        assert not long.done()
+        names[1].touch()
+        assert await long != await short
+
+
+async def test_a_task_that_is_given_up_behind_another_harms_no_worker(tmp_path: Path) -> None:
+    file, going = tmp_path / "lines", tmp_path / "going"
+    async with crew_of() as crew:
+        before = await pids(crew, 1)
+        first = asyncio.create_task(crew.run(crew_tasks.until, going, tmp_path / "go", seconds=30))
+        behind = asyncio.create_task(lines(crew, file, "given up"))
+        await standing(going)
+        behind.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(behind, 20)
+        assert not first.done()
+        after = asyncio.create_task(lines(crew, file, "after"))
+        (tmp_path / "go").touch()
+        await after
+        assert [await first, *await pids(crew, 1)] == before * 2
+    assert file.read_text().split() == ["after"]
+
+
+async def test_what_was_begun_by_a_worker_that_was_killed_for_another_is_done_again(
+    tmp_path: Path,
+) -> None:
+    file, going, told = tmp_path / "lines", tmp_path / "going", tmp_path / "told"
+    async with crew_of() as crew:
+        await crew.fill()
+        first = asyncio.create_task(lines(crew, file, "done, and nobody has heard of it"))
+        second = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=30))
+        await asyncio.sleep(0)
+        while not going.exists():  # while the event loop stands still
+            os.sched_yield()
+        first.cancel()
+        await asyncio.wait((first,))
+        told.touch()
+        pid = await second
+    begun = [int(each) for each in going.read_text().split()]
+    assert (len(set(begun)), begun[-1]) == (2, pid)
+
+
+async def test_the_time_of_a_task_begins_when_its_worker_begins_it(tmp_path: Path) -> None:
+    async with crew_of() as crew:
+        await crew.fill()
+        going, told = tmp_path / "going", tmp_path / "told"
+        first = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=30))
+        behind = asyncio.create_task(crew.run(os.getpid, seconds=0.2))
+        await standing(going)
+        await asyncio.wait((behind,), timeout=0.3)
+        told.touch()
+        assert await behind == await first

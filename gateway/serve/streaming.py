@@ -39,6 +39,8 @@ STALLED_SECONDS: Final = 120.0
 """A client that takes no piece for so long (4 kB/s) is taken for gone."""
 _GLANCE_SECONDS: Final = 0.2
 _LEFT: Final = "the client has left"
+_FRAMES: Final = 4096
+"""Bytes of part headers and the frames of chunks that go with a piece, more than there are."""
 _TURN: Final = 1 << 20
 """Bytes that one client takes at most before the others have their turn."""
 
@@ -164,6 +166,7 @@ class Body(web.StreamResponse):
     _way: asyncio.WriteTransport | None = None
     _writer: AbstractStreamWriter | None = None
     _turn = 0
+    _spare: ClassVar[memoryview | None] = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the header."""
@@ -176,16 +179,26 @@ class Body(web.StreamResponse):
             return b"", b""
         return b"%x\r\n" % size, b"\r\n"
 
-    async def pass_on(self, piece: memoryview) -> None:
-        """Write what has its frame. Raises ConnectionError as ``write``."""
+    @staticmethod
+    def memory(size: int) -> memoryview:
+        """So many bytes at least: those written last, if they have gone; new ones are cleared."""
+        spare, Body._spare = Body._spare, None
+        if spare is None or len(spare) < size:
+            spare = memoryview(bytearray(max(size, PIECE + _FRAMES)))
+        return spare
+
+    async def pass_on(self, memory: memoryview, size: int) -> None:
+        """Write so many bytes of ``memory``, framed. Raises ConnectionError as ``write``."""
         if self._writer is None or self._way is None or self._way.is_closing():
             raise ConnectionResetError(_LEFT)
-        self._way.write(piece)
-        self._turn += len(piece)
+        self._way.write(memory[:size])
+        self._turn += size
         if self._way.get_write_buffer_size():
             self._turn = 0
             await _in_time(self._writer.drain())
-        elif self._turn > _TURN:
+            return
+        Body._spare = memory
+        if self._turn > _TURN:
             self._turn = 0
             await asyncio.sleep(0)
 
@@ -202,13 +215,14 @@ async def send(
             head = b""
         while at < end:
             size = min(PIECE, end - at)
-            piece, content = _room(response, head, size, tail if at + size == end else b"")
+            last = tail if at + size == end else b""
+            memory, whole, content = _room(response, head, size, last)
             if not _reads(run, content, at):
                 await _read(run, content, at)
             if isinstance(response, Body):
-                await response.pass_on(piece)
+                await response.pass_on(memory, whole)
             else:
-                await write(response, piece)
+                await write(response, memory)
             head, at = b"", at + len(content)
     finally:
         run.close()
@@ -216,16 +230,17 @@ async def send(
 
 def _room(
     response: web.StreamResponse, head: bytes, size: int, tail: bytes
-) -> tuple[memoryview, memoryview]:
-    """A piece with its frame, and in it the room for ``size`` bytes behind ``head``."""
+) -> tuple[memoryview, int, memoryview]:
+    """Memory, how much of it is a piece with its frame, and where ``size`` bytes belong in it."""
     before, behind = b"", b""
     if isinstance(response, Body):
         before, behind = response.frame(len(head) + size + len(tail))
     start, stop = before + head, tail + behind
-    piece = memoryview(bytearray(len(start) + size + len(stop)))
-    piece[: len(start)] = start
-    piece[len(start) + size :] = stop
-    return piece, piece[len(start) : len(start) + size]
+    end = len(start) + size
+    whole = end + len(stop)
+    memory = Body.memory(whole) if isinstance(response, Body) else memoryview(bytearray(whole))
+    memory[: len(start)], memory[end:whole] = start, stop
+    return memory, whole, memory[len(start) : end]
 
 
 async def _read(run: Opened, into: memoryview, at: int) -> None:

@@ -108,6 +108,7 @@ class _Retrieval:
         self.source = serving.holdings.instances(*self.uids)
         self.begun: list[Instance] = []
         self._options: dict[Held, tuple[Option, ...]] = {}
+        self._made_before = True
 
     def options(self, instance: Instance) -> tuple[Option, ...]:
         """The ways to give one instance; only an instance alone may be the whole body."""
@@ -162,7 +163,10 @@ class _Retrieval:
     def _there(self, instance: Instance, target: UID) -> Form | None:
         if target == AS_STORED:
             return Form(instance.file, instance.transfer_syntax)
+        if not self._made_before:
+            return None  # most likely: whoever is to make it looks again
         derived = self.serving.derivations.ready(instance, target)
+        self._made_before = derived is not None
         return Form(derived.file, derived.transfer_syntax) if derived else None
 
     async def _made(self, instance: Instance, options: Sequence[Option]) -> _Ready:

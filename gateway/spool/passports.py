@@ -7,7 +7,7 @@ belongs to comes later, so whatever is settled has its passport.
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -61,10 +61,15 @@ def record(
     The decode came to its end: what interrupted earlier ones was none of the instance's doing.
     """
     verified = passport.verification.state if passport.verification else ""
-    text = json.dumps(asdict(passport), separators=(",", ":"))
+    text = json.dumps(passport, default=_fields, separators=(",", ":"))
     values = (form, micros(now), passport.decoder, verified, text, spool_id)
     connection.execute("DELETE FROM interrupted WHERE spool_id = ? AND form = ?", (spool_id, form))
     return connection.execute(_RECORD, values).rowcount
+
+
+def _fields(record: Passport | Verification) -> dict[str, Any]:
+    """As ``asdict``, which copies each value."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def count_interrupted(connection: sqlite3.Connection, found: Iterable[Interrupted]) -> int:

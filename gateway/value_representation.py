@@ -1,4 +1,7 @@
-"""What text a value of each value representation may be (PS3.5 6.2). Reasons never quote it."""
+"""The kinds of value representations, and what text a value of each may be (PS3.5 6.2).
+
+Reasons never quote a value.
+"""
 
 import re
 from datetime import date
@@ -9,7 +12,22 @@ LONGEST: Final = {"LO": 64, "LT": 10240, "SH": 16, "ST": 1024, "UC": 2**32 - 2, 
 CHARSET_VRS: Final = frozenset((*LONGEST, "PN"))
 """The VRs whose text is in Specific Character Set (6.1.2.3)."""
 ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
-"""The VRs of which an element holds one value: a backslash is one, if a UR could have it."""
+"""The VRs of which an element holds one value: a backslash is a letter like others."""
+BINARY: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
+"""The VRs of bytes: what they mean, an element's VR does not say."""
+NUMBERS: Final = {
+    "US": "H",
+    "SS": "h",
+    "UL": "I",
+    "SL": "i",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+}
+"""Binary numbers by VR, as struct names them."""
+NUMERIC: Final = NUMBERS.keys() | {"DS", "IS"}
+"""The VRs of numbers, written as text or not."""
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROLS_IN_LONG: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _TIME: Final = r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"

@@ -11,6 +11,7 @@ from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag, tag_f
 from gateway.config.problems import did_you_mean, shown
 from gateway.model import UID
 from gateway.transfer_syntax import BY_NAME, BY_UID, name_of
+from gateway.value_representation import BINARY, ONE_VALUE
 
 TRANSFER_SYNTAX_UID: Final = "TransferSyntaxUID"
 SOP_CLASS_UID: Final = "SOPClassUID"
@@ -19,9 +20,7 @@ _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}), ?([0-9A-Fa-f]{4})\)?")
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
 _DICOMS_ROOT: Final = "1.2.840.10008."
 KEYS: Final = "a DICOM keyword such as Modality, or a tag such as '0008,0060'"
-NUMBERS: Final = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"})
-NOT_TEXT: Final = frozenset({"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT"})
-_ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
+NOT_TEXT: Final = BINARY | {"SQ", "AT"}
 
 
 _OTHER_NAMES: Final = {
@@ -54,7 +53,7 @@ class Attribute(NamedTuple):
 
 def is_multi_valued(vr: str) -> bool:
     """A backslash separates the values of an element of this VR (PS3.5 §6.4)."""
-    return vr not in _ONE_VALUE
+    return vr not in ONE_VALUE
 
 
 def tag_of(key: str) -> int | None:

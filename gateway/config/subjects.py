@@ -12,13 +12,13 @@ from pydicom.datadict import tag_for_keyword
 
 from gateway.config.attribute_paths import Place, find_place, join, segments
 from gateway.config.dicom_names import (
-    NUMBERS,
     SOP_CLASS_UID,
     TRANSFER_SYNTAX_UID,
     is_multi_valued,
 )
 from gateway.config.problems import allowed, shown
 from gateway.model import Step
+from gateway.value_representation import NUMERIC
 
 CALLING_AE: Final = "calling_ae"
 CALLED_AE: Final = "called_ae"
@@ -83,7 +83,7 @@ def _subject(places: list[Place], component: int, key: str) -> Subject:
     name = places[-1].name
     if vr in _NOT_READ:
         raise ValueError(f"{name} has VR {vr}, which rules cannot compare")
-    kind = NUMBER if vr in NUMBERS else _KINDS.get(vr, TEXT)
+    kind = NUMBER if vr in NUMERIC else _KINDS.get(vr, TEXT)
     if component >= 0 and kind != NAME:
         raise ValueError(f"{shown(key)}: {name} is no person name and has no components")
     written = f"{source}.{COMPONENTS[component]}" if component >= 0 else source

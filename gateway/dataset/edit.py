@@ -6,9 +6,9 @@ from typing import Final
 from gateway.dataset.encode_values import value_bytes
 from gateway.dataset.rewrite import NewValue
 from gateway.failures import PermanentFailure
+from gateway.value_representation import ONE_VALUE
 
 _TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
-_ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 
 
 def new_value(vr: str, text: str, charsets: str) -> NewValue:
@@ -17,7 +17,7 @@ def new_value(vr: str, text: str, charsets: str) -> NewValue:
     ``charsets`` is the value of Specific Character Set. Raises PermanentFailure where the VR
     cannot hold the text, or the character set has not all of its characters.
     """
-    values = [text] if vr in _ONE_VALUE else text.split("\\")
+    values = [text] if vr in ONE_VALUE else text.split("\\")
     try:
         encoded = value_bytes(vr, values if text else [])
     except (ValueError, TypeError) as error:

@@ -25,9 +25,9 @@ from gateway.dataset.heads import (
     Limits,
 )
 from gateway.dataset.json_model import CHARACTER_SET, UTF_8
-from gateway.dataset.json_values import BINARY
 from gateway.dataset.parse_model import InvalidMetadata, Model
 from gateway.model import UID
+from gateway.value_representation import BINARY
 
 _TAG: Final = re.compile(r"[0-9A-F]{8}").fullmatch
 _CONTENTS: Final = ("Value", "InlineBinary", "BulkDataURI")

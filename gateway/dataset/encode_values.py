@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.dataset.json_values import GROUPS
-from gateway.dataset.text import NUMBERS, ONE_VALUE
 from gateway.model import is_uid
+from gateway.value_representation import NUMBERS, ONE_VALUE
 
 _TEXTS: Final = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 _LONG_TEXTS: Final = frozenset(("LT", "ST", "UT"))

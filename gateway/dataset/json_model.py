@@ -31,11 +31,12 @@ from gateway.dataset.heads import (
     too_many,
 )
 from gateway.dataset.json_memory import Memory, Texts
-from gateway.dataset.json_values import BINARY, quoted, value_text
+from gateway.dataset.json_values import quoted, value_text
 from gateway.dataset.rewrite import NewValue
 from gateway.dataset.scope import Scope, tells
 from gateway.dataset.text import printable
 from gateway.transfer_syntax import TransferSyntax
+from gateway.value_representation import BINARY
 
 BulkDataURI: TypeAlias = Callable[[str], str]
 """The URI of the value at a path such as "7FE00010" or "54000100/1/54001010"."""

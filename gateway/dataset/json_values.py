@@ -12,30 +12,17 @@ from struct import Struct
 from typing import Final
 
 from gateway.dataset.text import decoded
+from gateway.value_representation import NUMBERS, ONE_VALUE
 
 quoted: Final[Callable[[str], str]] = encode_basestring
 """A JSON string, in quotes."""
 
-BINARY: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
-"""The VRs whose values are InlineBinary or BulkDataURI (F.2.7)."""
-
-_CODES: Final = {
-    "US": "H",
-    "SS": "h",
-    "UL": "I",
-    "SL": "i",
-    "UV": "Q",
-    "SV": "q",
-    "FL": "f",
-    "FD": "d",
-}
 _STRUCTS: Final = {
     (vr, little): Struct(("<" if little else ">") + code)
-    for vr, code in _CODES.items()
+    for vr, code in NUMBERS.items()
     for little in (True, False)
 }
 _TAGS: Final = {True: Struct("<HH"), False: Struct(">HH")}
-_ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 _LEADING_KEPT: Final = frozenset(("LT", "ST", "UT", "LO", "SH", "UC", "PN"))
 GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 """The component groups of a person name (PS3.5 6.2.1)."""
@@ -52,7 +39,7 @@ def value_text(vr: str, value: bytes, little: bool = True, charsets: bytes = b""
     ``vr`` is none of ``BINARY`` and not SQ. ``charsets`` is the value of (0008,0005). Text that
     is damaged is read as Latin-1; numbers end with the last whole one. Never an error.
     """
-    if vr in _CODES:
+    if vr in NUMBERS:
         return _numbers(vr, value, little)
     if vr == "AT":
         pairs = _TAGS[little].iter_unpack(value[: len(value) & ~3])
@@ -60,7 +47,7 @@ def value_text(vr: str, value: bytes, little: bool = True, charsets: bytes = b""
     text = decoded(value, charsets).rstrip(" \0")
     if not text:
         return ""
-    if vr in _ONE_VALUE:
+    if vr in ONE_VALUE:
         return quoted(text)
     write = _WRITERS.get(vr, quoted)
     if vr in _LEADING_KEPT:

@@ -8,19 +8,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-NUMBERS: Final = {
-    "US": "H",
-    "SS": "h",
-    "UL": "I",
-    "SL": "i",
-    "UV": "Q",
-    "SV": "q",
-    "FL": "f",
-    "FD": "d",
-}
-"""Binary numbers by VR, as struct names them."""
-ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
-"""VRs in which a backslash is a letter like others (PS3.5 6.2)."""
+from gateway.value_representation import NUMBERS, ONE_VALUE
+
 _BYTES: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ"))
 _UNPRINTABLE: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 

@@ -18,10 +18,9 @@ from typing import Final, TypeAlias
 from gateway.dicomweb.moments import first_moment, range_of
 from gateway.failures import PermanentFailure
 from gateway.model import is_uid
+from gateway.value_representation import NUMERIC, ONE_VALUE
 
 MOMENTS: Final = frozenset(("DA", "TM", "DT"))
-NUMBERS: Final = frozenset(("DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"))
-ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 _WILD: Final = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "UN"))
 _COMMA_LISTS: Final = frozenset(("UI", "CS"))
 _EMPTY: Final = '""'
@@ -157,7 +156,7 @@ def normal(vr: str, value: str) -> str:
     """The form in which a single value of ``vr`` is compared; "" for what is no value of it."""
     if vr in MOMENTS:
         return first_moment(vr, value)
-    if vr in NUMBERS:
+    if vr in NUMERIC:
         return _number(value.strip(" \0"))
     return value.strip(" \0") if vr not in ONE_VALUE else value.rstrip(" \0")
 

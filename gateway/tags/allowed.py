@@ -23,8 +23,8 @@ from gateway.tags.changes import (
     Template,
 )
 from gateway.tags.reading import CHARACTER_SET
-from gateway.tags.values import BYTES, WRITABLE, value_of
-from gateway.value_representation import LONGEST
+from gateway.tags.values import WRITABLE, value_of
+from gateway.value_representation import BINARY, LONGEST
 
 SOP_CLASS: Final = 0x00080016
 SOP_INSTANCE: Final = 0x00080018
@@ -176,7 +176,7 @@ def _check_value(change: Change, vr: str) -> None:
     _check_vr(change, vr)
     match change:
         case Set(values=values):
-            _check_values([one for one in vr.split(" or ") if one not in BYTES], values)
+            _check_values([one for one in vr.split(" or ") if one not in BINARY], values)
         case Copy(source=source):
             _check_source(source)
         case Template(parts=parts):
@@ -211,7 +211,7 @@ def _check_vr(change: Change, vr: str) -> None:
     if change.vr and known not in ("UN", change.vr) and change.vr not in known.split(" or "):
         raise ValueError(f"it is of VR {known}, not {change.vr}")
     empties = isinstance(change, Set) and not change.values
-    if vr in BYTES or vr.startswith("OB") or (vr == "SQ" and not empties):
+    if vr in BINARY or vr.startswith("OB") or (vr == "SQ" and not empties):
         raise ValueError(f"it is of VR {vr}: it can only be removed, a sequence emptied")
     if vr[:2] not in WRITABLE:
         raise ValueError("no such VR")
@@ -220,7 +220,7 @@ def _check_vr(change: Change, vr: str) -> None:
 def _check_source(path: TagPath) -> None:
     _check_path(path)
     vr = dictionary_vr(path[-1])
-    if vr in (*BYTES - {"UN"}, "SQ") or vr.startswith("OB"):
+    if vr in (*BINARY - {"UN"}, "SQ") or vr.startswith("OB"):
         raise ValueError(f"a source of VR {vr}, which has no text")
 
 

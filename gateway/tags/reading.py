@@ -18,9 +18,9 @@ from gateway.dataset.text import text_of
 from gateway.model import Private, Step
 from gateway.tags.changes import TagPath
 from gateway.transfer_syntax import TransferSyntax
+from gateway.value_representation import ONE_VALUE
 
 CHARACTER_SET: Final = 0x00080005
-ONE_VALUE: Final = frozenset(("LT", "ST", "UT", "UR"))
 """The VRs in which a backslash separates nothing (PS3.5 6.4)."""
 
 

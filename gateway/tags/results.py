@@ -16,9 +16,8 @@ from gateway.tags.changes import (
     TagPath,
     Template,
 )
-from gateway.tags.reading import ONE_VALUE
 from gateway.tags.values import shifted
-from gateway.value_representation import check
+from gateway.value_representation import ONE_VALUE, check
 
 Finder = Callable[[TagPath], list[str] | None]
 """The values at a path of the data set as it came, None where it has none."""

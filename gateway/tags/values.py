@@ -8,11 +8,9 @@ from typing import Final
 from gateway.dataset.charset import encoded
 from gateway.dataset.encode_values import value_bytes
 from gateway.dataset.heads import LONG_VRS, SHORT_VRS
-from gateway.value_representation import CHARSET_VRS, ONE_VALUE, check
+from gateway.value_representation import BINARY, CHARSET_VRS, NUMBERS, ONE_VALUE, check
 
-NUMBERS: Final = frozenset(("US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"))
-BYTES: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
-WRITABLE: Final = frozenset((*SHORT_VRS, *LONG_VRS)) - BYTES
+WRITABLE: Final = frozenset((*SHORT_VRS, *LONG_VRS)) - BINARY
 """The VRs that a value can be given; an SQ only none."""
 _MOST_BYTES: Final = 0xFFFE
 _DATED: Final = re.compile(r"(\d{4})(\.?)(\d\d)\2(\d\d)(.*)", re.ASCII)
@@ -23,7 +21,7 @@ def value_of(vr: str, values: Sequence[str], charsets: bytes) -> bytes:
 
     ``charsets`` is the value of Specific Character Set. Raises ValueError with the reason.
     """
-    if vr in BYTES:
+    if vr in BINARY:
         raise ValueError(f"it is of VR {vr}: bytes, which no text makes")
     if not values:
         return b""

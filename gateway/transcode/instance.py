@@ -24,14 +24,20 @@ from gateway.transcode.form import Backend
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body, native_rendered, stored_value
 from gateway.transcode.nested import has_coded_pixels_within, part_with_nested
-from gateway.transcode.output import beside_of, reserve, size_of, write_all, written
+from gateway.transcode.output import (
+    beside_of,
+    pieces_of,
+    reserve,
+    size_of,
+    write_all,
+    written,
+)
 from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.record import Digests, standing
 from gateway.transcode.source import Source, open_source
 from gateway.transcode.tagged import Tagging, as_stored, tagging
 from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import verdict, watched
-from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, NATIVE, TransferSyntax, name_of
 
 _DELIMITER: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -310,7 +316,7 @@ def _undecoded(plan: Plan) -> Digests:
     digests.store_value(stored)
     left = len(stored)
     for part in plan.value:
-        for piece in part.pieces() if isinstance(part, Swapped) else (part,):
+        for piece in pieces_of(part) or (part,):
             digests.native(memoryview(piece)[:left])
             left = max(0, left - len(piece))
     return digests

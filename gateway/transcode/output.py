@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.dataset.mapped import LET_GO, read_through
 from gateway.failures import TemporaryFailure
 from gateway.transcode.words import Swapped
 
@@ -80,17 +81,26 @@ def size_of(part: Any) -> int:
     return size
 
 
+def pieces_of(part: Any) -> Iterator[Any] | None:
+    """What a part comes to piece by piece, None where it is small enough to be taken at once."""
+    if isinstance(part, Swapped):
+        return part.pieces()
+    if isinstance(part, memoryview) and part.nbytes > LET_GO:
+        return read_through(part)
+    return None
+
+
 def write_all(descriptor: int, parts: Sequence[Any]) -> None:
     """All of ``parts`` at the descriptor's position. Raises OSError."""
     together: list[Any] = []
     for part in parts:
-        if isinstance(part, Swapped):
-            _write_together(descriptor, together)
-            together = []
-            for piece in part.pieces():
-                _write_together(descriptor, [piece])
-        else:
+        if (pieces := pieces_of(part)) is None:
             together.append(part)
+            continue
+        _write_together(descriptor, together)
+        together = []
+        for piece in pieces:
+            _write_together(descriptor, [piece])
     _write_together(descriptor, together)
 
 

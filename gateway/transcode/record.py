@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.dataset.mapped import let_go
+from gateway.dataset.mapped import let_go, read_through
 from gateway.transcode.form import Backend, Coding, FrameFormat
 from gateway.transcode.frames import Frame
 from gateway.transcode.matrix import Matrix, proven
@@ -46,7 +46,8 @@ class Digests:
 
     def store_value(self, value: memoryview) -> None:
         """Add a native value as it is stored."""
-        self._stored.update(value)
+        for piece in read_through(value):
+            self._stored.update(piece)
 
     def native(self, part: Any) -> None:
         """Add bytes that go out."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gateway.dataset.mapped import read_through
+
 _PIECE = 1 << 22
 
 
@@ -36,5 +38,9 @@ class Swapped:
 
     def pieces(self) -> Iterator[Any]:
         """All bytes in order, a few at a time."""
-        for start in range(0, len(self.value), _PIECE):
-            yield self[start : start + _PIECE]
+        for part in map(self._like, read_through(self.value)):
+            for start in range(0, part.nbytes, _PIECE):
+                yield part[start : start + _PIECE]
+
+    def _like(self, value: memoryview) -> "Swapped":
+        return Swapped(value, self.width)

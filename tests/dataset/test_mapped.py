@@ -8,7 +8,7 @@ from struct import pack
 import pytest
 
 from gateway.dataset.elements import PIXEL_DATA, UNDEFINED, Element, fragments
-from gateway.dataset.mapped import LET_GO, let_go
+from gateway.dataset.mapped import LET_GO, let_go, read_through
 
 _FRAGMENT = 48 << 10
 
@@ -51,3 +51,16 @@ def test_a_walk_over_fragments_does_not_hold_them_all(mapped: mmap.mmap) -> None
     element = Element(PIXEL_DATA, "OB", 0, 0, UNDEFINED, len(mapped))
     assert len(fragments(mapped, element)) == 2 * LET_GO // _FRAGMENT
     assert _held() - before < 1.25 * LET_GO
+
+
+def test_a_value_is_read_through_without_holding_it_all(mapped: mmap.mmap) -> None:
+    before, held, seen = _held(), [], []
+    for piece in read_through(memoryview(mapped)[8:]):
+        seen.append(sum(piece[:: mmap.PAGESIZE]))
+        held.append(_held() - before)
+    assert sum(seen) == sum(mapped[8 :: mmap.PAGESIZE])
+    assert LET_GO / 2 < max(held) < 1.25 * LET_GO
+
+
+def test_a_small_value_is_one_piece() -> None:
+    assert [bytes(piece) for piece in read_through(memoryview(b"abc"))] == [b"abc"]

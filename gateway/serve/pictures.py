@@ -21,6 +21,7 @@ from gateway.failures import PermanentFailure
 from gateway.model import Instance, Rendition
 from gateway.rendering.refusals import NoSuchFrame, NothingToShow, WrongParameter
 from gateway.rendering.render import Task, render
+from gateway.rendering.samples import Undecoded
 from gateway.rendering.view import View
 from gateway.serve.conditional import headers_of
 from gateway.serve.serving import Serving
@@ -69,9 +70,10 @@ async def made(serving: Serving, instance: Instance, wish: Wish) -> Opened:
         file = await _excerpt(serving, instance, wish, ready.file if ready else instance.file)
     except (WrongParameter, NothingToShow, NoSuchFrame):
         raise
-    except PermanentFailure:
+    except PermanentFailure as failure:
         plain = instance.transfer_syntax in (EXPLICIT_LE, IMPLICIT_LE, DEFLATED)
-        if ready or (plain and not instance.mislabelled):
+        wrong = instance.mislabelled or isinstance(failure, Undecoded)
+        if ready or (plain and not wrong):
             raise
         derived = await serving.derivations.derive(instance, EXPLICIT_LE, Rendition())
         file = await _excerpt(serving, instance, wish, derived.file)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.failures import PermanentFailure
 from gateway.model import Instance
-from gateway.serve import frames, wado_rs
+from gateway.serve import frames, rendered, wado_rs
 from gateway.transcode.located import Located
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
@@ -33,7 +33,8 @@ AS_STORED = {"Accept": "multipart/related; type=application/octet-stream; transf
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     async with opened_gateway(
-        tmp_path, lambda serving: [wado_rs.routes(serving), frames.routes(serving)]
+        tmp_path,
+        lambda serving: [module.routes(serving) for module in (wado_rs, frames, rendered)],
     ) as running:
         yield running
 
@@ -389,3 +390,28 @@ async def test_frames_that_are_not_as_their_label_says_come_uncompressed(
     assert {headers["content-type"] for headers, _ in parts} == {
         f"application/octet-stream; transfer-syntax={LE}"
     }
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("make", "label"), [(objects.jpeg_ls, LE), (objects.native, JPEG_LS)])
+async def test_pictures_of_what_is_not_as_its_label_says_show_its_pixels(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    make: Callable[..., Path],
+    label: str,
+    count: int,
+    marked: bool,
+) -> None:
+    pictures = objects.pictures(count)
+    file = objects.under(label, make(tmp_path / "a.dcm", pictures))
+    right = gateway.gallery.hang(objects.native(tmp_path / "b.dcm", pictures))
+    wrong = gateway.gallery.hang(file, marked=marked)
+    shown = []
+    for instance in (right, wrong):
+        url = gateway.of(instance, f"/frames/{count}/rendered")
+        async with client.get(url, headers={"Accept": "image/png"}) as answer:
+            assert answer.status == 200, await answer.text()
+            shown.append(await answer.read())
+    assert shown[0] == shown[1]

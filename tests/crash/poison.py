@@ -26,7 +26,7 @@ from gateway.transcode.form import Coding, FrameFormat
 from gateway.transcode.pool import TranscodePool
 from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import IMPLICIT_LE
-from tests.deliver.fakes import UnreliableSender
+from tests.deliver.unreliable_sender import UnreliableSender
 
 POISON = 60001
 """The first sample of an instance that kills."""

@@ -11,7 +11,8 @@ from gateway.deliver.policy import Destination, RoutePolicy
 from gateway.deliver.scheduler import Scheduler
 from gateway.derivation import Derivations
 from gateway.transcode.reader import Reader
-from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, UnreliableSender, quiet
+from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, quiet
+from tests.deliver.unreliable_sender import UnreliableSender
 
 
 class Street:

@@ -1,7 +1,8 @@
 """What a person drops, holds or retries counts at once, also for what is already in memory."""
 
-from tests.deliver.fakes import Answer, UnreliableSender, quiet
+from tests.deliver.fakes import quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 
 async def test_what_a_person_drops_is_not_sent_although_it_was_fetched(street: Street) -> None:

@@ -3,8 +3,9 @@
 from gateway.deliver.policy import Destination
 from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K, RLE
-from tests.deliver.fakes import CT, MR, Answer, UnreliableSender, quiet
+from tests.deliver.fakes import CT, MR, quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 
 async def test_a_batch_goes_over_one_association_in_the_order_in_which_it_was_due(

@@ -10,8 +10,9 @@ import pytest
 from gateway.deliver.policy import Destination
 from gateway.model import Delivery
 from gateway.transcode.reader import Reader
-from tests.deliver.fakes import Answer, FakeTime, UnreliableSender
+from tests.deliver.fakes import FakeTime
 from tests.deliver.test_with_spool import Watched
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 A1, A2, B1 = "1.1.1", "1.1.2", "1.2.1"
 """Two series of one study, and one of another."""

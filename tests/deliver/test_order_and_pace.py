@@ -4,8 +4,9 @@ from datetime import UTC, timedelta
 
 from gateway.config.windows import parse_window
 from gateway.deliver.policy import RoutePolicy
-from tests.deliver.fakes import NOON, UnreliableSender, quiet
+from tests.deliver.fakes import NOON, quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import UnreliableSender
 
 HOUR = 3600
 

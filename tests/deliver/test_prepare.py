@@ -26,8 +26,9 @@ from gateway.transfer_syntax import (
     J2K,
     JPEG_BASELINE,
 )
-from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder, UnreliableSender
+from tests.deliver.fakes import FakeSpool, FakeTime, FakeTranscoder
 from tests.deliver.in_this_process import InThisProcess
+from tests.deliver.unreliable_sender import UnreliableSender
 from tests.real_files import FOLDER, needs_real_files
 
 MPEG2 = BY_NAME["mpeg2-main"].uid

@@ -8,8 +8,9 @@ from gateway.deliver.stow_client import StowClient
 from gateway.transcode.reader import Reader
 from gateway.web_client.origin_server import OriginServer
 from gateway.web_client.settings import ServerSettings
-from tests.deliver.fakes import Answer, UnreliableSender, quiet
+from tests.deliver.fakes import quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 POLICIES = {"route": RoutePolicy()}
 

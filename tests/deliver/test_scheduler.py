@@ -12,8 +12,9 @@ from gateway.failures import PermanentFailure
 from gateway.model import Delivered, Rendition
 from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
-from tests.deliver.fakes import Answer, UnreliableSender, quiet
+from tests.deliver.fakes import quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 
 async def test_what_is_accepted_goes_as_stored_and_the_rest_is_transcoded(

@@ -26,8 +26,9 @@ from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, RLE
 from tests.deliver.calling import instance as sent_instance
 from tests.deliver.calling import scu
-from tests.deliver.fakes import CT, MR, FakeSpool, FakeTime, UnreliableSender
+from tests.deliver.fakes import CT, MR, FakeSpool, FakeTime
 from tests.deliver.in_this_process import InThisProcess
+from tests.deliver.unreliable_sender import UnreliableSender
 from tests.scripted_peer import until
 from tests.transcode.objects import encapsulated, header, rle_of
 

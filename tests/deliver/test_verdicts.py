@@ -10,8 +10,9 @@ from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Deferred, Delivered
 from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
-from tests.deliver.fakes import CT, MR, NOON, Answer, UnreliableSender, quiet
+from tests.deliver.fakes import CT, MR, NOON, quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 
 async def test_success_is_delivered(street: Street) -> None:

@@ -11,8 +11,9 @@ from gateway.model import Checks, Passport, Rendition
 from gateway.transcode.reader import Reader
 from gateway.transcode.verify import Disagreement
 from gateway.transfer_syntax import IMPLICIT_LE, J2K
-from tests.deliver.fakes import UnreliableSender, quiet
+from tests.deliver.fakes import quiet
 from tests.deliver.street import Street
+from tests.deliver.unreliable_sender import UnreliableSender
 
 
 def viewer(sender: UnreliableSender | None = None, name: str = "viewer") -> Destination:

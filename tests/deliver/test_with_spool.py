@@ -14,7 +14,8 @@ from gateway.model import Arrival, Arriving, Origin, Owed, Terms
 from gateway.spool import Queue, QueueRow, Spool
 from gateway.transcode.reader import Reader
 from gateway.transfer_syntax import EXPLICIT_LE, IMPLICIT_LE, J2K
-from tests.deliver.fakes import CT, Answer, FakeTime, FakeTranscoder, UnreliableSender
+from tests.deliver.fakes import CT, FakeTime, FakeTranscoder
+from tests.deliver.unreliable_sender import Answer, UnreliableSender
 
 
 class Watched:

@@ -220,6 +220,24 @@ def referenced(sop: str, **more: int) -> dict[str, Any]:
     return item
 
 
+def answering(
+    number: int, *, stored: Sequence[Any] = (), failed: Sequence[Any] = (), others: int = 0
+) -> Handler:
+    """A Store Instances Response with these items."""
+    body: dict[str, Any] = {}
+    for tag, found in (("00081199", stored), ("00081198", failed)):
+        if found:
+            body[tag] = {"vr": "SQ", "Value": list(found)}
+    if others:
+        body["0008119A"] = {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [others]}}]}
+
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        return web.json_response(body, status=number, content_type="application/dicom+json")
+
+    return handler
+
+
 def status(number: int, **headers: str) -> Handler:
     """An answer with a status and nothing else."""
 

@@ -347,11 +347,11 @@ async def test_a_full_disk_of_ours_lets_the_lane_rest_before_all_have_been_tried
 
 
 async def test_an_instance_larger_than_the_node_takes_is_held(street: Street) -> None:
-    large, small = street.spool.keep("viewer", size=601), street.spool.keep("viewer", size=600)
+    large, small = street.spool.keep("viewer", size=602), street.spool.keep("viewer", size=600)
     viewer = Destination(Reader("viewer", max_instance=600), UnreliableSender())
     async with street.running(viewer):
         assert street.spool.states("viewer") == "hd"
-        assert "601 bytes" in street.spool.row(large, "viewer").reason
+        assert "602 bytes" in street.spool.row(large, "viewer").reason
         assert street.spool.row(small, "viewer").state == "delivered"
 
 

@@ -30,6 +30,8 @@ _LARGE: Final = 4 << 20
 """Files from this size on are synced before they queue, so that small ones need not wait."""
 
 _SYNC_THREADS: Final = 4
+_MOST_RIDERS: Final = 1024
+"""Steps nobody waits for that wait for a transaction: where all is read and nothing comes in."""
 _TRIES: Final = 100
 """Transactions that a step nobody waits for may fail with."""
 
@@ -181,9 +183,14 @@ class Committer:
         return request.future
 
     def ride(self, step: Step) -> None:
-        """Have a step done in whatever transaction comes next, at the latest that of ``close``."""
+        """Have a step done in whatever transaction comes next, at the latest that of ``close``.
+
+        One is begun for so many that wait that they would fill the memory.
+        """
         self.check_open()
         self._riders.append(_Rider(step))
+        if len(self._riders) % _MOST_RIDERS == 0:
+            self._waiting.put(_Change(lambda _: 0))
 
     def probe(self) -> asyncio.Future[int]:
         """Ask whether the disk can be believed; those who ask meanwhile share the answer."""

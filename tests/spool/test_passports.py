@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model import Delivered, Instance, Passport, Verification
-from gateway.spool import PassportRow, Queue, Spool
+from gateway.spool import PassportRow, Queue, Spool, commit
 from gateway.spool.ledger import Ledger
 from tests.spool.arrivals import Clock, beside, contradictions, keep
 
@@ -53,6 +53,20 @@ async def test_a_passport_is_there_when_its_delivery_is_settled(
     assert by_uid == by_delivery
     assert (by_uid.spool_id, by_uid.form, by_uid.made_at) == (1, IMPLICIT, clock())
     assert by_uid.passport == PASSPORT
+
+
+async def test_passports_are_written_though_nothing_comes_in(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "_MOST_RIDERS", 3)
+    instance = await keep(spool, "1.2.1")
+    for number in range(3):
+        assert made(spool, "1.2.1") == []
+        spool.record(instance, f"{IMPLICIT}+{number}", PASSPORT)
+    async with asyncio.timeout(20):
+        while not made(spool, "1.2.1"):  # noqa: ASYNC110 - nobody is told of it
+            await asyncio.sleep(0.01)
+    assert len(made(spool, "1.2.1")) == 3
 
 
 async def test_one_form_has_one_passport_and_the_newest_stands(spool: Spool, clock: Clock) -> None:

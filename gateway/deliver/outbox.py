@@ -8,13 +8,13 @@ the next due time, when the lane's rest is over, and at a glance now and then (`
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from gateway import telemetry
 from gateway.deliver.lane import Lane
+from gateway.deliver.ledger import Ledger
 from gateway.deliver.outcome import outcome
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy
@@ -42,36 +42,6 @@ MOST_REORDERED = 16
 """Rows held in memory of a destination that is not served as they came, or thrice those ahead."""
 UNWOKEN = min(PRIORITIES) - 1
 """No priority: nothing new came."""
-
-
-class Ledger(Protocol):
-    """The queue as the scheduler sees it; ``spool.Spool`` is one."""
-
-    async def due(
-        self,
-        destination: str,
-        *,
-        limit: int,
-        now: datetime,
-        exclude: Collection[int] = (),
-        order: Order | None = None,
-    ) -> list[Delivery]:
-        """Deliveries that are due, in their order, without those in ``exclude``."""
-        ...
-
-    async def next_due_at(
-        self, destination: str, *, exclude: Collection[int] = ()
-    ) -> datetime | None:
-        """When the next one falls due (or fell), None where nothing else is owed."""
-        ...
-
-    async def settle(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Make the verdict durable."""
-        ...
-
-    async def put_off(self, deliveries: Sequence[Delivery], until: datetime) -> None:
-        """Make these due later, though they were not tried."""
-        ...
 
 
 class Outbox:

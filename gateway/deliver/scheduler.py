@@ -17,7 +17,8 @@ from datetime import timedelta
 from gateway import telemetry
 from gateway.deliver.courier import Courier
 from gateway.deliver.lane import Lane
-from gateway.deliver.outbox import Ledger, Outbox
+from gateway.deliver.ledger import Ledger
+from gateway.deliver.outbox import Outbox
 from gateway.deliver.outcome import outcome
 from gateway.deliver.pace import Pace
 from gateway.deliver.policy import Destination, RoutePolicy

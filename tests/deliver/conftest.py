@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from gateway.deliver.stow_client import StowClient
 from gateway.web_client import OriginServer
 from tests.deliver.street import Street
+from tests.scripted_peer import part10
 from tests.web_client.origin import FakeOrigin
 
 
@@ -35,3 +36,11 @@ async def client(origin: FakeOrigin) -> AsyncIterator[StowClient]:
     """What stores there."""
     async with OriginServer(origin.settings()) as server:
         yield StowClient(server)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A Part 10 file of some 200 kB."""
+    path = tmp_path / "one.dcm"
+    path.write_bytes(part10("1.2.3", 200_000))
+    return path

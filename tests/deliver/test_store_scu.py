@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -48,14 +47,6 @@ from tests.scripted_peer import (
 async def _no_loop_errors() -> AsyncIterator[None]:
     with no_loop_errors():
         yield
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A Part 10 file of some 200 kB."""
-    path = tmp_path / "one.dcm"
-    path.write_bytes(part10("1.2.3", 200_000))
-    return path
 
 
 async def test_the_request_names_both_sides_and_proposes_each_syntax_by_itself():

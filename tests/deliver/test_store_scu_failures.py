@@ -5,7 +5,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,14 +55,6 @@ from tests.scripted_peer import (
 async def _no_loop_errors() -> AsyncIterator[None]:
     with no_loop_errors():
         yield
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A Part 10 file of some 200 kB."""
-    path = tmp_path / "one.dcm"
-    path.write_bytes(part10("1.2.3", 200_000))
-    return path
 
 
 async def test_a_port_that_nobody_listens_on_is_temporary():

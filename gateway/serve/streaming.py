@@ -165,19 +165,19 @@ class Body(web.StreamResponse):
 
     _way: asyncio.WriteTransport | None = None
     _writer: AbstractStreamWriter | None = None
+    _in_chunks = False
     _turn = 0
     _spare: ClassVar[memoryview | None] = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the header."""
         self._writer, self._way = await super().prepare(request), request.transport
+        self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
         return self._writer
 
     def frame(self, size: int) -> tuple[bytes, bytes]:
         """What goes before and behind so many bytes."""
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return b"", b""
-        return b"%x\r\n" % size, b"\r\n"
+        return (b"%x\r\n" % size, b"\r\n") if self._in_chunks else (b"", b"")
 
     @staticmethod
     def memory(size: int) -> memoryview:

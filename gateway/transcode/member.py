@@ -27,6 +27,8 @@ _SOON: Final = 5.0
 """Seconds in which a process that was killed is gone, or is left to the kernel."""
 _SHORT: Final = 0.05
 """Seconds of a task behind which none waits that another worker could do."""
+_NOW: Final = int(socket.MSG_DONTWAIT)
+_GLANCE: Final = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 _BEGIN: Final = b"b"
 _PASS_OVER: Final = b"p"
 
@@ -111,7 +113,7 @@ class Member(asyncio.Protocol):
         if self._killed or not self.ready.done():
             return False
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._socket.recv(1, _GLANCE)
         except BlockingIOError:
             return True
         except OSError:
@@ -120,7 +122,8 @@ class Member(asyncio.Protocol):
 
     def is_at_a_long_one(self) -> bool:
         """Whether what it does takes so long that nothing should wait behind it."""
-        return bool(self.given) and asyncio.get_running_loop().time() - self._since > _SHORT
+        at_one = self._timed is not None
+        return at_one and asyncio.get_running_loop().time() - self._since > _SHORT
 
     def do(self, task: Task) -> None:
         """Give it a task, which it does after those that it has."""
@@ -147,7 +150,7 @@ class Member(asyncio.Protocol):
         if self._gone.done():
             return 0
         try:
-            return len(self._permits[1].recv(len(self._sent) + 1, socket.MSG_DONTWAIT))
+            return len(self._permits[1].recv(len(self._sent) + 1, _NOW))
         except BlockingIOError:
             return 0
 

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.failures import PermanentFailure
+from gateway.transcode import member
 from gateway.transcode.crew import Crew, NoWorker, Start
 from gateway.transcode.member import Closed, Overdue, WorkerEnded, serve
 from tests.transcode import crew_tasks
@@ -255,20 +257,36 @@ async def test_a_worker_killed_beside_its_answer_is_given_no_other_task(tmp_path
                 os.sched_yield()
             given_up.cancel()
             assert isinstance(await crew.run(os.getpid, seconds=30), int)
+            await asyncio.wait((given_up,))  # until its worker is gone
 
 
+def standing_still_until(file: Path) -> None:
+    """The event loop does nothing meanwhile."""
+    last = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < last, f"nobody makes {file.name}"
+        os.sched_yield()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task is a long one, however busy the machine is."""
+    monkeypatch.setattr(member, "_SHORT", 60.0)
+
+
+@pytest.mark.usefixtures("short")
 async def test_a_second_task_waits_where_the_event_loop_is_not_needed_to_begin_it(
     tmp_path: Path,
 ) -> None:
-    file = tmp_path / "lines"
+    going, told, file = tmp_path / "going", tmp_path / "told", tmp_path / "lines"
     async with crew_of() as crew:
         await crew.fill()
-        tasks = [asyncio.create_task(lines(crew, file, text)) for text in ("one", "two", "three")]
+        first = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=60))
+        second = asyncio.create_task(lines(crew, file, "two"))
         await asyncio.sleep(0)
-        while not file.exists() or len(file.read_text().split()) < 2:
-            os.sched_yield()
-        assert file.read_text().split() == ["one", "two"]
-        await asyncio.gather(*tasks)
+        told.touch()
+        standing_still_until(file)
+        await asyncio.gather(first, second)
 
 
 async def lines(crew: Crew, file: Path, text: str) -> None:
@@ -324,17 +342,18 @@ async def test_a_task_that_is_given_up_behind_another_harms_no_worker(tmp_path: 
     assert file.read_text().split() == ["after"]
 
 
+@pytest.mark.usefixtures("short")
 async def test_what_was_begun_by_a_worker_that_was_killed_for_another_is_done_again(
     tmp_path: Path,
 ) -> None:
-    file, going, told = tmp_path / "lines", tmp_path / "going", tmp_path / "told"
+    file, go, going, told = (tmp_path / name for name in ("first", "go", "going", "told"))
     async with crew_of() as crew:
         await crew.fill()
-        first = asyncio.create_task(lines(crew, file, "done, and nobody has heard of it"))
-        second = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=30))
+        first = asyncio.create_task(crew.run(crew_tasks.until, file, go, seconds=60))
+        second = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=60))
         await asyncio.sleep(0)
-        while not going.exists():  # while the event loop stands still
-            os.sched_yield()
+        go.touch()
+        standing_still_until(going)  # and nobody has heard that the first is done
         first.cancel()
         await asyncio.wait((first,))
         told.touch()

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
-from gateway.transcode.member import Closed, Member, Task, WorkerEnded
+from gateway.transcode.member import Closed, Member, Task, WorkerEnded, begun
 
 Start: TypeAlias = Callable[[Connection, Connection], BaseProcess]
 """Begins a process whose main function is ``member.serve``."""
@@ -164,7 +164,7 @@ class Crew:
                 Connection(theirs.detach()) as tasks,
                 Connection(os.dup(permits[1].fileno())) as begins,
             ):
-                process = await asyncio.to_thread(self._start, tasks, begins)
+                process = await asyncio.to_thread(begun, self._start, tasks, begins)
         except BaseException:
             for each in (ours, *permits):
                 each.close()

@@ -9,11 +9,12 @@ import asyncio
 import os
 import pickle
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from struct import Struct
 from traceback import format_exception
@@ -29,6 +30,9 @@ _SHORT: Final = 0.05
 """Seconds of a task behind which none waits that another worker could do."""
 _NOW: Final = int(socket.MSG_DONTWAIT)
 _GLANCE: Final = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+_one_thread: Final = threading.Lock()
+"""The status of a process can be read once, and each start of another one looks for it too: a
+thread that comes second would believe that there is none."""
 _BEGIN: Final = b"b"
 _PASS_OVER: Final = b"p"
 
@@ -233,8 +237,7 @@ class Member(asyncio.Protocol):
 
     async def bring_the_news(self, closed: bool) -> None:
         """Tell who waits for its answer that there is none, and why."""
-        await asyncio.to_thread(self.process.join, _SOON)
-        ended = WorkerEnded(_ending(self.process.exitcode))
+        ended = WorkerEnded(_ending(await asyncio.to_thread(_status, self.process)))
         why = Closed() if closed else Overdue() if self._overdue else ended
         for task in self.given:
             if not task.answer.done():
@@ -245,11 +248,25 @@ class Member(asyncio.Protocol):
         self._kill(task)
         await asyncio.wait([self._gone], timeout=_SOON)
         self._transport.abort()
-        await asyncio.to_thread(self.process.join, _SOON)
+        await asyncio.to_thread(_status, self.process)
 
     def dismiss(self) -> None:
         """Let it end by itself."""
         self._transport.close()
+
+
+def begun(start: Callable[..., BaseProcess], *arguments: Connection) -> BaseProcess:
+    """The process that ``start`` begins; while it does, no status is read elsewhere."""
+    with _one_thread:
+        return start(*arguments)
+
+
+def _status(process: BaseProcess) -> int | None:
+    """How a process ended that is about to; None if it does not soon."""
+    wait([process.sentinel], _SOON)
+    with _one_thread:
+        process.join(0)
+        return process.exitcode
 
 
 def _ending(code: int | None) -> str:

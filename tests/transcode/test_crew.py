@@ -103,6 +103,17 @@ async def test_a_worker_that_dies_fails_its_own_task_only() -> None:
     assert all(isinstance(pid, int) for pid in others)
 
 
+async def test_of_workers_that_die_together_each_is_known_by_its_own_end() -> None:
+    async with crew_of(2) as crew:
+        for _ in range(20):
+            ends = await asyncio.gather(
+                *(crew.run(crew_tasks.kill_itself, seconds=30) for _ in range(2)),
+                *(crew.run(os.getpid, seconds=30) for _ in range(4)),
+                return_exceptions=True,
+            )
+            assert [str(end) for end in ends[:2]] == [f"signal {signal.SIGSEGV.value}"] * 2
+
+
 async def test_a_task_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     async with crew_of() as crew:
         before = await pids(crew, 1)

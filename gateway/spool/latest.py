@@ -63,14 +63,17 @@ class Latest:
         self._changes += 1
         ids = frozenset(spool_ids)
         for uid in [uid for uid, one in self._known.items() if one.spool_id in ids]:
-            del self._known[uid]
+            self._let_go_of(self._known.pop(uid))
 
     def _remember(self, instance: Instance) -> None:
         self._known[instance.sop_instance_uid] = instance
         self._known.move_to_end(instance.sop_instance_uid)
         if len(self._known) > REMEMBERED:
-            _, gone = self._known.popitem(last=False)
-            self._let_go = max(self._let_go, gone.spool_id)
+            self._let_go_of(self._known.popitem(last=False)[1])
+
+    def _let_go_of(self, instance: Instance) -> None:
+        """The ledger may have it all the same: none that began before it is the last for that."""
+        self._let_go = max(self._let_go, instance.spool_id)
 
 
 def _latest(

@@ -81,6 +81,14 @@ async def test_the_last_reception_counts_in_whatever_order_they_become_durable(
     assert asked == ["1.2.1"]
 
 
+async def test_what_was_not_removed_since_it_is_owed_stays_the_last_one(spool: Spool) -> None:
+    early = begun(spool)
+    second = await keep(spool, "1.2.1", "node", content=b"more pixels")
+    assert await spool.remove([second.spool_id]) == 0
+    await spool.commit(early, arriving("1.2.1"), [])
+    assert await spool.instance(*IN, "1.2.1") == second
+
+
 async def test_a_reception_that_no_url_can_name_hides_none(spool: Spool, asked: list[str]) -> None:
     kept = await keep(spool, "1.2.1")
     nameless = replace(arriving("1.2.1"), study_uid="")

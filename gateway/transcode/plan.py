@@ -15,7 +15,14 @@ from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
 from gateway.transcode.form import PAIRED, Coding, FrameFormat
-from gateway.transcode.frames import Frame, is_rle, join, split_collections, split_frames
+from gateway.transcode.frames import (
+    MAX_FRAMES,
+    Frame,
+    is_rle,
+    join,
+    split_collections,
+    split_frames,
+)
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
     EXTENDED_OFFSETS,
@@ -142,14 +149,14 @@ def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
 
 def fragments_of(source: Source, element: Element) -> list[tuple[int, int]]:
     """The fragments. A value of defined length, which should not be there, counts as one, or as
-    one for each frame where it is as long as all of them uncompressed.
+    one for each frame where it is as long as all of them uncompressed, and those are not too many.
     """
     if element.length == UNDEFINED:
         return fragments(source.data, element)
     header, start = read_image_pixel(source.values), element.value
     bits = header.rows * header.columns * header.samples * header.allocated
-    size = bits // 8
-    if bits and bits % 8 == 0 and element.length - size * header.frames in (0, 1):
+    size, few = bits // 8, header.frames <= MAX_FRAMES
+    if few and bits and bits % 8 == 0 and element.length - size * header.frames in (0, 1):
         bodies = [(start + size * index, size) for index in range(header.frames)]
         return [(start, 0), *bodies]
     return [(start, 0), (start, element.length)]

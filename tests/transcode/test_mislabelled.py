@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gateway.failures import PermanentFailure
+from gateway.transcode.frames import MAX_FRAMES
 from gateway.transcode.instance import transcode
 from gateway.transcode.located import Mislabelled, located
 from tests.serve import objects
@@ -27,6 +28,7 @@ from tests.transcode.objects import (
     save,
 )
 
+MPEG_2 = "1.2.840.10008.1.2.4.100"
 Pictures = NDArray[np.uint16]
 
 
@@ -84,6 +86,14 @@ def test_a_codestream_that_stands_in_no_fragment_is_decoded(tmp_path: Path, codi
     file = objects.under(coding, save(tmp_path / "a", ds, EXPLICIT_LE))
     transcode(file, EXPLICIT_LE, tmp_path / "out")
     assert pydicom.dcmread(tmp_path / "out").PixelData == pictures.tobytes()
+
+
+def test_more_frames_of_one_value_than_are_decoded_are_not_even_listed(tmp_path: Path) -> None:
+    ds = header(1, 1, NumberOfFrames=MAX_FRAMES + 1)
+    ds.PixelData = b"\0\0" * (MAX_FRAMES + 1)
+    ds["PixelData"].VR = "OB"
+    file = objects.under(MPEG_2, save(tmp_path / "a", ds, EXPLICIT_LE))
+    assert [len(spans) for spans in located(file).spans] == [1]
 
 
 def test_what_is_neither_is_refused_with_its_label(tmp_path: Path) -> None:

@@ -86,9 +86,12 @@ class Descriptions:
         self, file: Path, instance: Instance, derived: bool = False
     ) -> bytes | None:
         plain = replace(instance, header={})  # which travels to another process, and is not read
-        uris = self._uris(instance)
+        pool, what = self._serving.pool, (file, plain, self._uris(instance), derived)
         try:
-            found = await self._serving.pool.run(describe, file, plain, uris, derived)
+            try:
+                found = await pool.run(describe, *what)
+            except PermanentFailure:  # of what its worker ended may have been no fault of its own
+                found = await pool.run(describe, *what)
         except PermanentFailure as failure:
             found = Description(by_name(instance), (str(failure),))
         return _told(instance, found)

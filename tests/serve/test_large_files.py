@@ -13,7 +13,7 @@ import pytest
 from gateway.serve import bulkdata, frames, metadata
 from gateway.transcode.source import READ_WHOLE
 from gateway.transfer_syntax import DEFLATED
-from tests.serve.bad_sector import touch
+from tests.serve.bad_sector import describe_later, touch
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import parts_of
 from tests.transcode.objects import EXPLICIT_BE, EXPLICIT_LE, JPEG_LS, encapsulated, header, save
@@ -107,3 +107,16 @@ async def test_one_that_ends_its_worker_costs_no_more_than_its_own_answer(
         (found,) = json.loads(await answer.read())
     assert found["00080018"]["Value"] == [held.sop_instance_uid]
     assert "00280010" not in found
+
+
+async def test_one_whose_worker_was_killed_is_described_by_another(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = gateway.gallery.hang(file_of(tmp_path, EXPLICIT_LE))
+    monkeypatch.setattr("gateway.serve.descriptions.describe", describe_later)
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(gateway.of(held, "/metadata")) as answer,
+    ):
+        (found,) = json.loads(await answer.read())
+    assert found["00280010"]["Value"] == [SIDE]

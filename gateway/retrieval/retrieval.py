@@ -150,9 +150,10 @@ class Retrieval:
         return self._result(None)
 
     async def _eagerly(self) -> None:
-        """Ask, and list as soon as something comes; what goes wrong in asking has its rounds.
+        """Ask, and list once something is kept; what goes wrong in asking has its rounds.
 
-        Not before: making the list would keep the server from sending the first instance.
+        Not before: making the list would keep the server from sending the first instance, and
+        us from handing it out.
         """
         listing = asyncio.create_task(self._look_up_later())
         try:
@@ -273,7 +274,6 @@ class Retrieval:
         return uid not in self._held and uid not in self._received
 
     def _seen(self, instance: Instance) -> None:
-        self._coming.set()
         if self._show is not None:
             self._show(instance)
 

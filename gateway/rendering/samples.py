@@ -229,7 +229,7 @@ def _floats(source: Source) -> Frames:
 
 def _encapsulated(source: Source, header: ImagePixel, wanted: int) -> Frames:
     """Frames decoded one by one, where that is less work than to decode them all."""
-    native = header.rows * header.columns * header.samples * header.allocated * header.frames // 8
+    native = header.frame_bits * header.frames // 8
     if source.inflated or 2 * wanted > header.frames or native < _WORTH or header.allocated == 1:
         raise Undecoded("all of its frames are decoded at once")
     first = _plan(source, 0)

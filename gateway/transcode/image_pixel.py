@@ -70,6 +70,11 @@ class ImagePixel:
     """Overlays stand in the bits above Bits Stored."""
 
     @property
+    def frame_bits(self) -> int:
+        """Bits of one uncompressed frame, without padding."""
+        return self.rows * self.columns * self.samples * self.allocated
+
+    @property
     def high_bits(self) -> bool:
         """Something stands in the bits above Bits Stored."""
         return self.overlaid or self.high_bit >= self.stored

@@ -14,12 +14,12 @@ import numpy as np
 from gateway.dataset.elements import UNDEFINED, Element
 from gateway.failures import PermanentFailure
 from gateway.model import NativeFrames
-from gateway.transcode.frames import Frame, split_frames
+from gateway.transcode.frames import Frame
 from gateway.transcode.image_pixel import read_image_pixel
 from gateway.transcode.limits import allow
 from gateway.transcode.native import native_body
-from gateway.transcode.plan import fragments_of, offset_table, spans_frames
 from gateway.transcode.source import Source, open_source, read_span
+from gateway.transcode.stored_frames import fragments_of, spans_frames, stored_frames
 from gateway.transcode.words import Swapped
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE
 
@@ -75,7 +75,7 @@ def located(file: Path) -> Located:
     source = open_source(file, file.parent)
     element = source.pixels or _floats(source)
     header = read_image_pixel(source.values)
-    bits = header.rows * header.columns * header.samples * header.allocated
+    bits = header.frame_bits
     stored = BY_UID[source.meta.transfer_syntax]
     framed = element.length == UNDEFINED
     if stored.video:
@@ -85,11 +85,9 @@ def located(file: Path) -> Located:
         is_so = "encapsulated" if framed else "not encapsulated"
         raise Mislabelled(f"Pixel Data labelled {stored.name} is {is_so}")
     if framed:
-        fragments = fragments_of(source, element)
         if spans_frames(source, header):
             raise PermanentFailure("its codestreams hold several frames each, none by itself")
-        spans = split_frames(source.data, fragments, header.frames, offset_table(source))
-        return Located(header.frames, bits, spans)
+        return Located(header.frames, bits, stored_frames(source, header, element))
     pixels = header.frames * header.rows * header.columns
     if header.photometric == "YBR_FULL_422" and element.length < 3 * pixels:
         bits = header.rows * header.columns * 16

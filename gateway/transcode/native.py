@@ -82,7 +82,7 @@ def stored_value(source: Source) -> memoryview:
         header = read_image_pixel(source.values)
     except PermanentFailure:  # nothing is decoded: what makes no sense goes as it stands
         return value
-    bits = header.rows * header.columns * header.samples * header.allocated * header.frames
+    bits = header.frame_bits * header.frames
     size = -(-bits // 8)
     in_order = source.syntax.little_endian or element.vr == "OB"
     return value[:size] if in_order and len(value) == size + (size & 1) else value

@@ -8,21 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway.dataset.elements import UNDEFINED, Element, fragments
+from gateway.dataset.elements import UNDEFINED
 from gateway.failures import PermanentFailure
 from gateway.model import Rendition
 from gateway.transcode.choose import NativeTooLong
 from gateway.transcode.codestream import Codestream, read_codestream
 from gateway.transcode.colour import DCT, RGB, Colour, decide_colour
 from gateway.transcode.form import PAIRED, Coding, FrameFormat
-from gateway.transcode.frames import (
-    MAX_FRAMES,
-    Frame,
-    is_rle,
-    join,
-    split_collections,
-    split_frames,
-)
+from gateway.transcode.frames import Frame, is_rle, join
 from gateway.transcode.image_pixel import (
     EXTENDED_LENGTHS,
     EXTENDED_OFFSETS,
@@ -37,19 +30,17 @@ from gateway.transcode.image_pixel import (
 from gateway.transcode.palette import as_rgb, read_palette
 from gateway.transcode.samples import Finish
 from gateway.transcode.source import Source
+from gateway.transcode.stored_frames import MAX_FRAME, spans_frames, stored_frames
 from gateway.transfer_syntax import (
     BY_UID,
     DEFLATED_FRAMES,
     ENCAPSULATED_UNCOMPRESSED,
-    J2K_PART2,
-    J2K_PART2_LOSSLESS,
     RLE,
     TransferSyntax,
     name_of,
 )
 
 MAX_NATIVE: Final = 2**32 - 2
-MAX_FRAME: Final = 512 << 20
 _WITHOUT_MARKERS: Final = {RLE: Coding.RLE, DEFLATED_FRAMES: Coding.DEFLATED}
 
 
@@ -88,9 +79,7 @@ def plan_frames(
     values, element = source.values, source.pixel_data
     header = read_image_pixel(values)
     spanning = spans_frames(source, header)
-    frames = spanning or split_frames(
-        source.data, fragments_of(source, element), header.frames, offset_table(source)
-    )
+    frames = spanning or stored_frames(source, header, element)
     first = join(memoryview(source.data), frames[0])
     syntax = _coded_as(source, header, first)
     found = _codestream(syntax, first, header)
@@ -147,57 +136,6 @@ def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
     return (f"Pixel Data labelled {name_of(syntax)} holds uncompressed samples: taken as such",)
 
 
-def fragments_of(source: Source, element: Element) -> list[tuple[int, int]]:
-    """The fragments. A value of defined length, which should not be there, counts as one, or as
-    one for each frame where it is as long as all of them uncompressed, and those are not too many.
-    """
-    if element.length == UNDEFINED:
-        return fragments(source.data, element)
-    header, start = read_image_pixel(source.values), element.value
-    bits = header.rows * header.columns * header.samples * header.allocated
-    size, few = bits // 8, header.frames <= MAX_FRAMES
-    if few and bits and bits % 8 == 0 and element.length - size * header.frames in (0, 1):
-        bodies = [(start + size * index, size) for index in range(header.frames)]
-        return [(start, 0), *bodies]
-    return [(start, 0), (start, element.length)]
-
-
-def offset_table(source: Source) -> tuple[bytes, bytes] | None:
-    offsets, lengths = (source.values.raw(tag) for tag in (EXTENDED_OFFSETS, EXTENDED_LENGTHS))
-    return (offsets, lengths) if offsets and lengths else None
-
-
-def spans_frames(source: Source, header: ImagePixel) -> list[Frame] | None:
-    """JPEG 2000 codestreams whose components run across frames (PS3.5 8.2.4, A.4.4), else None.
-
-    Raises PermanentFailure where their components are not as many as the frames need.
-    """
-    if source.meta.transfer_syntax not in (J2K_PART2, J2K_PART2_LOSSLESS) or header.frames < 2:
-        return None
-    streams = split_collections(source.data, fragments_of(source, source.pixel_data))
-    found = [read_codestream(join(memoryview(source.data), one)) for one in streams]
-    components = sum(one.components for one in found if one)
-    if all(one and one.components == header.samples for one in found):
-        return None
-    if components != header.frames * header.samples:
-        raise PermanentFailure(
-            f"Pixel Data holds {components} components in {len(streams)} codestreams, "
-            f"{header.frames} frames of {header.samples} samples need another number"
-        )
-    if any(one.components % header.samples for one in found if one):
-        raise PermanentFailure(
-            f"a codestream ends in the middle of a pixel of {header.samples} samples"
-        )
-    width = max(1, header.allocated // 8) * header.rows * header.columns
-    most = max((one.components for one in found if one), default=0)
-    if most * width > MAX_FRAME:
-        raise PermanentFailure(
-            f"a codestream of {most} components, {most * width} bytes; "
-            f"at most {MAX_FRAME} are decoded at once"
-        )
-    return streams
-
-
 def one_of(found: Codestream | None, header: ImagePixel) -> Codestream | None:
     """The declarations as if the codestream held one frame only."""
     return found and replace(found, components=header.samples)
@@ -232,7 +170,7 @@ def _codestream(syntax: str, first: Any, header: ImagePixel) -> Codestream | Non
 
 def _native_size(header: ImagePixel, length: int) -> bool:
     """Whether a frame of ``length`` bytes is one of uncompressed samples, padded to even."""
-    bits = header.rows * header.columns * header.samples * header.allocated
+    bits = header.frame_bits
     return bits > 0 and (length - -(-bits // 8) in (0, 1) or _in_pairs(header, length))
 
 
@@ -374,7 +312,7 @@ def pixels_of(
     count: int = 0,
 ) -> Pixels:
     """The plan with its lengths, VR and byte order. Raises NativeTooLong beyond 2**32 - 2."""
-    bits = out.rows * out.columns * out.samples * out.allocated
+    bits = out.frame_bits
     length = -(-bits * (count or len(frames)) // 8)
     if length > MAX_NATIVE:
         raise NativeTooLong(

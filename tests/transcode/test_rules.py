@@ -15,9 +15,9 @@ from gateway.model import Rendition
 from gateway.transcode import pool as pool_module
 from gateway.transcode.decoders import BACKENDS
 from gateway.transcode.instance import Transcoded, transcode
-from gateway.transcode.plan import MAX_FRAME
 from gateway.transcode.pool import TranscodePool
 from gateway.transcode.samples import CLAMPED, CLEARED
+from gateway.transcode.stored_frames import MAX_FRAME
 from gateway.transfer_syntax import HTJ2K_LOSSLESS
 from tests.transcode.objects import (
     EXPLICIT_LE,

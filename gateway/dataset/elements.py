@@ -6,7 +6,7 @@ in an explicit data set, an unknown VR, an explicit item in an implicit sequence
 delimiter, zeros after the last element, encapsulated Pixel Data without its delimiter at the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from gateway.dataset.heads import (
@@ -86,15 +86,17 @@ def elements(
     syntax: TransferSyntax,
     limits: Limits = DEFAULT_LIMITS,
     until: int = 0xFFFFFFFF,
+    only: Container[int] | None = None,
 ) -> Iterator[Element]:
     """The top-level data elements in [start, end), in their order (PS3.5 Section 7.1).
 
     ``start`` is the first byte of a data set, of an item's, or of any element. Pixel Data is an
     element like any other. Raises MalformedDataSet at the first element that does not fit. An
     element of a tag beyond ``until`` that does not fit or has an undefined length is the last:
-    its value is not looked at and taken to reach to ``end``.
+    its value is not looked at and taken to reach to ``end``. ``only`` are the tags up to
+    ``until`` that are wanted, None for all.
     """
-    return elements_of(data, start, end, form_of(syntax), limits, until)
+    return elements_of(data, start, end, form_of(syntax), limits, until, only)
 
 
 def elements_of(
@@ -104,11 +106,12 @@ def elements_of(
     form: Form,
     limits: Limits = DEFAULT_LIMITS,
     until: int = 0xFFFFFFFF,
+    only: Container[int] | None = None,
 ) -> Iterator[Element]:
     """As ``elements``, by the form of the heads."""
     explicit, short, head = form.explicit, form.short, form.head
     vr_of, new = SHORT_CODES.get, tuple.__new__
-    left, count, position, last_head = limits.heads, 0, start, end - 8
+    left, most, count, position, last_head = limits.heads, limits.elements, 0, start, end - 8
     vr: str | None = ""
     while position <= last_head:
         value = position + 8
@@ -127,9 +130,10 @@ def elements_of(
                 what = Element(tag, vr or "", position, value, length, end)
                 stop, left = (end, left) if tag > until else end_of(data, what, form, limits, left)
             count += 1
-            if count > limits.elements:
-                raise too_many("elements in a data set", limits.elements, position, tag)
-            yield new(Element, (tag, vr, position, value, length, stop))
+            if count > most:
+                raise too_many("elements in a data set", most, position, tag)
+            if only is None or tag in only or tag > until:
+                yield new(Element, (tag, vr, position, value, length, stop))
         position = stop
     if position < end and not zeros(data, position, end):
         raise MalformedDataSet(f"the data set ends inside a head at offset {position}")

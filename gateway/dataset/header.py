@@ -90,7 +90,8 @@ def texts(
     """
     highest = max(plan, default=0)
     found: dict[str, str] = {}
-    for element in elements(data, start, end, syntax, limits, highest):
+    only = {_CHARACTER_SET, _PIXEL_REPRESENTATION, *plan}
+    for element in elements(data, start, end, syntax, limits, highest, only):
         tag = element.tag
         if tag > highest:
             return found, True
@@ -100,6 +101,7 @@ def texts(
                 found[name] = _text(data, element, syntax, limits, known)
             elif isinstance(name, Creators):
                 plan = _block(plan, name, tag, _value(data, element, limits))
+                only.update(plan)
             else:
                 _add(found, _in_items(data, element, syntax, name, limits, known))
         if tag == _CHARACTER_SET:

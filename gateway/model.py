@@ -196,8 +196,7 @@ class Rejected:
 Verdict: TypeAlias = Delivered | Deferred | Rejected
 
 
-@dataclass(frozen=True)  # sent to a worker with each task: slots make that slow
-class Rendition:
+class Rendition(NamedTuple):
     """What a destination can read beyond the transfer syntax.
 
     ``color`` "RGB" turns PALETTE COLOR and YBR_* pixels into RGB, "" leaves them as encoded.
@@ -209,8 +208,7 @@ class Rendition:
     planar: str = ""
 
 
-@dataclass(frozen=True)  # sent to a worker with each task: slots make that slow
-class Checks:
+class Checks(NamedTuple):
     """What is asked of a transcode beside the result.
 
     ``verify`` "lossless" has reversible codestreams decoded a second time by a decoder of another

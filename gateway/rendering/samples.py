@@ -4,7 +4,7 @@ Frames of native files are views of the mapped file: nothing is read before it i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,7 +145,7 @@ def _true_422(header: ImagePixel, length: int) -> ImagePixel:
     if header.photometric not in _IN_PAIRS:
         return header
     if length >= 3 * header.rows * header.columns * header.frames * header.allocated // 8:
-        return replace(header, photometric=header.photometric.removesuffix("_422"))
+        return header._replace(photometric=header.photometric.removesuffix("_422"))
     if header.columns % 2 or header.allocated != 8 or header.samples != 3:
         raise PermanentFailure(
             f"{header.photometric} of {header.columns} columns, {header.samples} samples of "
@@ -208,7 +208,7 @@ def _floats(source: Source) -> Frames:
         raise NothingToShow("the object has no Pixel Data: there is no picture of it")
     if not source.syntax.little_endian:
         raise Undecoded("its samples are big endian")
-    header = replace(read_image_pixel(source.values), samples=1, photometric="MONOCHROME2")
+    header = read_image_pixel(source.values)._replace(samples=1, photometric="MONOCHROME2")
     _check_size(header)
     size = _FLOATS[element.tag] // 8
     pixels = header.rows * header.columns
@@ -234,8 +234,7 @@ def _encapsulated(source: Source, header: ImagePixel, wanted: int) -> Frames:
         raise Undecoded("all of its frames are decoded at once")
     first = _plan(source, 0)
     form = first.form
-    coded = replace(
-        header,
+    coded = header._replace(
         photometric=first.photometric,
         planar=0,
         allocated=form.bits_allocated,

@@ -10,7 +10,7 @@ them.
 import itertools
 from dataclasses import dataclass, field
 from struct import Struct, error, unpack_from
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from gateway.failures import PermanentFailure
 from gateway.transcode import jpeg_xl, part2
@@ -59,8 +59,7 @@ _FRAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Codestream:
+class Codestream(NamedTuple):
     """The declarations of one codestream.
 
     ``precision`` in bits; ``sampling`` holds (horizontal, vertical) factors per component;

@@ -1,7 +1,7 @@
 """Frames through one decoder: preflight, decode, check, finish. No file is written here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -73,7 +73,7 @@ def _decoded(
             form = _as_spanned(frame, form)
         frame = _checked(frame, form, known)
         if form.paired:
-            pairs = backend.decode(frame, replace(form, samples_per_pixel=2))
+            pairs = backend.decode(frame, form._replace(samples_per_pixel=2))
             return spread_422(pairs, form.rows, form.columns)
         if form.coding is Coding.JPEG_LS and form.precision < 8:
             either = decode_either(frame, lambda one: backend.decode(one, form), decoding.notes)
@@ -93,7 +93,7 @@ def _decoded(
 def _as_spanned(frame: Any, form: FrameFormat) -> FrameFormat:
     """The form of a codestream of several frames: each may hold another number of them."""
     found = read_codestream(frame)
-    return replace(form, samples_per_pixel=found.components) if found else form
+    return form._replace(samples_per_pixel=found.components) if found else form
 
 
 def _checked(frame: Any, form: FrameFormat, known: Codestream | None) -> Any:

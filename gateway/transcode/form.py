@@ -3,9 +3,8 @@
 PS3.3 C.7.6.3 for the module's attributes, PS3.5 section 8 and Annex A for the codings.
 """
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from gateway.model import UID
 
@@ -35,8 +34,7 @@ class Coding(Enum):
 PAIRED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 
-@dataclass(frozen=True, slots=True)
-class FrameFormat:
+class FrameFormat(NamedTuple):
     """One frame: its size, its sample's container, and how it is coded.
 
     ``rows`` and ``columns`` in pixels; ``bits_allocated``, ``bits_stored`` and ``signed`` as the

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.dataset.elements import Element
 from gateway.dataset.rewrite import NewValue
@@ -51,8 +50,7 @@ _METHODS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePixel:
+class ImagePixel(NamedTuple):
     """The attributes that say how Pixel Data is read; 0 or "" where one is absent."""
 
     rows: int
@@ -199,7 +197,7 @@ def _mend_depth(header: ImagePixel, found: Codestream, notes: list[str]) -> Imag
         f"Bits Allocated {header.allocated}, Stored {header.stored} mended to {allocated}, "
         f"{stored}: the codestream has {precision} bits"
     )
-    return replace(header, allocated=allocated, stored=stored, high_bit=stored - 1)
+    return header._replace(allocated=allocated, stored=stored, high_bit=stored - 1)
 
 
 def _deeper(header: ImagePixel, found: Codestream) -> bool:
@@ -221,13 +219,13 @@ def _mend_high_bit(header: ImagePixel, precision: int, notes: list[str]) -> Imag
     notes.append(
         f"High Bit {header.high_bit} mended to {most}: the codestream has {precision} bits"
     )
-    return replace(header, high_bit=most)
+    return header._replace(high_bit=most)
 
 
 def _mend_sign(header: ImagePixel, found: Codestream, notes: list[str]) -> ImagePixel:
     if found.signed and not header.representation:
         notes.append("Pixel Representation mended to 1: the codestream is signed")
-        return replace(header, representation=1)
+        return header._replace(representation=1)
     if header.representation and not found.signed:
         notes.append("the codestream is unsigned: samples sign-extended from Bits Stored")
     return header

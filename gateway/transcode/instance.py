@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
@@ -44,8 +44,7 @@ _DELIMITER: Final = b"\xfe\xff\xdd\xe0\0\0\0\0"
 """A Sequence Delimitation Item: behind that of Pixel Data, no reader has to pass it over."""
 
 
-@dataclass(frozen=True)  # sent back by a worker: slots make that slow
-class Transcoded:
+class Transcoded(NamedTuple):
     """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
 
     ``notes`` are corrections and colour decisions, for the record; ``native`` is where decoded

@@ -105,7 +105,7 @@ def native_rendered(
     if not (to_rgb or palette or (header.samples > 1 and separate != header.planar)):
         return None
     form = _native_form(source.meta.transfer_syntax, header, element.length)
-    wanted = replace(rendition, planar="separate" if separate else "interleaved")
+    wanted = rendition._replace(planar="separate" if separate else "interleaved")
     colour = _native_colour(header, rendition)
     out, finish, changes = as_rendered(source, form, header, colour, wanted)
     changes |= changes_between(header, out, source.values)
@@ -140,7 +140,7 @@ def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
 
 
 def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
-    whole = replace(header, stored=header.allocated)
+    whole = header._replace(stored=header.allocated)
     form = frame_format(syntax, whole, None, Colour(header.photometric, "", False, ""))
     if header.photometric == "YBR_PARTIAL_420":
         raise PermanentFailure(
@@ -148,7 +148,7 @@ def _native_form(syntax: str, header: ImagePixel, length: int) -> FrameFormat:
             "order (PS3.3 C.7.6.3.1.2): it can only be sent as stored"
         )
     if form.paired and length >= header.frames * form.bits // 8:
-        return replace(form, photometric=YBR_FULL)
+        return form._replace(photometric=YBR_FULL)
     if form.paired and (header.columns % 2 or header.allocated != 8):
         raise PermanentFailure(
             f"native {header.photometric} of {header.columns} columns, "

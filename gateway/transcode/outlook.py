@@ -105,7 +105,7 @@ def _declarations(name: str) -> Iterator[Codestream | None]:
         return
     silent = Codestream(coding, "", rows=0, columns=0, components=3, precision=8)
     yield silent
-    yield replace(silent, transform=True)
-    yield replace(silent, adobe=0)
-    yield replace(silent, ids=RGB_IDS)
-    yield replace(silent, jfif=True)
+    yield silent._replace(transform=True)
+    yield silent._replace(adobe=0)
+    yield silent._replace(ids=RGB_IDS)
+    yield silent._replace(jfif=True)

@@ -1,7 +1,6 @@
 """The palette colour lookup tables of a data set (PS3.3 C.7.6.3.1.5, C.7.6.3.1.6)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -114,8 +113,7 @@ def _narrowed(table: "Samples") -> "Samples":
 def as_rgb(header: ImagePixel, table: "Samples") -> tuple[ImagePixel, Changes]:
     """The header of the expanded image, and the removal of the tables."""
     bits = table.dtype.itemsize * 8
-    expanded = replace(
-        header,
+    expanded = header._replace(
         samples=3,
         photometric="RGB",
         planar=0,

@@ -89,7 +89,7 @@ def plan_frames(
     if found is None and _in_pairs(header, _uncoded_size(form, first)):
         form, colour = _paired(form, header, colour, rendition)
     if not form.lossy and _lossy_later(source, frames[only - 1 : only] if only else frames[1:]):
-        form = replace(form, lossy=True, high_bits=mended.high_bits)
+        form = form._replace(lossy=True, high_bits=mended.high_bits)
     out, finish, changes = as_rendered(source, form, mended, colour, rendition)
     changes |= changes_between(header, out, values)
     changes |= dict.fromkeys((EXTENDED_OFFSETS, EXTENDED_LENGTHS, TOTAL_LENGTH))
@@ -105,7 +105,7 @@ def plan_frames(
         frames=frames[only - 1 : only] if only else frames,
         finish=finish,
         data=source.data,
-        out=replace(out, samples=form.samples_per_pixel) if form.kept_in_pairs else out,
+        out=out._replace(samples=form.samples_per_pixel) if form.kept_in_pairs else out,
         target=target,
         changes=changes,
         notes=(*notes, *found_notes, *colour_notes(header, out, colour)),
@@ -138,7 +138,7 @@ def _label_notes(source: Source, form: FrameFormat) -> tuple[str, ...]:
 
 def one_of(found: Codestream | None, header: ImagePixel) -> Codestream | None:
     """The declarations as if the codestream held one frame only."""
-    return found and replace(found, components=header.samples)
+    return found and found._replace(components=header.samples)
 
 
 def _coded_as(source: Source, header: ImagePixel, first: Any) -> str:
@@ -193,11 +193,11 @@ def _paired(
     form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
 ) -> tuple[FrameFormat, Colour]:
     """Uncompressed pairs of pixels stay as they are, unless another form of them is asked for."""
-    form = replace(form, photometric=header.photometric)
+    form = form._replace(photometric=header.photometric)
     if rendition.color == RGB or rendition.planar == "separate":
         return form, colour
     why = "the samples stand as the header names them"
-    return replace(form, samples_per_pixel=2), Colour(
+    return form._replace(samples_per_pixel=2), Colour(
         form.photometric, form.photometric, False, why
     )
 
@@ -268,11 +268,11 @@ def as_rendered(
     planar = rendition.planar == "separate"
     out = header
     if (header.photometric, header.planar) != (colour.photometric, planar):
-        out = replace(header, photometric=colour.photometric, planar=int(planar))
+        out = header._replace(photometric=colour.photometric, planar=int(planar))
     if rendition.color == RGB and header.photometric == "PALETTE COLOR":
         table, first = read_palette(source.values, header)
         out, changes = as_rgb(header, table)
-        out = replace(out, planar=int(planar))
+        out = out._replace(planar=int(planar))
         stored = header.stored if header.stored <= header.allocated else 0
         signed = bool(header.representation)
         finish = Finish(bits=stored, table=table, first=first, signed=signed, planar=planar)

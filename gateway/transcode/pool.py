@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import ceil
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -238,7 +237,7 @@ class TranscodePool:
             )
             if isinstance(done, Transcoded):
                 return done
-            result = replace(await self._ranges(done), seconds=loop.time() - began)
+            result = (await self._ranges(done))._replace(seconds=loop.time() - began)
             beside_of(out).rename(out)
         except OSError as error:
             _remove(out)
@@ -341,7 +340,7 @@ def _given_up(lost: Sequence[str]) -> str:
 def _with_notes(done: Transcoded, notes: tuple[str, ...]) -> Transcoded:
     if not notes:
         return done
-    return replace(done, notes=(*notes, *done.notes))
+    return done._replace(notes=(*notes, *done.notes))
 
 
 def _remove(out: Path) -> None:

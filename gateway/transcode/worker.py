@@ -172,7 +172,7 @@ def transcode_or_split(
         return _prepared(opened, plan, plan.pixels, source, target, out, attempt, checks, began)
     done = finish_plan(plan, opened, target, out, attempt, checks, began)
     text = printed()
-    return replace(done, stderr=text) if text else done
+    return done._replace(stderr=text) if text else done
 
 
 def _worth_splitting(pixels: Pixels, opened: Source) -> bool:
@@ -280,8 +280,7 @@ def concluded(split: Split, heard: Sequence[Heard], digests: tuple[str, str]) ->
     for each in tallies[1:]:
         tallies[0].add(each)
     notes = dict.fromkeys((*split.result.notes, *(note for each in heard for note in each.notes)))
-    return replace(
-        split.result,
+    return split.result._replace(
         notes=tuple(notes),
         stderr=distinct([each.stderr for each in heard]),
         stored_digest=digests[0],

@@ -1,7 +1,5 @@
 """Each decoder alone: what it says it supports it decodes exactly."""
 
-from dataclasses import replace
-
 import imagecodecs
 import numpy as np
 import pytest
@@ -136,7 +134,7 @@ def test_jpeg_colours_stay_as_encoded_or_become_rgb(
     """libjpeg is the reference: YCbCr upsampled and not converted, or converted by itself."""
     stream = imagecodecs.jpeg8_encode(picture(8, 3), level=90, subsampling=subsampling)
     convert = photometric == "RGB"
-    form = replace(form_of(stream, JPEG_BASELINE, 8, 3, convert=convert), photometric=photometric)
+    form = form_of(stream, JPEG_BASELINE, 8, 3, convert=convert)._replace(photometric=photometric)
     wanted = imagecodecs.jpeg8_decode(
         stream, colorspace="YCBCR", outcolorspace="RGB" if convert else "YCBCR"
     )

@@ -25,7 +25,7 @@ from gateway.transcode.record import standing
 from gateway.transcode.survey import survey
 
 FORM = FrameFormat("", 4, 4, coding=Coding.JPEG_LS, precision=12, bits_stored=12)
-HT = replace(FORM, coding=Coding.HTJ2K, precision=8, bits_allocated=8, bits_stored=8)
+HT = FORM._replace(coding=Coding.HTJ2K, precision=8, bits_allocated=8, bits_stored=8)
 
 
 class Liar:
@@ -112,8 +112,8 @@ def test_one_failure_among_the_pictures_of_a_cell_closes_it() -> None:
 def test_a_depth_without_a_picture_stands_with_the_next_deeper() -> None:
     deeper = (*cell_of(FORM)[:2], 16, *cell_of(FORM)[3:])
     found = Matrix([outcome("one", FAILED, why="wrong", cell=deeper)])
-    assert found.closed(replace(FORM, precision=11), "one")
-    assert found.closed(replace(FORM, precision=17), "one") == ""
+    assert found.closed(FORM._replace(precision=11), "one")
+    assert found.closed(FORM._replace(precision=17), "one") == ""
 
 
 def test_the_record_tells_what_was_proven_from_what_was_not(
@@ -126,9 +126,9 @@ def test_the_record_tells_what_was_proven_from_what_was_not(
     one, two, three = named("one", "two", "3")
     unlike = "not proven: there is no test picture of this kind"
     assert standing(one, FORM) == "proven"
-    assert standing(one, replace(FORM, precision=9)) == "proven by a deeper test picture"
+    assert standing(one, FORM._replace(precision=9)) == "proven by a deeper test picture"
     assert standing(two, FORM) == "failed: wrong"
-    assert [standing(three, FORM), standing(one, replace(FORM, samples_per_pixel=4))] == [
+    assert [standing(three, FORM), standing(one, FORM._replace(samples_per_pixel=4))] == [
         unlike
     ] * 2
 
@@ -155,7 +155,7 @@ def test_irreversible_htj2k_is_closed_to_a_decoder_that_does_not_clip() -> None:
     for bits in (8, 10, 12, 16):
         allocated = 8 if bits == 8 else 16
         for signed in (False, True):
-            form = replace(HT, lossy=True, precision=bits, bits_allocated=allocated, signed=signed)
+            form = HT._replace(lossy=True, precision=bits, bits_allocated=allocated, signed=signed)
             assert [one.name for one in decoders.candidates(form)] == ["pylibjpeg"]
     assert decoders.candidates(HT)[0].name == "imagecodecs"
 

@@ -1,7 +1,5 @@
 """From what a decoder returns to native samples."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,7 @@ from gateway.transcode.samples import (
 )
 
 FORM = FrameFormat("", 1, 4, coding=Coding.JPEG_2000, precision=12, bits_stored=12)
-LOSSY = replace(FORM, lossy=True, bits_stored=10)
+LOSSY = FORM._replace(lossy=True, bits_stored=10)
 
 
 def row(*values: int, kind: str = "<u2") -> np.ndarray:
@@ -30,24 +28,24 @@ def test_samples_that_fit_are_not_copied() -> None:
 
 
 def test_narrow_samples_are_widened_to_bits_allocated() -> None:
-    out = conform(row(0, 1, 2, 255, kind="u1"), replace(FORM, precision=8))
+    out = conform(row(0, 1, 2, 255, kind="u1"), FORM._replace(precision=8))
     assert out.tobytes() == row(0, 1, 2, 255).tobytes()
 
 
 def test_unsigned_codestreams_under_a_signed_header_are_sign_extended_from_bits_stored() -> None:
-    out = conform(row(0, 1, 2048, 4095), replace(FORM, signed=True))
+    out = conform(row(0, 1, 2048, 4095), FORM._replace(signed=True))
     assert out.view("<i2").tolist() == [[0, 1, -2048, -1]]
 
 
 def test_signed_codestreams_keep_their_sign_in_the_container() -> None:
-    form = replace(FORM, signed=True, codestream_signed=True, precision=8, bits_stored=8)
+    form = FORM._replace(signed=True, codestream_signed=True, precision=8, bits_stored=8)
     assert conform(row(-1, -128, 0, 127, kind="i1"), form).view("<i2").tolist() == [
         [-1, -128, 0, 127]
     ]
 
 
 def test_overlays_in_the_high_bits_are_kept() -> None:
-    form = replace(FORM, signed=True, high_bits=True)
+    form = FORM._replace(signed=True, high_bits=True)
     samples = row(0x1FFF, 0, 0, 0x8000)
     assert conform(samples, form).tobytes() == samples.tobytes()
 
@@ -57,15 +55,15 @@ def test_lossy_overshoot_is_clamped_and_never_masked() -> None:
 
 
 def test_lossy_overshoot_of_signed_samples_is_clamped_at_both_ends() -> None:
-    form = replace(LOSSY, signed=True)
+    form = LOSSY._replace(signed=True)
     out = conform(row(511, 700, 0xFFF, 0xC00), form)
     assert out.view("<i2").tolist() == [[511, 511, -1, -512]]
 
 
 def test_unsigned_bits_above_bits_stored_are_zero_where_nothing_lives_in_them() -> None:
-    form = replace(FORM, bits_stored=10)
+    form = FORM._replace(bits_stored=10)
     assert conform(row(0xC01, 1023, 0, 1024), form).tolist() == [[1, 1023, 0, 0]]
-    kept = replace(form, high_bits=True)
+    kept = form._replace(high_bits=True)
     assert conform(row(0xC01, 1023, 0, 1024), kept).tolist() == [[0xC01, 1023, 0, 1024]]
 
 

@@ -22,7 +22,16 @@ from typing import Any, Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
-from gateway.model import UID, Checks, Instance, NativeFrames, Passport, Rendition
+from gateway.late_digests import PAUSE, Digester, Late, LateDigests, Ledger
+from gateway.model import (
+    UID,
+    Checks,
+    Instance,
+    NativeFrames,
+    Passport,
+    Rendition,
+    Undigested,
+)
 from gateway.tags import TagChanges
 
 MOST_ENDS: Final = 3
@@ -68,8 +77,13 @@ class Made(Protocol):
         """All that the ledger keeps of it."""
         ...
 
+    @property
+    def undigested(self) -> Undigested | None:
+        """What its digests are still to be taken of, None where nothing is left."""
+        ...
 
-class Transcoder(Protocol):
+
+class Transcoder(Digester, Protocol):
     """Makes one Part 10 file from another; ``transcode.pool.TranscodePool`` does."""
 
     async def transcode(
@@ -85,7 +99,7 @@ class Transcoder(Protocol):
         ...
 
 
-class Shelf(Protocol):
+class Shelf(Ledger, Protocol):
     """Knows where derived files are kept and how they came about; ``spool.Spool`` does."""
 
     def derived_path(self, instance: Instance, key: str) -> Path:
@@ -138,7 +152,7 @@ def derived_key(
 class Derivations:
     """The forms that this process made or is making."""
 
-    def __init__(self, shelf: Shelf, transcoder: Transcoder) -> None:
+    def __init__(self, shelf: Shelf, transcoder: Transcoder, pause: float = PAUSE) -> None:
         self._shelf = shelf
         self._transcoder = transcoder
         self._made: OrderedDict[Path, Derived] = OrderedDict()
@@ -146,6 +160,7 @@ class Derivations:
         self._waiting: Counter[Path] = Counter()
         self._framed: OrderedDict[int, None] = OrderedDict()
         self._one_suspect = asyncio.Lock()
+        self._late = LateDigests(transcoder, shelf, lambda: bool(self._running), pause)
 
     async def derive(
         self,
@@ -161,17 +176,21 @@ class Derivations:
 
         ``verify`` as in ``Checks``; ``tags`` are changes of attributes, with which ``target`` may
         also be the syntax as stored. What is wanted ``only_now`` is not made on where everybody
-        has stopped waiting for it. Raises what the transcoder raises: PermanentFailure where the
-        pixels cannot be decoded, and where the gateway ended too often over it; TemporaryFailure
-        where the disk has no room for it.
+        has stopped waiting for it, and its digests are recorded later. Raises what the transcoder
+        raises: PermanentFailure where the pixels cannot be decoded, and where the gateway ended
+        too often over it; TemporaryFailure where the disk has no room for it.
         """
         key = derived_key(target, rendition, verify, tags)
         out = self._shelf.derived_path(instance, key)
 
         def make() -> Coroutine[Any, Any, Derived]:
-            return self._make(instance, target, rendition, verify, key, out, tags)
+            later = only_now and not self._late.full
+            return self._make(instance, target, rendition, verify, key, out, tags, later)
 
-        return await self._once(out, target, make, only_now)
+        derived = await self._once(out, target, make, only_now)
+        if not only_now:
+            await self._late.now(out)
+        return derived
 
     def ready(self, instance: Instance, target: UID) -> Derived | None:
         """The instance in that form where it was made before; it counts as used."""
@@ -251,7 +270,8 @@ class Derivations:
         )
 
     async def aclose(self) -> None:
-        """Stop what is still being made."""
+        """Stop what is still being made, and what is found out of what was."""
+        await self._late.aclose()
         running = list(self._running.values())
         for task in running:
             task.cancel()
@@ -266,14 +286,17 @@ class Derivations:
         key: str,
         out: Path,
         tags: TagChanges | None,
+        later: bool,
     ) -> Derived:
         self._shelf.check_room(ROOM)
         ends = await self._shelf.interruptions(instance, key)
-        checks = Checks(verify=verify, digests=True, skip=ends)
+        checks = Checks(verify=verify, digests=True, later=later, skip=ends)
         async with self._one_suspect if ends else nullcontext():
             made = await self._transcode(instance, target, rendition, checks, out, tags)
         passport = made.passport
         self._shelf.record(instance, key, passport)
+        if (left := made.undigested) is not None:
+            self._late.add(out, Late(instance, key, passport, left))
         verified = passport.verification
         telemetry.transcoded(
             instance.sop_instance_uid,

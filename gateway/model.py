@@ -212,12 +212,14 @@ class Checks(NamedTuple):
     """What is asked of a transcode beside the result.
 
     ``verify`` "lossless" has reversible codestreams decoded a second time by a decoder of another
-    lineage, "all" lossy ones too, "" none. ``digests`` asks for SHA-256 sums of the pixels.
+    lineage, "all" lossy ones too, "" none. ``digests`` asks for SHA-256 sums of the pixels;
+    ``later``, whoever asks takes them, where the answer says of what (``Undigested``).
     ``skip`` is how many tries ended with the whole gateway: as many decoders are passed over.
     """
 
     verify: str = ""
     digests: bool = False
+    later: bool = False
     skip: int = 0
 
 
@@ -227,6 +229,17 @@ class NativeFrames(NamedTuple):
     offset: int
     size: int
     number: int
+
+
+class Undigested(NamedTuple):
+    """Bytes that digests are still to be taken of, each run as (offset, length).
+
+    ``stored`` are the frames, or the native value, in the stored file; ``native`` is the value of
+    Pixel Data in what was made of it, without its pad.
+    """
+
+    stored: tuple[tuple[int, int], ...]
+    native: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

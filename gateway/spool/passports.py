@@ -24,6 +24,7 @@ _RECORD: Final = (
     "ON CONFLICT (spool_id, form) DO UPDATE SET made_at = excluded.made_at, "
     "decoder = excluded.decoder, verified = excluded.verified, record = excluded.record"
 )
+_AMEND: Final = "UPDATE passport SET record = ? WHERE spool_id = ? AND form = ?"
 _INTERRUPT: Final = (
     "INSERT INTO interrupted (spool_id, form, tries) "
     "SELECT spool_id, ?, 1 FROM instance WHERE spool_id = ? "
@@ -61,10 +62,18 @@ def record(
     The decode came to its end: what interrupted earlier ones was none of the instance's doing.
     """
     verified = passport.verification.state if passport.verification else ""
-    text = json.dumps(passport, default=_fields, separators=(",", ":"))
-    values = (form, micros(now), passport.decoder, verified, text, spool_id)
+    values = (form, micros(now), passport.decoder, verified, _json(passport), spool_id)
     connection.execute("DELETE FROM interrupted WHERE spool_id = ? AND form = ?", (spool_id, form))
     return connection.execute(_RECORD, values).rowcount
+
+
+def amend(connection: sqlite3.Connection, spool_id: int, form: str, passport: Passport) -> int:
+    """Write a passport again of which more is known by now; nothing where there is none."""
+    return connection.execute(_AMEND, (_json(passport), spool_id, form)).rowcount
+
+
+def _json(passport: Passport) -> str:
+    return json.dumps(passport, default=_fields, separators=(",", ":"))
 
 
 def _fields(record: Passport | Verification) -> dict[str, Any]:

@@ -272,6 +272,12 @@ class Spool:
             lambda connection: passports.record(connection, instance.spool_id, key, passport, now)
         )
 
+    def amend(self, instance: Instance, key: str, passport: Passport) -> None:
+        """Put what is known by now in the passport that a derived file has, as ``record``."""
+        self._committer.ride(
+            lambda connection: passports.amend(connection, instance.spool_id, key, passport)
+        )
+
     async def interruptions(self, instance: Instance, key: str) -> int:
         """How often a gateway ended, killed, while it made this derived file."""
         if instance.spool_id not in self._suspects:

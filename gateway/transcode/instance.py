@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple
 from gateway.dataset.elements import UNDEFINED
 from gateway.dataset.part10 import encode_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
-from gateway.model import UID, Checks, NativeFrames, Passport, Rendition, Verification
+from gateway.model import UID, Checks, NativeFrames, Passport, Rendition, Undigested, Verification
 from gateway.tags import TagChanges
 from gateway.transcode.around import data_set_part, pixel_head
 from gateway.transcode.decode import DecoderFailed, Decoding, decoded_frames
 from gateway.transcode.form import Backend
+from gateway.transcode.later import for_later
 from gateway.transcode.lineage import described as described_decoder
 from gateway.transcode.native import native_body, native_rendered, stored_value
 from gateway.transcode.nested import has_coded_pixels_within, part_with_nested
@@ -48,7 +49,8 @@ class Transcoded(NamedTuple):
     """What was done. ``decoder`` is "" where no pixels were decoded; ``size`` in bytes.
 
     ``notes`` are corrections and colour decisions, for the record; ``native`` is where decoded
-    frames stand, where each begins on a byte; the rest as in ``Passport``.
+    frames stand, where each begins on a byte; ``undigested`` what digests are still to be taken
+    of; the rest as in ``Passport``.
     """
 
     target: UID
@@ -66,6 +68,7 @@ class Transcoded(NamedTuple):
     native_digest: str = ""
     verification: Verification | None = None
     native: NativeFrames | None = None
+    undigested: Undigested | None = None
 
     @property
     def passport(self) -> Passport:
@@ -126,6 +129,7 @@ class Findings:
     backend: Backend | None = None
     digests: Digests | None = None
     verification: Verification | None = None
+    undigested: Undigested | None = None
 
 
 def transcode(
@@ -167,6 +171,8 @@ def finish_plan(
 ) -> Transcoded:
     """Decode and write what was planned; ``began`` is the perf_counter at the start."""
     found = Findings(list(plan.notes))
+    if checks.later and (left := for_later(plan, source)) is not None:
+        found.undigested, checks = left, checks._replace(digests=False)
     _write_with_best(plan, out, attempt, checks, found)
     return described(plan, source, target, found, began)
 
@@ -193,6 +199,7 @@ def described(
         native_digest=native_digest,
         verification=found.verification,
         native=plan.native,
+        undigested=found.undigested,
     )
 
 

@@ -21,11 +21,12 @@ from typing import Any, Final, TypeVar
 
 from gateway import telemetry
 from gateway.failures import Failure, PermanentFailure, TemporaryFailure
-from gateway.model import UID, Checks, Rendition
+from gateway.model import UID, Checks, Rendition, Undigested
 from gateway.tags import TagChanges
 from gateway.transcode.crew import Crew, NoWorker, Start
 from gateway.transcode.decode import DecoderFailed
 from gateway.transcode.instance import Transcoded
+from gateway.transcode.later import digests_of_files
 from gateway.transcode.matrix import Matrix, proven
 from gateway.transcode.member import Closed, Overdue, WorkerEnded, serve
 from gateway.transcode.output import beside_of
@@ -161,6 +162,14 @@ class TranscodePool:
             else:
                 return _with_notes(done, (*lost, *notes))
             attempt += 1
+
+    async def digests(self, source: Path, out: Path, left: Undigested) -> tuple[str, str]:
+        """The digests that a transcode of ``source`` to ``out`` has left for later.
+
+        Of the stored frames and of what was made of them, "" for a file that cannot be read any
+        more. No worker is needed: nothing foreign is run, and what workers do is waited for.
+        """
+        return await asyncio.to_thread(digests_of_files, source, out, left)
 
     async def transcode_many(
         self,

@@ -7,6 +7,7 @@ own byte order; and of the native value as it goes out, which is what others com
 ``PixelData``. (The bytes of a deflated data set are those that it was deflated from.)
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -17,14 +18,14 @@ from typing import Any, Final
 
 from gateway.dataset.mapped import let_go, read_through
 from gateway.transcode.form import Backend, Coding, FrameFormat
-from gateway.transcode.frames import Frame
+from gateway.transcode.frames import Frame, Span
 from gateway.transcode.matrix import Matrix, proven
 from gateway.transcode.outcome import FAILED, NOT_OFFERED, PROVEN
 from gateway.transcode.probes import cell_of
 
 MOST_STDERR: Final = 4096
 """Bytes of native libraries' stderr that are kept per task; the pipe holds no more."""
-_PIECE: Final = 8 << 20
+_PIECE: Final = 256 << 10
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ESCAPED[ord("\n")] = " | "
 
@@ -59,16 +60,17 @@ class Digests:
         return self._stored.hexdigest(), self._native.hexdigest()
 
 
-def digest_of_file(descriptor: int, offset: int, length: int) -> str:
-    """The SHA-256 of ``length`` bytes of a file. Raises OSError."""
-    found = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_PIECE, max(length, 1))))
-    while length > 0:
-        count = os.preadv(descriptor, [buffer[: min(length, len(buffer))]], offset)
-        if not count:
-            break
-        found.update(buffer[:count])
-        offset, length = offset + count, length - count
+def digest_of_file(descriptor: int, runs: Iterable[Span]) -> str:
+    """The SHA-256 of these bytes of a file. Raises OSError, also where they are not all there."""
+    found, buffer = hashlib.sha256(), memoryview(bytearray(_PIECE))
+    for start, length in runs:
+        done = 0
+        while done < length:
+            count = os.preadv(descriptor, [buffer[: length - done]], start + done)
+            if not count:
+                raise OSError(errno.ENODATA, "it is cut short")
+            found.update(buffer[:count])
+            done += count
     return found.hexdigest()
 
 

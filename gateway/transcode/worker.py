@@ -267,7 +267,7 @@ def digests_of(split: Split) -> tuple[str, str]:
         descriptor = os.open(beside_of(split.out), os.O_RDONLY | os.O_CLOEXEC)
         try:
             length = len(split.frames) * split.frame_bytes
-            return stored.sums[0], digest_of_file(descriptor, split.offset, length)
+            return stored.sums[0], digest_of_file(descriptor, [(split.offset, length)])
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -24,6 +24,7 @@ from gateway.model import (
     Passport,
     Rejected,
     Rendition,
+    Undigested,
     Verdict,
 )
 from gateway.tags import TagChanges
@@ -184,6 +185,10 @@ class FakeSpool:
     def record(self, instance: Instance, key: str, passport: Passport) -> None:
         self.passports[instance.spool_id, key] = passport
 
+    def amend(self, instance: Instance, key: str, passport: Passport) -> None:
+        if (instance.spool_id, key) in self.passports:
+            self.record(instance, key, passport)
+
     async def interruptions(self, instance: Instance, key: str) -> int:
         return self.ends.get(instance.spool_id, 0)
 
@@ -235,6 +240,7 @@ class Made:
     notes: tuple[str, ...] = ()
     native: NativeFrames | None = None
     passport: Passport = Passport(EXPLICIT_LE, "fake")  # noqa: RUF009 - a frozen value
+    undigested: Undigested | None = None
 
 
 class FakeTranscoder:
@@ -265,6 +271,9 @@ class FakeTranscoder:
             raise self.failures[source.stem]
         _write(out, 200)
         return Made()
+
+    async def digests(self, source: Path, out: Path, left: Undigested) -> tuple[str, str]:
+        return f"of {source.name}", f"of {out.name}"
 
 
 def _write(file: Path, size: int) -> None:

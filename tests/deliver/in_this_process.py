@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from gateway.model import UID, Checks, Rendition
+from gateway.model import UID, Checks, Rendition, Undigested
 from gateway.tags import TagChanges
 from gateway.transcode.instance import Transcoded, transcode
+from gateway.transcode.later import digests_of_files
 
 
 class InThisProcess:
@@ -20,3 +21,6 @@ class InThisProcess:
         tags: TagChanges | None = None,
     ) -> Transcoded:
         return transcode(source, target, out, rendition=rendition, checks=checks, tags=tags)
+
+    async def digests(self, source: Path, out: Path, left: Undigested) -> tuple[str, str]:
+        return digests_of_files(source, out, left)

@@ -87,6 +87,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.recorded: list[tuple[str, Passport]] = []
+        self.amended: list[tuple[Instance, str, Passport]] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def derived_path(self, instance: Instance, key: str) -> Path:
@@ -95,6 +96,10 @@ class Shelf:
     def record(self, instance: Instance, key: str, passport: Passport) -> None:
         """As the ledger does."""
         self.recorded.append((key, passport))
+
+    def amend(self, instance: Instance, key: str, passport: Passport) -> None:
+        """As the ledger does."""
+        self.amended.append((instance, key, passport))
 
     async def interruptions(self, instance: Instance, key: str) -> int:
         return 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -66,6 +67,27 @@ async def test_stored_files_come_byte_for_byte_and_in_order(
         assert headers["content-length"] == str(len(body))
         assert gateway.url(headers["content-location"]) == gateway.of(instance)
     assert gateway.shelf.made() == set()
+
+
+async def test_what_was_served_gets_its_digests_once_nothing_is_being_made(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    for number in range(4):
+        gateway.gallery.hang(
+            objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1, number))
+        )
+    parts = await parts_at(client, gateway.url(STUDY), ONLY_LE)
+    recorded = {passport.native_digest for _, passport in gateway.shelf.recorded}
+    assert recorded == {""}
+    amended = gateway.shelf.amended
+    await _until(lambda: len(amended) == 4)
+    for instance, key, passport in amended:
+        frame = pydicom.dcmread(instance.file)
+        stored = next(pydicom.encaps.generate_frames(frame.PixelData, number_of_frames=1))
+        assert key == LE
+        assert passport.stored_digest == sha256(stored).hexdigest()
+    sent = {sha256(pydicom.dcmread(BytesIO(body)).PixelData).hexdigest() for _, body in parts}
+    assert {passport.native_digest for _, _, passport in amended} == sent
 
 
 async def test_a_study_that_a_client_has_is_neither_sent_nor_read_again(

@@ -83,6 +83,23 @@ async def test_one_form_has_one_passport_and_the_newest_stands(spool: Spool, clo
     ]
 
 
+async def test_what_is_known_later_stands_in_the_passport_that_there_is(
+    spool: Spool, clock: Clock
+) -> None:
+    """When the pixels were made it keeps; of what has no passport there is none then either."""
+    instance = await keep(spool, "1.2.1", "pacs")
+    began = clock()
+    spool.record(instance, IMPLICIT, replace(PASSPORT, stored_digest="", native_digest=""))
+    clock.advance(seconds=60)
+    spool.amend(instance, IMPLICIT, PASSPORT)
+    spool.amend(instance, f"{IMPLICIT}+RGB", PASSPORT)
+    await settle(spool, clock)
+    found = made(spool, "1.2.1")
+    assert [(row.form, row.made_at, row.passport) for row in found] == [
+        (IMPLICIT, began, PASSPORT)
+    ]
+
+
 async def test_a_passport_costs_no_transaction_of_its_own(
     spool: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +156,19 @@ async def test_a_passport_of_an_instance_that_is_gone_disturbs_nobody(
     spool.record(replace(instance, spool_id=77), IMPLICIT, PASSPORT)
     await settle(spool, clock)
     assert contradictions(spool) == []
+    assert spool.broken == ""
+
+
+async def test_what_is_known_later_of_an_instance_that_is_gone_disturbs_nobody(
+    spool: Spool, clock: Clock
+) -> None:
+    gone = await keep(spool, "1.2.1")
+    await keep(spool, "1.2.2", "pacs")
+    spool.record(gone, IMPLICIT, PASSPORT)
+    assert await spool.remove([gone.spool_id]) == 1
+    spool.amend(gone, IMPLICIT, PASSPORT)
+    await settle(spool, clock)
+    assert made(spool, "1.2.1") == []
     assert spool.broken == ""
 
 

@@ -1,0 +1,107 @@
+"""Digests of pixels that a web client waited for, taken once nothing is being made.
+
+The passport stands in the ledger before, without them. It stays without where the gateway stops
+meanwhile, and where the file in question is gone.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from gateway.failures import TemporaryFailure
+from gateway.model import Instance, Passport, Undigested
+
+MOST: Final = 4096
+"""Instances of which digests may wait."""
+PAUSE: Final = 0.25
+"""Seconds between two looks at whether nothing is being made any more."""
+
+
+class Digester(Protocol):
+    """Takes digests; ``transcode.pool.TranscodePool`` does."""
+
+    async def digests(self, source: Path, out: Path, left: Undigested) -> tuple[str, str]:
+        """Of the stored frames and of what was made of them, "" for a file that is gone."""
+        ...
+
+
+class Ledger(Protocol):
+    """Keeps passports; ``spool.Spool`` does."""
+
+    def amend(self, instance: Instance, key: str, passport: Passport) -> None:
+        """Have what is known by now of a form stand in the passport that it has."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Late:
+    """A form of an instance that was made, and what its digests are still to be taken of."""
+
+    instance: Instance
+    key: str
+    passport: Passport
+    left: Undigested
+    taking: asyncio.Task[None] | None = None
+
+
+class LateDigests:
+    """One after another, and none is begun while ``is_busy``, unless somebody needs it now."""
+
+    def __init__(
+        self,
+        digester: Digester,
+        ledger: Ledger,
+        is_busy: Callable[[], bool],
+        pause: float = PAUSE,
+    ) -> None:
+        self._digester, self._ledger = digester, ledger
+        self._is_busy, self._pause = is_busy, pause
+        self._waiting: dict[Path, Late] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that others are to be taken at once."""
+        return len(self._waiting) >= MOST
+
+    def add(self, out: Path, late: Late) -> None:
+        """Have those of ``out`` taken later."""
+        self._waiting[out] = late
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._take_all())
+
+    async def now(self, out: Path) -> None:
+        """Have those of ``out`` recorded, if they wait."""
+        if (late := self._waiting.get(out)) is None:
+            return
+        if late.taking is None:
+            late.taking = asyncio.create_task(self._take(out, late))
+        await asyncio.shield(late.taking)
+
+    async def aclose(self) -> None:
+        """Stop; what waits is given up."""
+        tasks = [late.taking for late in self._waiting.values()] + [self._running]
+        self._waiting.clear()
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _take_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._pause)
+            while self._waiting and not self._is_busy():
+                await self.now(next(iter(self._waiting)))
+
+    async def _take(self, out: Path, late: Late) -> None:
+        try:
+            stored, native = await self._digester.digests(late.instance.file, out, late.left)
+            digested = replace(late.passport, stored_digest=stored, native_digest=native)
+            with suppress(TemporaryFailure):  # the ledger is being closed
+                self._ledger.amend(late.instance, late.key, digested)
+        finally:
+            if self._waiting.get(out) is late:
+                del self._waiting[out]

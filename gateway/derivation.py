@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -155,9 +156,9 @@ class Derivations:
     def __init__(self, shelf: Shelf, transcoder: Transcoder, pause: float = PAUSE) -> None:
         self._shelf = shelf
         self._transcoder = transcoder
-        self._made: OrderedDict[Path, Derived] = OrderedDict()
-        self._running: dict[Path, asyncio.Task[Derived]] = {}
-        self._waiting: Counter[Path] = Counter()
+        self._made: OrderedDict[str, Derived] = OrderedDict()
+        self._running: dict[str, asyncio.Task[Derived]] = {}
+        self._waiting: Counter[asyncio.Task[Derived]] = Counter()
         self._framed: OrderedDict[int, None] = OrderedDict()
         self._one_suspect = asyncio.Lock()
         self._late = LateDigests(transcoder, shelf, lambda: bool(self._running), pause)
@@ -180,6 +181,27 @@ class Derivations:
         raises: PermanentFailure where the pixels cannot be decoded, and where the gateway ended
         too often over it; TemporaryFailure where the disk has no room for it.
         """
+        derived = await self.begin(
+            instance, target, rendition, verify, only_now=only_now, tags=tags
+        )
+        if not only_now:
+            await self._late.now(derived.file)
+        return derived
+
+    def begin(
+        self,
+        instance: Instance,
+        target: UID,
+        rendition: Rendition,
+        verify: str = "",
+        *,
+        only_now: bool = False,
+        tags: TagChanges | None = None,
+    ) -> asyncio.Future[Derived]:
+        """As ``derive``, to be awaited later; digests may be recorded later than the end of it.
+
+        Who cancels the future has stopped waiting.
+        """
         key = derived_key(target, rendition, verify, tags)
         out = self._shelf.derived_path(instance, key)
 
@@ -187,16 +209,12 @@ class Derivations:
             later = only_now and not self._late.full
             return self._make(instance, target, rendition, verify, key, out, tags, later)
 
-        derived = await self._once(out, target, make, only_now)
-        if not only_now:
-            await self._late.now(out)
-        return derived
+        return self._once(out, target, make, only_now)
 
     def ready(self, instance: Instance, target: UID) -> Derived | None:
         """The instance in that form where it was made before; it counts as used."""
         out = self._shelf.derived_path(instance, derived_key(target, Rendition()))
-        made = out not in self._running and _is_there(out)
-        return self._made.get(out, Derived(out, target)) if made else None
+        return None if os.fspath(out) in self._running else self._there(out, target)
 
     async def excerpt(
         self, instance: Instance, key: str, make: Callable[[Path], Awaitable[Passport | None]]
@@ -210,31 +228,60 @@ class Derivations:
         out = self._shelf.derived_path(instance, key)
         return (await self._once(out, "", lambda: self._excerpt(instance, key, make, out))).file
 
-    async def _once(
+    def _once(
         self,
         out: Path,
         target: UID,
         make: Callable[[], Coroutine[Any, Any, Derived]],
         only_now: bool = False,
-    ) -> Derived:
+    ) -> asyncio.Future[Derived]:
         """What stands at ``out``, made by ``make`` unless it is there or being made."""
-        while (running := self._running.get(out)) is not None and running.cancelling():
-            await asyncio.wait((running,))  # a worker may still be at its file
-        if running is None and _is_there(out):
-            return self._made.get(out, Derived(out, target))
+        running = self._running.get(os.fspath(out))
+        if running is None and (there := self._there(out, target)) is not None:
+            known = asyncio.get_running_loop().create_future()
+            known.set_result(there)
+            return known
         if running is None:
-            running = asyncio.create_task(make())
-            self._running[out] = running
-            running.add_done_callback(lambda task: self._done(out, task))
-        self._waiting[out] += 1
+            running = self._run(out, make())
+        elif running.cancelling():
+            running = self._run(out, self._after(running, out, target, make))
+        waiting = asyncio.shield(running)
+        self._waiting[running] += 1
+        waiting.add_done_callback(partial(self._stopped_waiting, running, only_now))
+        return waiting
+
+    def _there(self, out: Path, target: UID) -> Derived | None:
+        there = _is_there(out)
+        return self._made.get(os.fspath(out), Derived(out, target)) if there else None
+
+    def _run(self, out: Path, making: Coroutine[Any, Any, Derived]) -> asyncio.Task[Derived]:
+        self._running[os.fspath(out)] = running = asyncio.create_task(making)
+        running.add_done_callback(partial(self._done, os.fspath(out)))
+        return running
+
+    async def _after(
+        self,
+        before: asyncio.Task[Derived],
+        out: Path,
+        target: UID,
+        make: Callable[[], Coroutine[Any, Any, Derived]],
+    ) -> Derived:
+        """As ``make``, once what is being cancelled ended: a worker may still be at its file."""
         try:
-            return await asyncio.shield(running)
-        finally:
-            self._waiting[out] -= 1
-            if not self._waiting[out]:
-                del self._waiting[out]
-                if only_now:
-                    running.cancel()
+            await asyncio.wait((before,))
+        except asyncio.CancelledError:
+            await asyncio.wait((before,))
+            raise
+        return self._there(out, target) or await make()
+
+    def _stopped_waiting(
+        self, running: asyncio.Task[Derived], only_now: bool, _: asyncio.Future[Derived]
+    ) -> None:
+        self._waiting[running] -= 1
+        if not self._waiting[running]:
+            del self._waiting[running]
+            if only_now:
+                running.cancel()
 
     async def _excerpt(
         self,
@@ -323,8 +370,9 @@ class Derivations:
         work = self._transcoder.transcode
         return await work(instance.file, target, out, rendition, checks, tags)
 
-    def _done(self, out: Path, task: asyncio.Task[Derived]) -> None:
-        del self._running[out]
+    def _done(self, out: str, task: asyncio.Task[Derived]) -> None:
+        if self._running.get(out) is task:
+            del self._running[out]
         if task.cancelled() or task.exception() is not None:
             return
         self._made[out] = task.result()

@@ -170,6 +170,44 @@ async def test_what_nobody_waits_for_any_more_is_not_made_on(spool: FakeSpool) -
     assert (await late).file.is_file()
 
 
+class Stubborn(FakeTranscoder):
+    """Whose worker goes on for a while when it is stopped, and counts those at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.at_work = self.most = 0
+
+    async def transcode(self, *arguments: Any, **keywords: Any) -> Made:
+        self.at_work += 1
+        self.most = max(self.most, self.at_work)
+        try:
+            return await super().transcode(*arguments, **keywords)
+        except asyncio.CancelledError:
+            await self.let_go.wait()
+            raise
+        finally:
+            self.at_work -= 1
+
+
+async def test_a_file_is_never_made_by_two_however_often_it_is_given_up(spool: FakeSpool) -> None:
+    transcoder, instance = Stubborn(), instance_in(spool)
+    derivations = Derivations(spool, transcoder)
+    transcoder.gate.clear()
+    for _ in range(3):
+        viewer = derivations.begin(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+        await quiet()
+        viewer.cancel()
+        await quiet()
+    late = derivations.begin(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    await quiet()
+    assert len(transcoder.calls) == 1
+    transcoder.gate.set()
+    transcoder.let_go.set()
+    assert (await late).file.is_file()
+    assert (len(transcoder.calls), transcoder.most) == (2, 1)
+
+
 async def test_what_is_owed_is_made_on_whoever_leaves(spool: FakeSpool) -> None:
     transcoder, instance = Interrupted(), instance_in(spool)
     derivations = Derivations(spool, transcoder)

@@ -22,6 +22,7 @@ from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, NativeFrames, Passport, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
+from gateway.serve.ahead import ahead
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, held_as, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
@@ -29,7 +30,6 @@ from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
     Body,
     Opened,
-    ahead,
     attended,
     send,
     soon_opened,

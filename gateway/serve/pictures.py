@@ -23,9 +23,10 @@ from gateway.rendering.refusals import NoSuchFrame, NothingToShow, WrongParamete
 from gateway.rendering.render import Task, render
 from gateway.rendering.samples import Undecoded
 from gateway.rendering.view import View
+from gateway.serve.ahead import ahead
 from gateway.serve.conditional import headers_of
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, ahead, opened, send, while_there, write
+from gateway.serve.streaming import Opened, opened, send, while_there, write
 from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE, IMPLICIT_LE
 
 _Item = TypeVar("_Item")

@@ -1,4 +1,4 @@
-"""Bodies sent as streams: files read off the loop, work done ahead, a client that leaves noticed.
+"""Bodies sent as streams: files read off the loop, a client that leaves noticed.
 
 A file is opened while the one before it is being sent, and its beginning read where that takes
 the disk; nothing is held whole. What waits for a client looks now and then whether it is still
@@ -8,27 +8,18 @@ there.
 import asyncio
 import os
 import threading
-from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Sequence,
-)
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from gateway.failures import TemporaryFailure
 
-_Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
 PIECE: Final = 256 << 10
@@ -276,65 +267,6 @@ async def _in_time(writing: Awaitable[None]) -> None:
             await writing
     except TimeoutError:
         raise ConnectionResetError("the client takes nothing") from None
-
-
-async def ahead(
-    items: AsyncIterator[_Item],
-    make: Callable[[_Item], _Made | Coroutine[Any, Any, _Made]],
-    window: int,
-    drop: Callable[[_Made], None],
-) -> AsyncGenerator[tuple[_Item, _Made], None]:
-    """Each item and what ``make`` makes of it, in order; the next ``window`` are made meanwhile.
-
-    When the caller stops, what is being made is cancelled and what was made is dropped.
-    """
-    begun: deque[tuple[_Item, _Made | asyncio.Task[_Made]]] = deque()
-    news, room = asyncio.Event(), asyncio.Event()
-
-    async def feed() -> None:
-        async for item in items:
-            while len(begun) >= window:
-                room.clear()
-                await room.wait()
-            made = make(item)
-            begun.append(
-                (item, asyncio.create_task(made) if isinstance(made, Coroutine) else made)
-            )
-            news.set()
-
-    feeding = asyncio.create_task(feed())
-    feeding.add_done_callback(lambda _: news.set())
-    try:
-        while True:
-            while begun:
-                item, made = begun[0]
-                whole = await made if isinstance(made, asyncio.Task) else made
-                begun.popleft()
-                room.set()
-                yield item, whole
-            if feeding.done():
-                break
-            news.clear()
-            await news.wait()
-        await feeding
-    finally:
-        await _stop(feeding, [made for _, made in begun], drop)
-
-
-async def _stop(
-    feeding: asyncio.Task[None],
-    begun: Sequence[_Made | asyncio.Task[_Made]],
-    drop: Callable[[_Made], None],
-) -> None:
-    making = [made for made in begun if isinstance(made, asyncio.Task)]
-    for task in (feeding, *making):
-        task.cancel()
-    await asyncio.gather(feeding, *making, return_exceptions=True)
-    for made in begun:
-        if not isinstance(made, asyncio.Task):
-            drop(made)
-        elif not made.cancelled() and made.exception() is None:
-            drop(made.result())
 
 
 def attended(request: web.Request) -> AbstractContextManager[None]:

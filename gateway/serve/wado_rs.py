@@ -7,21 +7,25 @@ one, knows that, and gets the others. Only where nothing of the answer fits is i
 A file that can no longer be read cuts the connection, so that nobody takes a part for the whole.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from gateway import telemetry
+from gateway.derivation import Derived
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.ahead import Begun, ahead
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import (
     AS_STORED,
@@ -36,7 +40,6 @@ from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
     Body,
     Opened,
-    ahead,
     attended,
     cached,
     send,
@@ -73,17 +76,24 @@ def accepted(request: web.Request) -> tuple[MediaRange, ...]:
     return parse_accept(request.headers.getall("Accept", []), request.query.get("accept"))
 
 
-async def form_of(serving: Serving, instance: Instance, options: Sequence[Option]) -> Form:
-    """The first of the options that can be had. Raises NotAcceptable, saying why none can."""
+async def form_of(
+    serving: Serving,
+    instance: Instance,
+    options: Sequence[Option],
+    begun: asyncio.Future[Derived] | None = None,
+) -> Form:
+    """The first of the options that can be had. Raises NotAcceptable, saying why none can.
+
+    ``begun``: the first one is being derived already.
+    """
     reasons = []
     for option in options:
         if option.target == AS_STORED:
             return Form(instance.file, instance.transfer_syntax)
         try:
-            derived = await serving.derivations.derive(
-                instance, option.target, Rendition(), only_now=True
-            )
+            derived = await (begun or _begun(serving, instance, option.target))
         except PermanentFailure as failure:
+            begun = None
             reasons.append(str(failure))
         else:
             return Form(derived.file, derived.transfer_syntax)
@@ -92,6 +102,10 @@ async def form_of(serving: Serving, instance: Instance, options: Sequence[Option
         f"{': ' if reasons else ''}{'; '.join(reasons)}. Possible: "
         f"{possible(held_as(instance), DICOM) if not reasons else 'transfer-syntax=*'}"
     )
+
+
+def _begun(serving: Serving, instance: Instance, target: UID) -> asyncio.Future[Derived]:
+    return serving.derivations.begin(instance, target, Rendition(), only_now=True)
 
 
 class _Retrieval:
@@ -151,12 +165,15 @@ class _Retrieval:
         async for instance in self.source:
             yield instance
 
-    def ready(self, instance: Instance) -> _Ready | Coroutine[Any, Any, _Ready]:
+    def ready(self, instance: Instance) -> _Ready | Begun[_Ready] | Coroutine[Any, Any, _Ready]:
         """One instance in a form that the client takes, at once where it is there already."""
         options = self.options(instance)
-        form = self._there(instance, options[0].target) if options else None
-        if form is None:
+        if not options:
             return self._made(instance, options)
+        form = self._there(instance, options[0].target)
+        if form is None:
+            begun = _begun(self.serving, instance, options[0].target)
+            return Begun(begun, partial(self._made, instance, options, begun))
         run = cached(form.file)
         return (form.transfer_syntax, run) if run else _opened(form)
 
@@ -169,10 +186,15 @@ class _Retrieval:
         self._made_before = derived is not None
         return Form(derived.file, derived.transfer_syntax) if derived else None
 
-    async def _made(self, instance: Instance, options: Sequence[Option]) -> _Ready:
+    async def _made(
+        self,
+        instance: Instance,
+        options: Sequence[Option],
+        begun: asyncio.Future[Derived] | None = None,
+    ) -> _Ready:
         """As it can be had, or else as it is stored."""
         try:
-            form = await form_of(self.serving, instance, options)
+            form = await form_of(self.serving, instance, options, begun)
         except NotAcceptable as failure:
             telemetry.alarm(
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)

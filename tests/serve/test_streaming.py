@@ -1,4 +1,4 @@
-"""Streams: made ahead but not too far, in order, whole or not at all, and never held."""
+"""Streams: whole or not at all, and never held."""
 
 import asyncio
 import errno
@@ -6,7 +6,7 @@ import gc
 import os
 import tracemalloc
 import weakref
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Self
@@ -16,10 +16,10 @@ import pytest
 
 from gateway.failures import TemporaryFailure
 from gateway.serve import frames, streaming, wado_rs
+from gateway.serve.ahead import ahead
 from gateway.serve.streaming import (
     PIECE,
     Opened,
-    ahead,
     attended,
     opened,
     send,
@@ -28,103 +28,8 @@ from gateway.serve.streaming import (
 )
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
+from tests.serve.making import Work, each, quiet
 from tests.transcode.objects import header, save
-
-
-async def each(numbers: Iterable[int]) -> AsyncIterator[int]:
-    for number in numbers:
-        yield number
-
-
-class Work:
-    """Makes a number of a number, when it is told to go on."""
-
-    def __init__(self) -> None:
-        self.begun: list[int] = []
-        self.dropped: list[int] = []
-        self.cancelled: list[int] = []
-        self.gates: dict[int, asyncio.Event] = {}
-
-    async def make(self, number: int) -> int:
-        self.begun.append(number)
-        try:
-            await self.gates.setdefault(number, asyncio.Event()).wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(number)
-            raise
-        return number * 10
-
-    def go_on(self, *numbers: int) -> None:
-        for number in numbers:
-            self.gates.setdefault(number, asyncio.Event()).set()
-
-
-async def quiet() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
-
-
-async def test_what_is_made_comes_in_order_and_no_more_than_the_window_ahead() -> None:
-    work, found = Work(), []
-    work.go_on(1, 2, 4, 5, 6, 7)
-    stream = ahead(each(range(1, 8)), work.make, 3, work.dropped.append)
-    found.append(await anext(stream))
-    found.append(await anext(stream))
-    await quiet()
-    assert work.begun == [1, 2, 3, 4, 5]
-    work.go_on(3)
-    found += [one async for one in stream]
-    assert found == [(n, n * 10) for n in range(1, 8)]
-    assert work.dropped == []
-
-
-async def test_who_stops_cancels_what_is_made_and_drops_what_was() -> None:
-    work = Work()
-    work.go_on(1, 3)
-    async with aclosing(ahead(each(range(1, 8)), work.make, 3, work.dropped.append)) as stream:
-        assert await anext(stream) == (1, 10)
-        await quiet()
-    assert (work.begun, sorted(work.cancelled), work.dropped) == ([1, 2, 3, 4], [2, 4], [30])
-
-
-async def test_an_item_comes_before_the_next_is_there() -> None:
-    async def slow() -> AsyncIterator[int]:
-        yield 1
-        await asyncio.Event().wait()
-
-    work = Work()
-    work.go_on(1)
-    async with aclosing(ahead(slow(), work.make, 3, work.dropped.append)) as stream:
-        assert await asyncio.wait_for(anext(stream), 20) == (1, 10)
-
-
-async def test_a_source_that_fails_is_heard_of_after_what_it_gave() -> None:
-    async def failing() -> AsyncIterator[int]:
-        yield 1
-        raise TemporaryFailure("the origin has gone")
-
-    work, found = Work(), []
-    work.go_on(1)
-    stream = ahead(failing(), work.make, 3, work.dropped.append)
-    found.append(await anext(stream))
-    with pytest.raises(TemporaryFailure, match="the origin has gone"):
-        await anext(stream)
-    assert found == [(1, 10)]
-
-
-async def test_a_making_that_fails_ends_the_stream() -> None:
-    async def make(number: int) -> int:
-        if number == 2:
-            raise TemporaryFailure("no room")
-        return number
-
-    dropped: list[int] = []
-    stream = ahead(each(range(1, 9)), make, 3, dropped.append)
-    assert await anext(stream) == (1, 1)
-    await quiet()
-    with pytest.raises(TemporaryFailure, match="no room"):
-        await anext(stream)
-    assert sorted(dropped) == [3, 4]
 
 
 def _not_cached(descriptor: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:

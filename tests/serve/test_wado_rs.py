@@ -122,14 +122,16 @@ async def test_what_was_not_decoded_once_is_no_answer_to_keep(
     monkeypatch: pytest.MonkeyPatch,
     path: str,
 ) -> None:
-    async def failing(*_: object, **__: object) -> Derived:
-        raise PermanentFailure("two decoders brought their workers down")
+    def failing(*_: object, **__: object) -> asyncio.Future[Derived]:
+        ended = asyncio.get_running_loop().create_future()
+        ended.set_exception(PermanentFailure("two decoders brought their workers down"))
+        return ended
 
     accept = {"Accept": f"{ONLY_LE['Accept']}, {AS_STORED['Accept']};q=0.5"}
     instance = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "1.dcm", objects.pictures(1)))
     url = gateway.url(path) if path else gateway.of(instance)
     with monkeypatch.context() as patch:
-        patch.setattr(Derivations, "derive", failing)
+        patch.setattr(Derivations, "begin", failing)
         async with client.get(url, headers=accept) as answer:
             known = accept | {"If-None-Match": answer.headers["ETag"]}
             assert syntaxes(await parts_of(answer)) == [JLS]
@@ -348,10 +350,13 @@ class Slow:
         self.ended = 0
         self.go_on = asyncio.Event()
 
-    async def derive(
+    def begin(
         self, instance: Instance, target: str, rendition: Rendition, *, only_now: bool
-    ) -> Derived:
+    ) -> asyncio.Future[Derived]:
         assert only_now
+        return asyncio.ensure_future(self._derived(instance, target))
+
+    async def _derived(self, instance: Instance, target: str) -> Derived:
         self.begun += 1
         try:
             await self.go_on.wait()
@@ -373,7 +378,7 @@ async def test_a_client_that_leaves_stops_the_decoding(
     for _ in range(200):
         gateway.gallery.hang(file)
     slow = Slow()
-    monkeypatch.setattr(gateway.serving.derivations, "derive", slow.derive)
+    monkeypatch.setattr(gateway.serving.derivations, "begin", slow.begin)
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
     writer.write(f"GET {STUDY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await _until(lambda: slow.begun == 1)

@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 
 from gateway import telemetry
 from gateway.failures import PermanentFailure
-from gateway.late_digests import PAUSE, Digester, Late, LateDigests, Ledger
+from gateway.late_digests import Digester, Late, LateDigests, Ledger, a_moment
 from gateway.model import (
     UID,
     Checks,
@@ -153,7 +153,12 @@ def derived_key(
 class Derivations:
     """The forms that this process made or is making."""
 
-    def __init__(self, shelf: Shelf, transcoder: Transcoder, pause: float = PAUSE) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        transcoder: Transcoder,
+        pause: Callable[[], Awaitable[None]] = a_moment,
+    ) -> None:
         self._shelf = shelf
         self._transcoder = transcoder
         self._made: OrderedDict[str, Derived] = OrderedDict()
@@ -251,6 +256,7 @@ class Derivations:
         return waiting
 
     def _there(self, out: Path, target: UID) -> Derived | None:
+        self._late.put_off()
         there = _is_there(out)
         return self._made.get(os.fspath(out), Derived(out, target)) if there else None
 
@@ -318,11 +324,11 @@ class Derivations:
 
     async def aclose(self) -> None:
         """Stop what is still being made, and what is found out of what was."""
-        await self._late.aclose()
         running = list(self._running.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._late.aclose()
 
     async def _make(
         self,

@@ -1,11 +1,11 @@
-"""Digests of pixels that a web client waited for, taken once nothing is being made.
+"""Digests of pixels that a web client waited for, taken once nobody waits for anything.
 
 The passport stands in the ledger before, without them. It stays without where the gateway stops
 meanwhile, and where the file in question is gone.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,12 @@ from gateway.model import Instance, Passport, Undigested
 MOST: Final = 4096
 """Instances of which digests may wait."""
 PAUSE: Final = 0.25
-"""Seconds between two looks at whether nothing is being made any more."""
+"""Seconds in which nothing was asked for before one is begun."""
+
+
+async def a_moment() -> None:
+    """Wait until it can be told that nothing is being asked for."""
+    await asyncio.sleep(PAUSE)
 
 
 class Digester(Protocol):
@@ -48,24 +53,31 @@ class Late:
 
 
 class LateDigests:
-    """One after another, and none is begun while ``is_busy``, unless somebody needs it now."""
+    """One after another; unless somebody needs it now, none is begun while ``is_busy``, nor soon
+    after it was put off.
+    """
 
     def __init__(
         self,
         digester: Digester,
         ledger: Ledger,
         is_busy: Callable[[], bool],
-        pause: float = PAUSE,
+        pause: Callable[[], Awaitable[None]],
     ) -> None:
         self._digester, self._ledger = digester, ledger
         self._is_busy, self._pause = is_busy, pause
         self._waiting: dict[Path, Late] = {}
         self._running: asyncio.Task[None] | None = None
+        self._put_off = False
 
     @property
     def full(self) -> bool:
         """Whether so many wait that others are to be taken at once."""
         return len(self._waiting) >= MOST
+
+    def put_off(self) -> None:
+        """Somebody asks for something: begin none for a while."""
+        self._put_off = True
 
     def add(self, out: Path, late: Late) -> None:
         """Have those of ``out`` taken later."""
@@ -92,8 +104,9 @@ class LateDigests:
 
     async def _take_all(self) -> None:
         while self._waiting:
-            await asyncio.sleep(self._pause)
-            while self._waiting and not self._is_busy():
+            self._put_off = False
+            await self._pause()
+            while self._waiting and not (self._put_off or self._is_busy()):
                 await self.now(next(iter(self._waiting)))
 
     async def _take(self, out: Path, late: Late) -> None:

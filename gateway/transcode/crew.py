@@ -109,13 +109,17 @@ class Crew:
                 worker.do(self._waiting.popleft())
             else:
                 break
-        self._call(len(self._waiting))
+        if self._waiting:
+            self._call(len(self._waiting))
 
     def _recall(self) -> None:
         """What waits behind a long task, or while another worker is idle, need not."""
+        lined_up = [worker for worker in self._workers if len(worker.given) > 1]
+        if not lined_up:
+            return
         idle = any(not worker.given and worker.ready.done() for worker in self._workers)
-        for worker in self._workers:
-            if len(worker.given) > 1 and (idle or worker.is_at_a_long_one()):
+        for worker in lined_up:
+            if idle or worker.is_at_a_long_one():
                 self._waiting.extendleft(reversed(worker.take_back(worker.given[1:])))
 
     def _next_worker(self) -> Member | None:
@@ -123,14 +127,14 @@ class Crew:
         for most in (0, 1) if len(self._workers) == self._count else (0,):
             for worker in self._workers:
                 fits = len(worker.given) == most and worker.done + most < self._tasks
-                if fits and worker.is_there() and not worker.is_at_a_long_one():
+                if fits and not worker.is_at_a_long_one() and worker.is_there():
                     return worker
         return None
 
     def _call(self, wanted: int) -> None:
         """Have ``wanted`` workers on their way, if there is room for so many."""
         room = 0 if self._closed else self._count - len(self._workers) - self._coming
-        for _ in range(min(room, wanted - self._expected())):
+        for _ in range(min(room, wanted - self._expected()) if room > 0 else 0):
             self._coming += 1
             self._do_beside(self._hire())
 

@@ -76,8 +76,9 @@ class Chief(Protocol):
 class Member(asyncio.Protocol):
     """One process, as the event loop sees it; ``done`` is how many tasks it did.
 
-    ``sent`` are the tasks that it has not answered, in order, None for what it passes over. So
-    many permits as lie unread are those of the last ones.
+    ``given`` is what it has to do, or is doing. ``sent`` are the tasks that it has not answered,
+    in order, None for what it passes over. So many permits as lie unread are those of the last
+    ones.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Member(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.process = process
         self.done = 0
+        self.given: list[Task] = []
         self.ready: asyncio.Future[None] = loop.create_future()
         self._sent: deque[Task | None] = deque()
         self._gone: asyncio.Future[None] = loop.create_future()
@@ -101,11 +103,6 @@ class Member(asyncio.Protocol):
         self._killed = self._overdue = False
         self._killed_for: Task | None = None
         self._transport: Any = None
-
-    @property
-    def given(self) -> list[Task]:
-        """What it has to do, or is doing."""
-        return [task for task in self._sent if task is not None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It can be reached."""
@@ -132,10 +129,11 @@ class Member(asyncio.Protocol):
     def do(self, task: Task) -> None:
         """Give it a task, which it does after those that it has."""
         task.worker = self
+        self.given.append(task)
         self._sent.append(task)
         self._time()
-        self._transport.writelines((_HEAD.pack(len(task.message)), task.message))
-        self._permits[0].send(_BEGIN)
+        self._permits[0].send(_BEGIN)  # first, so that it need not wait for that as well
+        self._transport.write(_HEAD.pack(len(task.message)) + task.message)
 
     def take_back(self, tasks: Sequence[Task]) -> list[Task]:
         """Those of the tasks that it has not begun, and never will."""
@@ -144,6 +142,7 @@ class Member(asyncio.Protocol):
             task = self._sent[place]
             if task is not None and task in tasks:
                 taken.append(task)
+                self.given.remove(task)
                 self._sent[place] = task.worker = None
             self._permits[0].send(_PASS_OVER if self._sent[place] is None else _BEGIN)
         self._time()
@@ -163,25 +162,38 @@ class Member(asyncio.Protocol):
         left = self.take_back(self.given)
         if self._killed and self._killed_for not in self.given:
             left = self.given + left
+            self.given = []
             self._sent.clear()
         return left
 
     def _time(self) -> None:
         """The time of a task runs from when it is the first."""
-        first = next(iter(self.given), None)
+        first = self.given[0] if self.given else None
         if first is self._timed:
             return
-        if self._limit is not None:
-            self._limit.cancel()
         self._timed = first
         if first is not None:
-            loop = asyncio.get_running_loop()
-            self._since = loop.time()
-            self._limit = loop.call_later(first.seconds, self._kill_overdue, first)
+            self._since = asyncio.get_running_loop().time()
+            self._watch(self._since + first.seconds)
 
-    def _kill_overdue(self, task: Task) -> None:
-        self._overdue = True
-        self._kill(task)
+    def _watch(self, until: float) -> None:
+        """One timer serves many tasks: what it finds too early it looks at again."""
+        if self._limit is not None and self._limit.when() > until:
+            self._limit.cancel()
+            self._limit = None
+        if self._limit is None:
+            self._limit = asyncio.get_running_loop().call_at(until, self._kill_overdue)
+
+    def _kill_overdue(self) -> None:
+        self._limit, task = None, self._timed
+        if task is None:
+            return
+        until = self._since + task.seconds
+        if asyncio.get_running_loop().time() < until:
+            self._watch(until)
+        else:
+            self._overdue = True
+            self._kill(task)
 
     def _kill(self, task: Task | None) -> None:
         """Its last answer may be on its way: it is not free for another task after it."""
@@ -213,6 +225,7 @@ class Member(asyncio.Protocol):
     def _answered(self, message: bytes) -> None:
         while (task := self._sent.popleft()) is None:
             pass
+        self.given.remove(task)
         self.done += 1
         self._time()
         if task.answer.done():

@@ -122,6 +122,17 @@ async def test_a_task_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         assert await pids(crew, 1) != before
 
 
+async def test_a_task_has_its_own_time_whenever_the_one_before_it_began(tmp_path: Path) -> None:
+    """The timer that was set for the one before it rings while it runs."""
+    going, told = tmp_path / "going", tmp_path / "told"
+    async with crew_of() as crew:
+        running = asyncio.create_task(crew.run(crew_tasks.until, going, told, seconds=30))
+        await standing(going)
+        crew._workers[0]._kill_overdue()
+        told.touch()
+        assert isinstance(await running, int)
+
+
 async def test_no_task_is_lost_to_a_worker_that_was_killed_while_idle() -> None:
     async with crew_of() as crew:
         for _ in range(10):

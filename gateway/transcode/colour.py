@@ -28,8 +28,7 @@ YBR_PARTIAL has black at 16 and white at 235 of 255. The standard has no term fo
 at full size, as decoders give it, so it always comes out as RGB.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.transcode.codestream import Codestream
 from gateway.transcode.form import Coding
@@ -51,8 +50,7 @@ _TRANSFORMING: Final = (
 DCT: Final = (Coding.JPEG_8, Coding.JPEG_12, Coding.JPEG_ARITHMETIC)
 
 
-@dataclass(frozen=True, slots=True)
-class Colour:
+class Colour(NamedTuple):
     """The decision: ``encoded`` is what the samples are, ``photometric`` what shall come out,
     ``convert`` that YCbCr has to be undone for it, ``why`` the evidence in words.
     """

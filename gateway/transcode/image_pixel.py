@@ -29,6 +29,7 @@ TOTAL_LENGTH: Final = 0x7FE00003
 PIXEL_DATA: Final = 0x7FE00010
 _NUMBER: Final = re.compile(r"\+?[0-9]{1,12}")
 """An Integer String has 12 characters at most (PS3.5 6.2)."""
+_OVERLAYS: Final = 0x60000000
 _OVERLAY_BIT: Final = 0x60000102
 _DEEPEST: Final = 32
 
@@ -132,6 +133,8 @@ def read_image_pixel(values: Values) -> ImagePixel:
 
 def _overlays_in_high_bits(values: Values) -> bool:
     """Retired: an overlay in unused bits of Pixel Data, by its Bit Position (PS3.5 8.1.2)."""
+    if max(values.found, default=0) < _OVERLAYS:
+        return False
     stored = values.number(STORED)
     return any(
         tag & 0xFF01FFFF == _OVERLAY_BIT
@@ -253,11 +256,13 @@ _WRITTEN: Final[tuple[tuple[int, str, Callable[[Any], NewValue]], ...]] = (
 
 def changes_between(old: ImagePixel, new: ImagePixel, values: Values) -> Changes:
     """The elements that differ between two headers; Planar Configuration goes with Samples."""
-    changes: Changes = {
-        tag: write(getattr(new, field))
-        for tag, field, write in _WRITTEN
-        if getattr(old, field) != getattr(new, field)
-    }
+    changes: Changes = {}
+    if old != new:
+        changes = {
+            tag: write(getattr(new, field))
+            for tag, field, write in _WRITTEN
+            if getattr(old, field) != getattr(new, field)
+        }
     if new.samples > 1 and (old.planar != new.planar or PLANAR not in values.found):
         changes[PLANAR] = us(new.planar)
     return changes

@@ -35,7 +35,7 @@ from gateway.transcode.output import (
 )
 from gateway.transcode.plan import Pixels, plan_frames
 from gateway.transcode.record import Digests, standing
-from gateway.transcode.source import Source, open_source
+from gateway.transcode.source import Source, StrPath, open_source
 from gateway.transcode.tagged import Tagging, as_stored, tagging
 from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import verdict, watched
@@ -156,7 +156,7 @@ def transcode(
     return finish_plan(plan, opened, target, out, attempt, checks, began)
 
 
-def mark(source: Source, out: Path) -> None:
+def mark(source: Source, out: StrPath) -> None:
     """Let the result's file stand before any decoder runs: it tells of a decode under way.
 
     All decoders but those of Pixel Data within sequences run after it was begun in any case.
@@ -167,7 +167,13 @@ def mark(source: Source, out: Path) -> None:
 
 
 def finish_plan(
-    plan: Plan, source: Source, target: UID, out: Path, attempt: int, checks: Checks, began: float
+    plan: Plan,
+    source: Source,
+    target: UID,
+    out: StrPath,
+    attempt: int,
+    checks: Checks,
+    began: float,
 ) -> Transcoded:
     """Decode and write what was planned; ``began`` is the perf_counter at the start."""
     found = Findings(list(plan.notes))
@@ -271,7 +277,9 @@ def _native(
     return Plan([*head, *value], None, tail, made.notes, value=value, stored=stored)
 
 
-def _write_with_best(plan: Plan, out: Path, attempt: int, checks: Checks, found: Findings) -> None:
+def _write_with_best(
+    plan: Plan, out: StrPath, attempt: int, checks: Checks, found: Findings
+) -> None:
     """Write the result with the first decoder that gets through."""
     if plan.pixels is None:
         with written(out, plan.size) as descriptor:
@@ -328,7 +336,7 @@ def _undecoded(plan: Plan) -> Digests:
     return digests
 
 
-def prepare_file(plan: Plan, pixels: Pixels, out: Path) -> int:
+def prepare_file(plan: Plan, pixels: Pixels, out: StrPath) -> int:
     """Write all but the frames beside ``out``; the offset at which the first frame goes."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:

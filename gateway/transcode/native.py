@@ -4,7 +4,7 @@ Words are swapped, bytes not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.dataset.elements import UNDEFINED
@@ -133,9 +133,9 @@ def _native_colour(header: ImagePixel, rendition: Rendition) -> Colour:
     """As for samples without a codestream, but for what pairs of pixels become."""
     colour = decide_colour(header.photometric, None, rendition.color)
     if colour.convert and not colour.partial:
-        return replace(colour, why="this node reads RGB only")
+        return colour._replace(why="this node reads RGB only")
     if header.photometric == "YBR_FULL_422":
-        return replace(colour, why="each pixel has its own chroma")
+        return colour._replace(why="each pixel has its own chroma")
     return colour
 
 

@@ -43,7 +43,7 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 @contextmanager
-def written(out: Path, size: int = 0) -> Iterator[int]:
+def written(out: str | Path, size: int = 0) -> Iterator[int]:
     """A descriptor to write ``size`` bytes (0: nobody knows) to ``out`` through.
 
     The file is renamed into place, or removed after a failure.
@@ -65,7 +65,7 @@ def written(out: Path, size: int = 0) -> Iterator[int]:
         raise
 
 
-def beside_of(out: Path) -> Path:
+def beside_of(out: str | Path) -> Path:
     """Where a result is written before it has its name."""
     return Path(f"{out}{_BESIDE}")
 

@@ -6,6 +6,7 @@ Attributes change only where the pixels changed (PS3.5 8, A.4; PS3.3 C.7.6.3).
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.dataset.elements import UNDEFINED
@@ -83,9 +84,7 @@ def plan_frames(
     first = join(memoryview(source.data), frames[0])
     syntax = _coded_as(source, header, first)
     found = _codestream(syntax, first, header)
-    mended, notes = mend(header, one_of(found, header) if spanning else found)
-    colour = decide_colour(header.photometric, found, rendition.color)
-    form = frame_format(syntax, mended, found, colour, spanning=bool(spanning))
+    mended, notes, colour, form = _decided(syntax, header, found, rendition.color, bool(spanning))
     if found is None and _in_pairs(header, _uncoded_size(form, first)):
         form, colour = _paired(form, header, colour, rendition)
     if not form.lossy and _lossy_later(source, frames[only - 1 : only] if only else frames[1:]):
@@ -112,6 +111,16 @@ def plan_frames(
         known=None if only > 1 else (first, found),
         count=1 if only else header.frames,
     )
+
+
+@lru_cache(maxsize=256)
+def _decided(
+    syntax: str, header: ImagePixel, found: Codestream | None, color: str, spanning: bool
+) -> tuple[ImagePixel, tuple[str, ...], Colour, FrameFormat]:
+    """The header, mended, with notes; the colour; the form: once, since objects come in series."""
+    mended, notes = mend(header, one_of(found, header) if spanning else found)
+    colour = decide_colour(header.photometric, found, color)
+    return mended, notes, colour, frame_format(syntax, mended, found, colour, spanning=spanning)
 
 
 def _lossy_later(source: Source, frames: list[Frame]) -> bool:
@@ -146,10 +155,12 @@ def _coded_as(source: Source, header: ImagePixel, first: Any) -> str:
     Pixel Data is not as that says. RLE is known by its header (PS3.5 G.5).
     """
     label, framed = source.meta.transfer_syntax, source.pixel_data.length == UNDEFINED
+    if framed and BY_UID[label].encapsulated:
+        return label
     rle = is_rle(bytes(first[:64]))
-    if framed and rle and not BY_UID[label].encapsulated:
-        return RLE
-    plain = not framed and not rle and _native_size(header, len(first))
+    if framed:
+        return RLE if rle else label
+    plain = not rle and _native_size(header, len(first))
     return ENCAPSULATED_UNCOMPRESSED if label == RLE and plain else label
 
 
@@ -265,18 +276,26 @@ def as_rendered(
     source: Source, form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
 ) -> tuple[ImagePixel, Finish, Changes]:
     """The header that goes out, what is done to the samples for it, and what else changes."""
+    if rendition.color != RGB or header.photometric != "PALETTE COLOR":
+        return *_without_table(form, header, colour, rendition), {}
+    planar = rendition.planar == "separate"
+    table, first = read_palette(source.values, header)
+    out, changes = as_rgb(header, table)
+    out = out._replace(planar=int(planar))
+    stored = header.stored if header.stored <= header.allocated else 0
+    signed = bool(header.representation)
+    finish = Finish(bits=stored, table=table, first=first, signed=signed, planar=planar)
+    return out, finish, changes
+
+
+@lru_cache(maxsize=256)
+def _without_table(
+    form: FrameFormat, header: ImagePixel, colour: Colour, rendition: Rendition
+) -> tuple[ImagePixel, Finish]:
     planar = rendition.planar == "separate"
     out = header
     if (header.photometric, header.planar) != (colour.photometric, planar):
         out = header._replace(photometric=colour.photometric, planar=int(planar))
-    if rendition.color == RGB and header.photometric == "PALETTE COLOR":
-        table, first = read_palette(source.values, header)
-        out, changes = as_rgb(header, table)
-        out = out._replace(planar=int(planar))
-        stored = header.stored if header.stored <= header.allocated else 0
-        signed = bool(header.representation)
-        finish = Finish(bits=stored, table=table, first=first, signed=signed, planar=planar)
-        return out, finish, changes
     planar = planar and header.samples > 1
     if rendition.color == RGB and out.samples > 1 and out.photometric != RGB:
         raise PermanentFailure(
@@ -285,7 +304,7 @@ def as_rendered(
         )
     convert = colour.convert and not form.convert
     depth = _depth(form, header)
-    return out, Finish(convert, colour.partial, depth, planar=planar), {}
+    return out, Finish(convert, colour.partial, depth, planar=planar)
 
 
 def _depth(form: FrameFormat, header: ImagePixel) -> int:

@@ -242,7 +242,7 @@ class TranscodePool:
         began = loop.time()
         try:
             done = await self._run(
-                transcode_or_split, source, target, out, rendition, attempt, checks, tags
+                transcode_or_split, str(source), target, str(out), rendition, attempt, checks, tags
             )
             if isinstance(done, Transcoded):
                 return done

@@ -45,7 +45,7 @@ from gateway.transcode.output import beside_of, write_at
 from gateway.transcode.plan import Pixels
 from gateway.transcode.record import Digests, Stderr, digest_of_file, distinct
 from gateway.transcode.samples import Finish
-from gateway.transcode.source import Source, open_bytes, open_source
+from gateway.transcode.source import Source, StrPath, open_bytes, open_source
 from gateway.transcode.turns import backends_for
 from gateway.transcode.verify import Tally, verdict, watched
 
@@ -151,9 +151,9 @@ def printed() -> str:
 
 
 def transcode_or_split(
-    source: Path,
+    source: StrPath,
     target: UID,
-    out: Path,
+    out: StrPath,
     rendition: Rendition,
     attempt: int,
     checks: Checks,
@@ -163,7 +163,7 @@ def transcode_or_split(
     began = perf_counter()
     printed()  # by a task that failed
     allow(_UNKNOWN)
-    opened = open_source(source, out.parent)
+    opened = open_source(source, os.path.dirname(out))  # noqa: PTH120 - without a Path
     mark(opened, out)
     plan = make_plan(opened, target, rendition, tags)
     if plan.pixels is not None:
@@ -187,9 +187,9 @@ def _prepared(
     opened: Source,
     plan: Plan,
     pixels: Pixels,
-    source: Path,
+    source: StrPath,
     target: UID,
-    out: Path,
+    out: StrPath,
     attempt: int,
     checks: Checks,
     began: float,
@@ -197,8 +197,8 @@ def _prepared(
     backend = backends_for(pixels, attempt, checks.skip)[0]
     offset = prepare_file(plan, pixels, out)
     return Split(
-        source=source,
-        out=out,
+        source=Path(source),
+        out=Path(out),
         form=pixels.form,
         finish=pixels.finish,
         frames=pixels.frames,

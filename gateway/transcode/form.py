@@ -30,6 +30,8 @@ class Coding(Enum):
     JPEG_XL = "JPEG XL"
     DEFLATED = "deflated samples"
 
+    __hash__ = object.__hash__  # a part of what is looked up for each instance
+
 
 PAIRED: Final = ("YBR_FULL_422", "YBR_PARTIAL_422")
 

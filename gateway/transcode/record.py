@@ -10,6 +10,7 @@ own byte order; and of the native value as it goes out, which is what others com
 import errno
 import hashlib
 import os
+import select
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -109,14 +110,14 @@ class Stderr:
         os.dup2(writing, 2)
         os.close(writing)
         self._reading = reading
+        self._printed = select.poll()
+        self._printed.register(reading, select.POLLIN)
 
     def take(self) -> str:
         """What was printed since the last call, control characters escaped, "" for nothing."""
-        try:
-            raw = os.read(self._reading, 1 << 16)
-        except BlockingIOError:
+        if not self._printed.poll(0):
             return ""
-        return readable(raw)[:MOST_STDERR]
+        return readable(os.read(self._reading, 1 << 16))[:MOST_STDERR]
 
 
 def readable(raw: bytes) -> str:

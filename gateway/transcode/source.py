@@ -23,6 +23,7 @@ from gateway.dataset.inflate import inflated
 from gateway.dataset.part10 import FileMeta, read_file_meta
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.transcode.image_pixel import PIXEL_DATA, Values
+from gateway.transcode.layout import recall, remember
 from gateway.transfer_syntax import BY_UID, EXPLICIT_LE, IMPLICIT_LE, TransferSyntax
 
 _GROUPS: Final = frozenset((0x0028, 0x0088, *range(0x6000, 0x6100, 2), 0x7FE0, 0xFFFE))
@@ -157,11 +158,18 @@ def _scan(
     fast = syntax.explicit and syntax.little_endian
     code = bytes(data[start + 4 : start + 6])
     explicit = start >= end or code in SHORT_CODES or code in LONG_CODES
+    starts: list[int] = []
+    layout = recall(data, start) if fast else None
+    if layout is not None:
+        found, position = dict(layout.found), layout.stop
     while True:
         if fast:
-            position = _pass_over(data, position, end)
+            position = _pass_over(data, position, end, starts)
         for element in elements(data, position, end, syntax):
+            starts.append(element.start)
             if element.tag == PIXEL_DATA:
+                if fast and layout is None:
+                    remember(data, starts, found)
                 return found, element, explicit
             found[element.tag] = element
             if fast and element.tag >> 16 not in _GROUPS:
@@ -171,13 +179,14 @@ def _scan(
             return found, None, explicit
 
 
-def _pass_over(data: Any, position: int, end: int) -> int:
+def _pass_over(data: Any, position: int, end: int, starts: list[int]) -> int:
     """The first element that is wanted, or not plain: of undefined length, of an odd VR, or of
-    a group that no data set has.
+    a group that no data set has. Where those before it stand is added to ``starts``.
 
     A scan of its own, since most elements of most headers are none of a transcoder's business.
     """
     head, long, short_codes, long_codes = _HEAD, EXPLICIT.long, _SHORT, _LONG
+    passes = starts.append
     last, before, passed = end - 12, position, -1
     while position <= last:
         group, code, length = head(data, position)
@@ -195,6 +204,7 @@ def _pass_over(data: Any, position: int, end: int) -> int:
             position += 12 + length
         else:
             return position
+        passes(before)
     return position if position <= end else before
 
 

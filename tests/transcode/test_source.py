@@ -33,4 +33,4 @@ def test_a_small_data_set_is_inflated_in_memory_and_a_large_one_in_a_file(
 @pytest.mark.parametrize("group", [0x0000, 0x0002, 0x0006])
 def test_an_element_of_a_group_that_no_data_set_has_is_passed_over_by_nobody(group: int) -> None:
     data = group.to_bytes(2, "little") + b"\x01\x00UL\x04\x00\x04\x00\x00\x00" + bytes(64)
-    assert _pass_over(data, 0, len(data)) == 0
+    assert _pass_over(data, 0, len(data), []) == 0

@@ -105,11 +105,10 @@ def read_file_meta(data: Buffer) -> FileMeta:
     position = _beginning(data)
     found: dict[int, str] = {}
     end = len(data)
-    for element in meta_elements(data):
-        if element.tag in _READ and element.length <= 0xFFFE:
-            value = bytes(data[element.value : element.end])
-            found[element.tag & 0xFFFF] = value.decode("latin-1").strip("\0 ")
-        position = element.end
+    for tag, _, _, value, length, stop in _elements(data, position):
+        if tag in _READ and length <= 0xFFFE:
+            found[tag & 0xFFFF] = bytes(data[value:stop]).decode("latin-1").strip("\0 ")
+        position = stop
     stated = found.get(0x10, "")
     if stated in ("", *NATIVE):
         shown = _shown(data, position, end)
@@ -127,8 +126,11 @@ def meta_elements(data: Buffer) -> Iterator[Element]:
 
     The group length only decides where the next bytes could be of group 0002 by chance.
     """
-    position = _beginning(data)
-    end, stated_end, short = len(data), -1, EXPLICIT.short
+    return _elements(data, _beginning(data))
+
+
+def _elements(data: Buffer, position: int) -> Iterator[Element]:
+    end, stated_end, short, new = len(data), -1, EXPLICIT.short, tuple.__new__
     while end - position >= 8:
         group, number, code, length = short(data, position)
         if group != 2 or (position == stated_end and code not in _VRS):
@@ -140,8 +142,9 @@ def meta_elements(data: Buffer) -> Iterator[Element]:
                 raise MalformedDataSet(f"(0002,{number:04X}) has no defined length")
         if number == 0 and length == 4:
             stated_end = value + 4 + EXPLICIT.long(data, value)[0]
-        yield Element(0x20000 | number, vr, position, value, length, value + length)
-        position = value + length
+        stop = value + length
+        yield new(Element, (0x20000 | number, vr, position, value, length, stop))
+        position = stop
 
 
 def _beginning(data: Buffer) -> int:

@@ -3,7 +3,7 @@
 It says of the pixels what is true of them uncompressed; ``metadata`` tells why.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -107,4 +107,4 @@ def _read(
     if available:
         texts[_AVAILABLE] = available
     damage += map(str, malformed)
-    return replace(source, found=found, pixels=found.get(PIXEL_DATA))
+    return source._replace(found=found, pixels=found.get(PIXEL_DATA))

@@ -8,7 +8,7 @@ fails, everything is begun again with the next.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, NamedTuple
@@ -89,8 +89,7 @@ class Transcoded(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A whole result: ``head``, then the frames of ``pixels`` (None: none), then ``tail``.
 
     ``value`` are those parts of ``head`` that are Pixel Data which needs no decoder; ``stored``
@@ -266,7 +265,7 @@ def _native(
     rendered = native_rendered(source, target, rendition, body.little_endian())
     if rendered is not None:
         plan = _framed(source, target, meta, rendered, made)
-        return replace(plan, stored=stored_value(source))
+        return plan._replace(stored=stored_value(source))
     before = data_set_part(source, source.start, element.start, target, {})
     size = element.length + (element.length & 1)
     head = [meta, *made.before_pixels(before, target), pixel_head(body.vr, size, target)]

@@ -5,10 +5,9 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.dataset.elements import Element, elements
 from gateway.dataset.heads import (
@@ -42,8 +41,7 @@ StrPath: TypeAlias = str | Path
 """A file's name; as a text it is sent to a worker for a tenth of what a Path costs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """``data`` is the file, or the inflated data set; the data set is [start, len(data)).
 
     ``syntax`` is that of the bytes in ``data``; ``found`` the elements from group 0028 up to

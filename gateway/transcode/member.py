@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from struct import Struct
 from traceback import format_exception
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from gateway.failures import Failure
 
@@ -295,17 +295,34 @@ def serve(
 ) -> None:
     """A worker's main function: ``prepare``, then tasks until the socket closes."""
     prepare(*arguments)
-    connection.send_bytes(b"")
-    while True:
-        try:
-            message = connection.recv_bytes()
-        except (EOFError, ConnectionResetError):
-            return
-        permit = os.read(permits.fileno(), 1)
-        if not permit:
-            return
-        if permit == _BEGIN:
-            connection.send_bytes(_answer(message))
+    with (
+        open(connection.fileno(), "rb", closefd=False) as tasks,
+        open(connection.fileno(), "wb", closefd=False) as answers,
+        suppress(ConnectionResetError),
+    ):
+        _send(answers, b"")
+        while (message := _next(tasks)) is not None:
+            permit = os.read(permits.fileno(), 1)
+            if not permit:
+                return
+            if permit == _BEGIN:
+                _send(answers, _answer(message))
+
+
+def _next(tasks: BinaryIO) -> bytes | None:
+    """A message, None where the socket was closed before its end."""
+    head = tasks.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    size = _HEAD.unpack(head)[0]
+    message = tasks.read(size)
+    return message if len(message) == size else None
+
+
+def _send(answers: BinaryIO, message: bytes) -> None:
+    answers.write(_HEAD.pack(len(message)))
+    answers.write(message)
+    answers.flush()
 
 
 def _answer(message: bytes) -> bytes:

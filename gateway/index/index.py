@@ -107,6 +107,7 @@ class Index:
         """Agree with the ledger, then index what comes, gently, until cancelled."""
         try:
             await self._compare_once()
+            await self._read(sample, "", "", 1)  # the first search finds a thread and a connection
         except TemporaryFailure as failure:
             self._stands(str(failure))
             self._something.set()

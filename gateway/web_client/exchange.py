@@ -25,7 +25,7 @@ from gateway.web_client.failures import (
     failure_of,
 )
 from gateway.web_client.rate import Rate
-from gateway.web_client.settings import ServerSettings
+from gateway.web_client.settings import ServerSettings, Tls
 from gateway.web_client.tls import context
 
 _READ: Final = 1 << 18
@@ -226,7 +226,9 @@ class Exchange:
         async with self._opening:
             if self._session is None:
                 settings = self.settings
-                trust = await asyncio.to_thread(context, settings.name, settings.tls)
+                plain = settings.tls == Tls()  # then no file is read
+                read = (settings.name, settings.tls)
+                trust = context(*read) if plain else await asyncio.to_thread(context, *read)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=0, ssl=trust),
                     cookie_jar=aiohttp.DummyCookieJar(),

@@ -145,13 +145,10 @@ class _Retrieval:
             + possible(held_as(self.begun[0]), DICOM)
         )
 
-    async def check(self) -> None:
+    async def check(self, options: Sequence[Option]) -> None:
         """Make the first one, so that what is the only one is refused in words."""
-        instance = self.begun[0]
-        if len(self.begun) > 1 or not (options := self.options(instance)):
-            return
         try:
-            await form_of(self.serving, instance, options)
+            await form_of(self.serving, self.begun[0], options)
         except NotAcceptable:
             async for other in self.source:
                 self.begun.append(other)
@@ -229,7 +226,8 @@ async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    await while_there(request, retrieval.check())
+    if len(retrieval.begun) == 1 and options[0].target != AS_STORED:
+        await while_there(request, retrieval.check(options))
     await response.prepare(request)
     await _send_parts(retrieval, response, boundary)
     await write(response, closing(boundary))

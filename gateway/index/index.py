@@ -8,7 +8,7 @@ crash, and where the database was lost, ``reconcile`` finds what is missing.
 import asyncio
 import sqlite3
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -70,6 +70,7 @@ class Index:
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
         self._lock = asyncio.Lock()
         self._waiting: deque[Reception] = deque()
+        self._waiting_of: Counter[UID] = Counter()
         self._gone: list[int] = []
         self._something = asyncio.Event()
         self._arrived = self._done = 0
@@ -97,9 +98,11 @@ class Index:
         """Take a note of an instance that has become durable."""
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.clear()
+            self._waiting_of.clear()
             self._done = self._arrived
             self._compare()
         self._waiting.append(reception_of(instance))
+        self._waiting_of[instance.study_uid] += 1
         self._arrived += 1
         self._something.set()
 
@@ -217,10 +220,15 @@ class Index:
             return ()
         query = Query().within(StudyInstanceUID=study, SeriesInstanceUID=series)
         with suppress(TemporaryFailure):
-            if self._missing <= _MOST_MISSING and not await self.caught_up():
+            if self._missing <= _MOST_MISSING and await self._knows(study):
                 return await self._read(ids_of, selection(query, Level.INSTANCE), None, 0)
         loop, in_ledger = asyncio.get_running_loop(), self._store.in_ledger
         return await loop.run_in_executor(self._readers, in_ledger, study, series)
+
+    async def _knows(self, study: UID) -> bool:
+        """Wait until all of a study that was kept before is indexed; False where it cannot be."""
+        agrees = self._compared and not self._gone and not self._behind
+        return (agrees and study not in self._waiting_of) or not await self.caught_up()
 
     async def sample(self, study: UID, series: UID, most: int) -> Sequence[int]:
         """Some of what ``spool_ids`` gives: those in the middle of each series, which may stand
@@ -282,6 +290,7 @@ class Index:
                     if self._waiting and self._waiting[0] is one:
                         self._waiting.popleft()
                         self._done += 1
+                        self._indexed(one.study)
             elif self._gone:
                 some = self._gone[:PAGE]
                 await self._in_writer(self._store.forget, some)
@@ -292,6 +301,11 @@ class Index:
                 self._behind = self._after > 0
                 if not self._behind:
                     self._missing = 0
+
+    def _indexed(self, study: UID) -> None:
+        self._waiting_of[study] -= 1
+        if not self._waiting_of[study]:
+            del self._waiting_of[study]
 
     async def _in_writer(self, task: Callable[..., T], *facts: Any) -> T:
         loop = asyncio.get_running_loop()

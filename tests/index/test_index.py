@@ -59,6 +59,29 @@ async def test_an_instance_is_handed_out_as_it_was_kept(archive: Archive) -> Non
     assert archive.kept[0].file.is_file()
 
 
+async def test_a_study_does_not_wait_for_what_came_of_another_to_be_indexed(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed: list[str] = []
+    add = store_module.Store.add
+
+    def noted(store: store_module.Store, batch: list[Reception]) -> None:
+        indexed.extend(one.study for one in batch)
+        add(store, batch)
+
+    monkeypatch.setattr(store_module.Store, "add", noted)
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.1"))
+    assert await archive.held("1.1") == ["1.1.1.1"]
+    await archive.keep(image("1.2", "1.2.1", "1.2.1.1"), image("1.2", "1.2.1", "1.2.1.2"))
+    assert await archive.held("1.1") == ["1.1.1.1"]
+    assert await archive.held("1.3") == []
+    assert indexed == ["1.1"]
+    assert await archive.held("1.2") == ["1.2.1.1", "1.2.1.2"]
+    await archive.keep(image("1.1", "1.1.1", "1.1.1.2"))
+    assert await archive.held("1.1") == ["1.1.1.1", "1.1.1.2"]
+    assert indexed == ["1.1", "1.2", "1.2", "1.1"]
+
+
 async def test_several_receptions_count_once_and_the_latest_serves(archive: Archive) -> None:
     for name in ("Doe^Jane", "Doe^Janet"):
         await archive.keep(image("1.1", "1.1.1", "1.1.1.1", PatientName=name))

@@ -6,6 +6,7 @@ where these are the same, at the same places, so is what is found.
 """
 
 import itertools
+import re
 from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -14,8 +15,9 @@ from gateway.dataset.elements import UNDEFINED, Element
 from gateway.dataset.heads import EXPLICIT, LONG_CODES, SHORT_CODES
 
 _PIXEL_DATA: Final = b"\xe0\x7f\x10\0"
-_BLANK_VR: Final = b"  "
-"""The only head that is read by what stands far behind it."""
+_ODD_VR: Final = re.compile(rb"  |(?!%s)[A-Z]{2}\0\0" % b"|".join((*SHORT_CODES, *LONG_CODES)))
+"""A VR of blanks, and an unknown one before no length: heads that are read by what stands far
+behind them, be it the end."""
 _MOST: Final = 32
 _LONGEST: Final = 1 << 16
 """Bytes before Pixel Data of which a layout is kept."""
@@ -77,7 +79,7 @@ def _heads(data: Any, starts: Sequence[int]) -> Struct | None:
             looked_at = 12
         elif code not in SHORT_CODES:
             return None
-        if length == UNDEFINED and _BLANK_VR not in bytes(data[at:after]):
+        if length == UNDEFINED and not _ODD_VR.search(bytes(data[at:after])):
             looked_at = after - at
         elif at + looked_at + length != after:
             return None

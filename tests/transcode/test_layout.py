@@ -99,6 +99,15 @@ def test_a_head_that_is_read_by_what_stands_behind_it_is_not_remembered() -> Non
         assert layout.recall(odd, 0) is None
 
 
+def test_a_head_that_is_read_by_the_length_of_the_file_is_not_remembered() -> None:
+    odd = sequence(0x00081140, element(0x00081150, "ZZ", b"") + element(0x00080001, "SH", b"AB"))
+    short, long = (odd + element(0x7FE00010, "OW", bytes(size)) for size in (100, 70_000))
+    expected = scanned(long)
+    for _ in range(3):
+        scanned(short)
+    assert scanned(long) == expected
+
+
 def test_whatever_is_changed_a_data_set_is_read_as_if_no_layout_were_known() -> None:
     chance = random.Random(5)  # noqa: S311 - which bytes are changed
     original = data_set()

@@ -121,6 +121,7 @@ class _Retrieval:
         self.ranges = accepted(request)
         self.source = serving.holdings.instances(*self.uids)
         self.begun: list[Instance] = []
+        self._alone: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._options: dict[Held, tuple[Option, ...]] = {}
         self._made_before = True
 
@@ -145,18 +146,20 @@ class _Retrieval:
             + possible(held_as(self.begun[0]), DICOM)
         )
 
-    async def check(self, options: Sequence[Option]) -> None:
-        """Make the first one, so that what is the only one is refused in words."""
-        try:
-            await form_of(self.serving, self.begun[0], options)
-        except NotAcceptable:
-            async for other in self.source:
-                self.begun.append(other)
-                return
-            raise
-
     async def instances(self) -> AsyncIterator[Instance]:
         """All of them, in order."""
+        seen = 0
+        try:
+            async for instance in self._found():
+                seen += 1
+                if seen > 1 and not self._alone.done():
+                    self._alone.set_result(False)
+                yield instance
+        finally:
+            if not self._alone.done():
+                self._alone.set_result(seen == 1)
+
+    async def _found(self) -> AsyncIterator[Instance]:
         for instance in self.begun:
             yield instance
         async for instance in self.source:
@@ -189,10 +192,12 @@ class _Retrieval:
         options: Sequence[Option],
         begun: asyncio.Future[Derived] | None = None,
     ) -> _Ready:
-        """As it can be had, or else as it is stored."""
+        """As it can be had, or else as it is stored. Raises NotAcceptable for the only one."""
         try:
             form = await form_of(self.serving, instance, options, begun)
         except NotAcceptable as failure:
+            if instance is self.begun[0] and await self._alone:
+                raise
             telemetry.alarm(
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
@@ -226,9 +231,6 @@ async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    if len(retrieval.begun) == 1 and options[0].target != AS_STORED:
-        await while_there(request, retrieval.check(options))
-    await response.prepare(request)
     await _send_parts(retrieval, response, boundary)
     await write(response, closing(boundary))
     return response
@@ -267,12 +269,15 @@ def whole_body(serving: Serving, instance: Instance, form: Form) -> web.StreamRe
 
 
 async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, boundary: str) -> None:
+    """The header too, once the first part is there: what cannot be given is refused in words."""
     serving, first = retrieval.serving, True
     window = 2 * serving.pool.workers + 2
     parts = ahead(retrieval.instances(), retrieval.ready, window, _drop)
     with attended(retrieval.request):
         async with aclosing(parts):
             async for instance, (syntax, content) in parts:
+                if first:
+                    await response.prepare(retrieval.request)
                 headers = {
                     "Content-Type": part_type(DICOM, syntax),
                     "Content-Length": str(content.size),

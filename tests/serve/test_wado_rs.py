@@ -12,7 +12,7 @@ import pytest
 
 from gateway.derivation import Derivations, Derived
 from gateway.dicomweb.multipart import MalformedMultipart
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Instance, Rendition
 from gateway.serve import frames, rendered, streaming, wado_rs
 from tests.serve import objects
@@ -238,6 +238,34 @@ async def test_only_what_nothing_of_fits_is_refused(
     assert syntaxes(await parts_at(client, gateway.url(STUDY), only_jls)) == [LE, JLS]
 
 
+async def test_what_fits_is_found_behind_whatever_many_that_do_not(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    only_jls = {"Accept": f'multipart/related; type="application/dicom"; transfer-syntax={JLS}'}
+    raw = objects.native(tmp_path / "raw.dcm", objects.pictures(1))
+    for _ in range(40):
+        gateway.gallery.hang(raw)
+    gateway.gallery.hang(objects.jpeg_ls(tmp_path / "jls.dcm", objects.pictures(1)))
+    parts = await asyncio.wait_for(parts_at(client, gateway.url(STUDY), only_jls), 20)
+    assert syntaxes(parts) == [LE] * 40 + [JLS]
+
+
+async def test_what_cannot_be_begun_now_is_told_by_the_status(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise TemporaryFailure("no room")
+
+    for name in "ab":
+        gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{name}.dcm", objects.pictures(1)))
+    monkeypatch.setattr(gateway.serving.pool, "transcode", full)
+    async with client.get(gateway.url(STUDY), headers=ONLY_LE) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (503, "no room")
+
+
 async def test_a_lone_instance_that_cannot_be_decoded_is_refused_in_words(
     gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -381,11 +409,11 @@ async def test_a_client_that_leaves_stops_the_decoding(
     monkeypatch.setattr(gateway.serving.derivations, "begin", slow.begin)
     _, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
     writer.write(f"GET {STUDY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await _until(lambda: slow.begun == 1)
+    window = 2 * gateway.serving.pool.workers + 2
+    await _until(lambda: slow.begun == window)
     slow.go_on.set()
     await asyncio.sleep(0)
     slow.go_on.clear()
-    window = 2 * gateway.serving.pool.workers + 2
     await _until(lambda: slow.begun > window)
     writer.transport.abort()
     await _until(lambda: slow.ended == slow.begun)

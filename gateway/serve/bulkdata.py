@@ -18,11 +18,12 @@ from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import MULTIPART, OCTET_STREAM, MediaType
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.serve.addresses import INSTANCE, location, uids_of
+from gateway.serve.body import Body, write
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.stored_values import Value
-from gateway.serve.streaming import opened, send, while_there, write
+from gateway.serve.streaming import opened, send, while_there
 from gateway.serve.values import value_of
 
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*")
@@ -53,7 +54,7 @@ async def _retrieve(serving: Serving, request: web.Request) -> web.StreamRespons
     check_unchanged(request, tag)
     headers = headers_of(tag) | {"X-Content-Type-Options": "nosniff"}
     url = location(serving.settings.root_url, instance, "bulkdata", path)
-    response = web.StreamResponse(headers=headers | {"Accept-Ranges": "bytes"})
+    response = Body(headers=headers | {"Accept-Ranges": "bytes"})
     if (asked := _asked_range(request, value.size, tag)) is not None:
         start, stop = asked
         response.set_status(206)
@@ -118,7 +119,7 @@ def range_of(text: str, size: int) -> tuple[int, int] | None:
 
 
 async def _as_part(
-    request: web.Request, response: web.StreamResponse, value: Value, media_type: str, url: str
+    request: web.Request, response: Body, value: Value, media_type: str, url: str
 ) -> web.StreamResponse:
     boundary = new_boundary()
     content_type = MediaType(MULTIPART, {"type": media_type, "boundary": boundary})
@@ -136,7 +137,7 @@ async def _as_part(
 
 async def _send(
     request: web.Request,
-    response: web.StreamResponse,
+    response: Body,
     value: Value,
     before: bytes = b"",
     after: bytes = b"",

@@ -23,17 +23,16 @@ from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, NativeFrames, Passport, Rendition
 from gateway.serve.addresses import INSTANCE, location, uids_of
 from gateway.serve.ahead import ahead
+from gateway.serve.body import Body, write
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, held_as, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
-    Body,
     Opened,
     attended,
     send,
     soon_opened,
-    write,
 )
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame

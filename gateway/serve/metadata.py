@@ -26,11 +26,11 @@ from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, JSON, MULTIPART,
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.model import Instance
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
+from gateway.serve.body import write
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.descriptions import Descriptions
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import write
 from gateway.serve.text_stream import TextStream
 
 _FIRST: Final = 16

@@ -24,9 +24,10 @@ from gateway.rendering.render import Task, render
 from gateway.rendering.samples import Undecoded
 from gateway.rendering.view import View
 from gateway.serve.ahead import ahead
+from gateway.serve.body import Body, write
 from gateway.serve.conditional import headers_of
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import Opened, opened, send, while_there, write
+from gateway.serve.streaming import Opened, opened, send, while_there
 from gateway.transfer_syntax import DEFLATED, EXPLICIT_LE, IMPLICIT_LE
 
 _Item = TypeVar("_Item")
@@ -97,7 +98,7 @@ async def send_picture(
 ) -> web.StreamResponse:
     """Answer with one picture, ``tag`` its entity tag; closes it."""
     headers = {"Content-Type": media_type, "Content-Length": str(body.size), **headers_of(tag)}
-    response = web.StreamResponse(headers=headers)
+    response = Body(headers=headers)
     try:
         await response.prepare(request)
         if request.method != "HEAD":
@@ -125,7 +126,7 @@ async def send_parts(
         begun = await while_there(request, _until_a_picture(parts))
         boundary = new_boundary()
         content_type = MediaType(MULTIPART, {"type": media_type, "boundary": boundary})
-        response = web.StreamResponse(headers={"Content-Type": str(content_type)})
+        response = Body(headers={"Content-Type": str(content_type)})
         try:
             await response.prepare(request)
             if request.method == "HEAD":
@@ -156,7 +157,7 @@ async def _until_a_picture(parts: AsyncIterator[tuple[_Item, Part | None]]) -> l
 
 async def _send_rest(
     request: web.Request,
-    response: web.StreamResponse,
+    response: Body,
     boundary: str,
     parts: AsyncIterator[tuple[_Item, Part | None]],
 ) -> None:
@@ -169,7 +170,7 @@ async def _send_rest(
             await _send_part(response, boundary, part, False)
 
 
-async def _send_part(response: web.StreamResponse, boundary: str, part: Part, first: bool) -> None:
+async def _send_part(response: Body, boundary: str, part: Part, first: bool) -> None:
     if part.failure is not None:
         telemetry.alarm("not rendered", resource=part.place, reason=str(part.failure))
     headers = {

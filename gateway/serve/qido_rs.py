@@ -20,10 +20,10 @@ from gateway.dicomweb.multipart import closing, new_boundary, part_head
 from gateway.dicomweb.query import Level, parse_query
 from gateway.index import Answer, Asked, Index, TooBroad
 from gateway.serve.addresses import MOUNTED_AT, SERIES, STUDY, uids_of
+from gateway.serve.body import write
 from gateway.serve.metadata import representation
 from gateway.serve.problems import BadRequest, NotAcceptable, TooLarge
 from gateway.serve.serving import ServeSettings
-from gateway.serve.streaming import write
 from gateway.serve.text_stream import TextStream
 from gateway.serve.upstream_search import UpstreamSearch
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.dicomweb.accept import MediaRange, best_of
 from gateway.model import Instance
 from gateway.rendering.content import Content, document, video
+from gateway.serve.body import Body
 from gateway.serve.bulkdata import range_of
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.problems import NotAcceptable
@@ -64,7 +65,7 @@ async def _send(
     start, stop = asked or (0, content.size)
     if asked:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{content.size}"
-    response = web.StreamResponse(status=206 if asked else 200, headers=headers)
+    response = Body(status=206 if asked else 200, headers=headers)
     response.content_length = stop - start
     await response.prepare(request)
     if request.method != "HEAD":

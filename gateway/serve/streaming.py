@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import ClassVar, Final, TypeVar
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from gateway.failures import TemporaryFailure
+from gateway.serve.body import LEFT, TURN, Body, write
 
 _Made = TypeVar("_Made")
 
@@ -28,14 +28,9 @@ malloc asks the kernel for each anew.
 """
 AHEAD: Final = 64 << 20
 """Bytes that are read ahead in all, for whatever many clients; beyond, files are only opened."""
-STALLED_SECONDS: Final = 120.0
-"""A client that takes no piece for so long (4 kB/s) is taken for gone."""
+_WORTH: Final = 64 << 10
+"""Bytes from which on the kernel is given a file to send: fewer are read sooner."""
 _GLANCE_SECONDS: Final = 0.2
-_LEFT: Final = "the client has left"
-_FRAMES: Final = 4096
-"""Bytes of part headers and the frames of chunks that go with a piece, more than there are."""
-_TURN: Final = 1 << 20
-"""Bytes that one client takes at most before the others have their turn."""
 
 
 @dataclass(slots=True)
@@ -115,7 +110,7 @@ def cached(file: Path, offset: int = 0, size: int = -1) -> Opened | None:
     """As ``opened``, but that it is read when it is sent; None where that would take the disk."""
     run = _begun(file, offset, size)
     last = offset + min(PIECE, run.size) - 1
-    if run.size and _reads(run, memoryview(bytearray(1)), last):
+    if run.size and _is_cached(run, last):
         return run
     run.close()
     return None
@@ -139,6 +134,10 @@ def _filled(run: Opened, piece: bytes | bytearray, file: Path) -> Opened:
     return run
 
 
+def _is_cached(run: Opened, at: int) -> bool:
+    return _reads(run, memoryview(bytearray(1)), at)
+
+
 def _reads(run: Opened, into: memoryview, at: int) -> bool:
     """Read what the page cache has; False where reading all of it would wait for the disk."""
     try:
@@ -151,90 +150,43 @@ def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
     return TemporaryFailure(f"the spool's file {file.name} cannot be read: {error.strerror}")
 
 
-class Body(web.StreamResponse):
-    """An answer of long runs of files: what was read goes to the connection without a copy.
+async def send(response: Body, run: Opened, head: bytes = b"", tail: bytes = b"") -> None:
+    """Write ``head``, the whole run and ``tail``, which may wait for what is written next.
 
-    aiohttp copies what it writes to put a chunk and its frame together (RFC 9112 7.1).
+    Closes the run. Raises TemporaryFailure where it cannot be read, ConnectionError as ``write``.
     """
-
-    _way: asyncio.WriteTransport | None = None
-    _writer: AbstractStreamWriter | None = None
-    _in_chunks = False
-    _turn = 0
-    _spare: ClassVar[memoryview | None] = None
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the header."""
-        self._writer, self._way = await super().prepare(request), request.transport
-        self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
-        return self._writer
-
-    def frame(self, size: int) -> tuple[bytes, bytes]:
-        """What goes before and behind so many bytes."""
-        return (b"%x\r\n" % size, b"\r\n") if self._in_chunks else (b"", b"")
-
-    @staticmethod
-    def memory(size: int) -> memoryview:
-        """So many bytes at least: those written last, if they have gone; new ones are cleared."""
-        spare, Body._spare = Body._spare, None
-        if spare is None or len(spare) < size:
-            spare = memoryview(bytearray(max(size, PIECE + _FRAMES)))
-        return spare
-
-    async def pass_on(self, memory: memoryview, size: int) -> None:
-        """Write so many bytes of ``memory``, framed. Raises ConnectionError as ``write``."""
-        if self._writer is None or self._way is None or self._way.is_closing():
-            raise ConnectionResetError(_LEFT)
-        self._way.write(memory[:size])
-        self._turn += size
-        if self._way.get_write_buffer_size():
-            self._turn = 0
-            await _in_time(self._writer.drain())
-            return
-        Body._spare = memory
-        if self._turn > _TURN:
-            self._turn = 0
-            await asyncio.sleep(0)
-
-
-async def send(
-    response: web.StreamResponse, run: Opened, head: bytes = b"", tail: bytes = b""
-) -> None:
-    """Write ``head``, the whole run, piece by piece, and ``tail``; closes the run."""
     first = run.take()
     at, end = run.offset + len(first), run.offset + run.size
     try:
         if first or not run.size:
             await write(response, b"".join((head, first, tail if at == end else b"")))
             head = b""
+        if at < end:
+            head = response.framed(head, end - at, tail)
         while at < end:
-            size = min(PIECE, end - at)
-            last = tail if at + size == end else b""
-            memory, whole, content = _room(response, head, size, last)
-            if not _reads(run, content, at):
-                await _read(run, content, at)
-            if isinstance(response, Body):
-                await response.pass_on(memory, whole)
-            else:
-                await write(response, memory)
-            head, at = b"", at + len(content)
+            at += await _some(response, run, at, end, head)
+            head = b""
     finally:
         run.close()
 
 
-def _room(
-    response: web.StreamResponse, head: bytes, size: int, tail: bytes
-) -> tuple[memoryview, int, memoryview]:
-    """Memory, how much of it is a piece with its frame, and where ``size`` bytes belong in it."""
-    before, behind = b"", b""
-    if isinstance(response, Body):
-        before, behind = response.frame(len(head) + size + len(tail))
-    start, stop = before + head, tail + behind
-    end = len(start) + size
-    whole = end + len(stop)
-    memory = Body.memory(whole) if isinstance(response, Body) else memoryview(bytearray(whole))
-    memory[: len(start)], memory[end:whole] = start, stop
-    return memory, whole, memory[len(start) : end]
+async def _some(response: Body, run: Opened, at: int, end: int, head: bytes) -> int:
+    """Send ``head`` and some of what is left of a run; how much of it that was."""
+    size = min(TURN, end - at)
+    if response.is_plain and size >= _WORTH and _is_cached(run, at + size - 1):
+        if taken := await response.hand_over(head, run.descriptor, at, size):
+            return taken
+        head = b""
+    size = min(PIECE, size)
+    tail = response.owed() if at + size == end else b""
+    whole = len(head) + size + len(tail)
+    memory = Body.memory(whole)
+    content = memory[len(head) : len(head) + size]
+    memory[: len(head)], memory[len(head) + size : whole] = head, tail
+    if not _reads(run, content, at):
+        await _read(run, content, at)
+    await response.pass_on(memory, whole)
+    return size
 
 
 async def _read(run: Opened, into: memoryview, at: int) -> None:
@@ -258,20 +210,6 @@ def _read_all(run: Opened, into: memoryview, at: int) -> None:
         raise TemporaryFailure(f"a file of the spool cannot be read: {error.strerror}") from error
 
 
-async def write(response: web.StreamResponse, data: bytes | bytearray | memoryview) -> None:
-    """Some of a body. Raises ConnectionError where the client is gone, or takes nothing."""
-    if data:
-        await _in_time(response.write(data))
-
-
-async def _in_time(writing: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(STALLED_SECONDS):
-            await writing
-    except TimeoutError:
-        raise ConnectionResetError("the client takes nothing") from None
-
-
 def attended(request: web.Request) -> AbstractContextManager[None]:
     """What is awaited meanwhile ends soon after the client is gone. Raises ConnectionResetError.
 
@@ -290,7 +228,7 @@ class _Attention:
 
     def __enter__(self) -> None:
         if _is_gone(self._request):
-            raise ConnectionResetError(_LEFT)
+            raise ConnectionResetError(LEFT)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a handler runs in one
         self._task, self._cancelling = task, task.cancelling()
@@ -312,7 +250,7 @@ class _Attention:
         if not isinstance(error, asyncio.CancelledError) or not self._left:
             return
         if self._task.uncancel() <= self._cancelling:
-            raise ConnectionResetError(_LEFT) from None
+            raise ConnectionResetError(LEFT) from None
 
 
 def _is_gone(request: web.Request) -> bool:
@@ -325,7 +263,7 @@ async def while_there(request: web.Request, work: Awaitable[_Made]) -> _Made:
     try:
         while not (await asyncio.wait((task,), timeout=_GLANCE_SECONDS))[0]:
             if _is_gone(request):
-                raise ConnectionResetError(_LEFT)
+                raise ConnectionResetError(LEFT)
         return task.result()
     finally:
         if not task.done():

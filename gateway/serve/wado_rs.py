@@ -26,6 +26,7 @@ from gateway.failures import PermanentFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
 from gateway.serve.ahead import Begun, ahead
+from gateway.serve.body import Body, write
 from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import (
     AS_STORED,
@@ -38,14 +39,12 @@ from gateway.serve.negotiation import (
 from gateway.serve.problems import NotAcceptable, NotHere
 from gateway.serve.serving import Serving
 from gateway.serve.streaming import (
-    Body,
     Opened,
     attended,
     cached,
     send,
     soon_opened,
     while_there,
-    write,
 )
 
 
@@ -268,7 +267,7 @@ def whole_body(serving: Serving, instance: Instance, form: Form) -> web.StreamRe
     return web.FileResponse(form.file, headers=headers)
 
 
-async def _send_parts(retrieval: _Retrieval, response: web.StreamResponse, boundary: str) -> None:
+async def _send_parts(retrieval: _Retrieval, response: Body, boundary: str) -> None:
     """The header too, once the first part is there: what cannot be given is refused in words."""
     serving, first = retrieval.serving, True
     window = 2 * serving.pool.workers + 2

@@ -14,7 +14,7 @@ from gateway.derivation import Derivations, Derived
 from gateway.dicomweb.multipart import MalformedMultipart
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Instance, Rendition
-from gateway.serve import frames, rendered, streaming, wado_rs
+from gateway.serve import frames, rendered, wado_rs
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import Parts, parts_of
@@ -424,7 +424,7 @@ async def test_a_client_that_leaves_stops_the_decoding(
 async def test_a_client_that_takes_nothing_is_let_go(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.serve.body.STALLED_SECONDS", 0.1)
     file = objects.native(tmp_path / "raw.dcm", objects.pictures(1))
     with file.open("ab") as out:
         out.write(b"\xfc\xff\xfc\xffOB\0\0" + (32 << 20).to_bytes(4, "little"))

@@ -1,0 +1,155 @@
+"""An answer of long runs of files, which go to the connection without a copy.
+
+aiohttp copies what it writes to put a chunk and its frame together (RFC 9112 7.1). What was read
+goes out as it was read here, and where nothing is encrypted, the kernel sends a file unread.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable
+from typing import ClassVar, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+STALLED_SECONDS: Final = 120.0
+"""A client that takes no piece for so long (4 kB/s) is taken for gone."""
+LEFT: Final = "the client has left"
+TURN: Final = 1 << 20
+"""Bytes that one client takes at most before the others have their turn."""
+_SPARE: Final = 276 << 10
+"""Bytes of memory that is kept: a piece with part headers and the frame of a chunk."""
+
+
+class Body(web.StreamResponse):
+    """What ends a chunk or a run goes with what comes next, so that a piece is one segment."""
+
+    _way: asyncio.WriteTransport | None = None
+    _writer: AbstractStreamWriter | None = None
+    _in_chunks = False
+    _descriptor = -1
+    _owed = b""
+    _turn = 0
+    _spare: ClassVar[memoryview | None] = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the kernel can be given files: the connection is not encrypted."""
+        return self._descriptor >= 0
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the header."""
+        self._writer, self._way = await super().prepare(request), request.transport
+        self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
+        if self._way is not None and self._way.get_extra_info("sslcontext") is None:
+            self._descriptor = self._way.get_extra_info("socket").fileno()
+        return self._writer
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Some of the body."""
+        self._settle()
+        await super().write(data)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The end of the body."""
+        if not self._is_gone():
+            self._settle()
+        await super().write_eof(data)
+
+    def framed(self, head: bytes, size: int, tail: bytes) -> bytes:
+        """What goes before so many bytes, ``head`` included; ``tail`` is owed from now on."""
+        start, self._owed = self._owed, tail
+        if self._in_chunks:
+            start += b"%x\r\n" % (len(head) + size + len(tail))
+            self._owed += b"\r\n"
+        return start + head
+
+    def owed(self) -> bytes:
+        """What has to go out before anything else, for who writes it."""
+        owed, self._owed = self._owed, b""
+        return owed
+
+    def _settle(self) -> None:
+        if self._owed:
+            self._there().write(self.owed())
+
+    @staticmethod
+    def memory(size: int) -> memoryview:
+        """So many bytes at least: those written last, if they have gone; new ones are cleared."""
+        spare, Body._spare = Body._spare, None
+        if spare is None or len(spare) < size:
+            spare = memoryview(bytearray(max(size, _SPARE)))
+        return spare
+
+    async def pass_on(self, memory: memoryview, size: int) -> None:
+        """Write so many bytes of ``memory``, framed. Raises ConnectionError as ``write``."""
+        way, writer = self._there(), self._writer
+        way.write(memory[:size])
+        if way.get_write_buffer_size() and writer is not None:
+            self._turn = 0
+            await _in_time(writer.drain())
+            return
+        Body._spare = memory
+        await self._gone(size)
+
+    async def hand_over(self, head: bytes, descriptor: int, at: int, size: int) -> int:
+        """Write ``head`` and have the kernel send ``size`` bytes of a file from ``at`` on.
+
+        The answer is how many of them it has taken; 0: they have to be read and passed on.
+        Raises ConnectionError as ``write``.
+        """
+        way = self._there()
+        if head and (left := head[self._announced(head) :]):
+            way.write(left)
+        if way.get_write_buffer_size():
+            return 0
+        try:
+            taken = os.sendfile(self._descriptor, descriptor, at, size)
+        except ConnectionError:
+            raise
+        except OSError:  # EAGAIN, or it says more when it is read
+            return 0
+        await self._gone(taken)
+        return taken
+
+    def _announced(self, head: bytes) -> int:
+        """Write what goes in one segment with what follows at once; how much of it was taken."""
+        if self._there().get_write_buffer_size():
+            return 0
+        connection = socket.socket(fileno=self._descriptor)
+        try:
+            return connection.send(head, socket.MSG_MORE)
+        except BlockingIOError:
+            return 0
+        finally:
+            connection.detach()
+
+    async def _gone(self, size: int) -> None:
+        """So many bytes went out at once: others have their turn now and then."""
+        self._turn += size
+        if self._turn > TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
+
+    def _is_gone(self) -> bool:
+        return self._way is None or self._way.is_closing()
+
+    def _there(self) -> asyncio.WriteTransport:
+        if self._way is None or self._way.is_closing():
+            raise ConnectionResetError(LEFT)
+        return self._way
+
+
+async def write(response: web.StreamResponse, data: bytes | bytearray | memoryview) -> None:
+    """Some of a body. Raises ConnectionError where the client is gone, or takes nothing."""
+    if data:
+        await _in_time(response.write(data))
+
+
+async def _in_time(writing: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await writing
+    except TimeoutError:
+        raise ConnectionResetError("the client takes nothing") from None

@@ -350,6 +350,8 @@ class Derivations:
         self._shelf.record(instance, key, passport)
         if (left := made.undigested) is not None:
             self._late.add(out, Late(instance, key, passport, left))
+        else:
+            self._late.forget(out)
         verified = passport.verification
         telemetry.transcoded(
             instance.sop_instance_uid,

@@ -6,11 +6,11 @@ meanwhile, and where the file in question is gone.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+from gateway import telemetry
 from gateway.failures import TemporaryFailure
 from gateway.model import Instance, Passport, Undigested
 
@@ -85,6 +85,10 @@ class LateDigests:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._take_all())
 
+    def forget(self, out: Path) -> None:
+        """Those of ``out`` have been recorded with what was made of it anew."""
+        self._waiting.pop(out, None)
+
     async def now(self, out: Path) -> None:
         """Have those of ``out`` recorded, if they wait."""
         if (late := self._waiting.get(out)) is None:
@@ -112,9 +116,13 @@ class LateDigests:
     async def _take(self, out: Path, late: Late) -> None:
         try:
             stored, native = await self._digester.digests(late.instance.file, out, late.left)
-            digested = replace(late.passport, stored_digest=stored, native_digest=native)
-            with suppress(TemporaryFailure):  # the ledger is being closed
+            if self._waiting.get(out) is late:
+                digested = replace(late.passport, stored_digest=stored, native_digest=native)
                 self._ledger.amend(late.instance, late.key, digested)
+        except TemporaryFailure:  # the ledger is being closed
+            pass
+        except Exception as error:  # noqa: BLE001 - of this one; the others are taken
+            telemetry.bug("digests could not be taken", error)
         finally:
             if self._waiting.get(out) is late:
                 del self._waiting[out]

@@ -221,3 +221,47 @@ async def test_a_ledger_that_is_closed_meanwhile_fails_nobody(
     monkeypatch.setattr(table.spool, "amend", closed)
     await table.derivations.derive(table.instances[0], EXPLICIT_LE, AS_IT_IS)
     assert table.digests() == [("", "")]
+
+
+async def test_what_was_made_anew_meanwhile_keeps_its_own_digests(table: Table) -> None:
+    table.pausing.clear()
+    instance = table.instances[0]
+    await table.serve(instance)
+    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    derived.file.unlink()
+    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    table.pausing.set()
+    await quiet()
+    assert (table.digests(), table.transcoder.begun) == ([("at", "once")], [])
+
+
+async def test_digests_that_were_being_taken_are_none_of_what_was_made_anew(table: Table) -> None:
+    instance, transcoder = table.instances[0], table.transcoder
+    transcoder.digesting.clear()
+    await table.serve(instance)
+    while not transcoder.begun:  # noqa: ASYNC110 - the transcoder tells nobody
+        await asyncio.sleep(0)
+    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    derived.file.unlink()
+    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    transcoder.digesting.set()
+    await quiet()
+    assert table.digests() == [("at", "once")]
+
+
+async def test_what_nobody_foresaw_keeps_no_others_from_their_digests(
+    table: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    digests, failed = table.transcoder.digests, []
+
+    async def once_wrong(source: Path, out: Path, left: Undigested) -> tuple[str, str]:
+        if not failed:
+            failed.append(out)
+            raise RuntimeError("nobody foresaw it")
+        return await digests(source, out, left)
+
+    monkeypatch.setattr(table.transcoder, "digests", once_wrong)
+    for instance in table.instances:
+        await table.serve(instance)
+    await quiet()
+    assert len([each for each in table.digests() if all(each)]) == 2

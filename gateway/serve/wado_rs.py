@@ -22,7 +22,7 @@ from gateway.derivation import Derived
 from gateway.dicomweb.accept import MediaRange, parse_accept
 from gateway.dicomweb.media_types import DICOM, MULTIPART, MediaType, part_type
 from gateway.dicomweb.multipart import closing, new_boundary, part_head
-from gateway.failures import PermanentFailure
+from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import UID, Instance, Rendition
 from gateway.serve.addresses import INSTANCE, SERIES, STUDY, location, uids_of
 from gateway.serve.ahead import Begun, ahead
@@ -205,7 +205,12 @@ class _Retrieval:
         as_wanted = form.file != instance.file and form.transfer_syntax == wanted
         if wanted != AS_STORED and not as_wanted:
             self.undecoded.add(self.uids[0])
-        return await _opened(form)
+        try:
+            return await _opened(form)
+        except TemporaryFailure:  # tidied away while it waited for its turn
+            if form.file == instance.file:
+                raise
+            return await _opened(await form_of(self.serving, instance, options))
 
 
 async def _opened(form: Form) -> _Ready:

@@ -15,6 +15,7 @@ from gateway.dicomweb.multipart import MalformedMultipart
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Instance, Rendition
 from gateway.serve import frames, rendered, wado_rs
+from gateway.serve.streaming import Opened
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
 from tests.serve.parts import Parts, parts_of
@@ -419,6 +420,27 @@ async def test_a_client_that_leaves_stops_the_decoding(
     await _until(lambda: slow.ended == slow.begun)
     assert slow.begun <= 2 * window
     assert gateway.gallery.asked < 200
+
+
+async def test_what_was_tidied_away_before_its_turn_is_made_anew(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(4):
+        gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1)))
+    soon_opened, tidied = wado_rs.soon_opened, []
+
+    async def opened_later(file: Path) -> Opened:
+        if not tidied:
+            tidied.append(file)
+            await asyncio.to_thread(file.unlink)
+        return await soon_opened(file)
+
+    monkeypatch.setattr(wado_rs, "soon_opened", opened_later)
+    parts = await parts_at(client, gateway.url(STUDY))
+    assert (len(tidied), syntaxes(parts)) == (1, [LE] * 4)
 
 
 async def test_a_client_that_takes_nothing_is_let_go(

@@ -84,9 +84,9 @@ async def test_what_is_urgent_still_goes_first_and_what_it_broke_into_goes_on(
     async with line.street:
         await line.arrive(A2, A2, priority=1)
         got = await line.delivered()
-    at = got.index(A2)
-    assert at < 6
-    assert got[at : at + 2] == [A2, A2]
+    urgent = [at for at, each in enumerate(got) if each == A2]
+    assert len(urgent) == 2
+    assert urgent[-1] < 8  # behind what was on its way when each came
     assert [each for each in got if each != A2] == [B1] * 11 + [A1] * 10
 
 

@@ -77,9 +77,9 @@ def make(folder: Path, studies: int) -> None:
 
 
 _LEDGER: Final = """CREATE TABLE main.instance (spool_id INTEGER PRIMARY KEY,
-    sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, series_uid)"""
+    sop_instance_uid, sop_class_uid, transfer_syntax, study_uid, series_uid, mislabelled)"""
 _AS_HELD: Final = """INSERT INTO main.instance SELECT spool_id, i.uid, sop_class, transfer_syntax,
-    st.uid, se.uid FROM held.instance i JOIN held.series se USING (series_id)
+    st.uid, se.uid, 0 FROM held.instance i JOIN held.series se USING (series_id)
     JOIN held.study st USING (study_id) ORDER BY spool_id"""
 
 

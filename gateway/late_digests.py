@@ -67,6 +67,7 @@ class LateDigests:
         self._digester, self._ledger = digester, ledger
         self._is_busy, self._pause = is_busy, pause
         self._waiting: dict[Path, Late] = {}
+        self._taking: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
         self._put_off = False
 
@@ -95,13 +96,14 @@ class LateDigests:
             return
         if late.taking is None:
             late.taking = asyncio.create_task(self._take(out, late))
+            self._taking.add(late.taking)
+            late.taking.add_done_callback(self._taking.discard)
         await asyncio.shield(late.taking)
 
     async def aclose(self) -> None:
         """Stop; what waits is given up."""
-        tasks = [late.taking for late in self._waiting.values()] + [self._running]
+        running = [*self._taking, *([self._running] if self._running else [])]
         self._waiting.clear()
-        running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -119,7 +121,7 @@ class LateDigests:
             if self._waiting.get(out) is late:
                 digested = replace(late.passport, stored_digest=stored, native_digest=native)
                 self._ledger.amend(late.instance, late.key, digested)
-        except TemporaryFailure:  # the ledger is being closed
+        except TemporaryFailure:  # the spool is being closed
             pass
         except Exception as error:  # noqa: BLE001 - of this one; the others are taken
             telemetry.bug("digests could not be taken", error)

@@ -249,6 +249,20 @@ async def test_digests_that_were_being_taken_are_none_of_what_was_made_anew(tabl
     assert table.digests() == [("at", "once")]
 
 
+async def test_a_stop_also_ends_those_that_nobody_needs_any_more(table: Table) -> None:
+    before = asyncio.all_tasks()
+    instance, transcoder = table.instances[0], table.transcoder
+    transcoder.digesting.clear()
+    await table.serve(instance)
+    while not transcoder.begun:  # noqa: ASYNC110 - the transcoder tells nobody
+        await asyncio.sleep(0)
+    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    derived.file.unlink()
+    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    await table.derivations.aclose()
+    assert asyncio.all_tasks() == before
+
+
 async def test_what_nobody_foresaw_keeps_no_others_from_their_digests(
     table: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

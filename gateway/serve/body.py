@@ -14,11 +14,17 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 STALLED_SECONDS: Final = 120.0
-"""A client that takes no piece for so long (4 kB/s) is taken for gone."""
+"""A client that takes no piece for so long (2 kB/s) is taken for gone."""
 LEFT: Final = "the client has left"
 TURN: Final = 1 << 20
 """Bytes that one client takes at most before the others have their turn."""
-_SPARE: Final = 276 << 10
+PIECE: Final = 272 << 10
+"""Bytes read and written at once, half of a CT of 512 x 512 with its header: with twice as many,
+malloc asks the kernel for each anew.
+"""
+CHUNK: Final = 64 << 20
+"""Bytes of a file in one chunk at most: many a client counts those of a chunk in 31 bits."""
+_SPARE: Final = PIECE + (4 << 10)
 """Bytes of memory that is kept: a piece with part headers and the frame of a chunk."""
 
 
@@ -29,6 +35,7 @@ class Body(web.StreamResponse):
     _writer: AbstractStreamWriter | None = None
     _in_chunks = False
     _descriptor = -1
+    """The connection's own: nothing may be done with it before ``_there``."""
     _owed = b""
     _turn = 0
     _spare: ClassVar[memoryview | None] = None
@@ -91,13 +98,13 @@ class Body(web.StreamResponse):
             await _in_time(writer.drain())
             return
         Body._spare = memory
-        await self._gone(size)
+        await self._went(size)
 
     async def hand_over(self, head: bytes, descriptor: int, at: int, size: int) -> int:
-        """Write ``head`` and have the kernel send ``size`` bytes of a file from ``at`` on.
+        """Write ``head``, and have the kernel send ``size`` bytes of a file from ``at`` on.
 
-        The answer is how many of them it has taken; 0: they have to be read and passed on.
-        Raises ConnectionError as ``write``.
+        The answer is how many of them it has taken; 0: they have to be read and passed on, the
+        head has gone all the same. Raises ConnectionError as ``write``.
         """
         way = self._there()
         if head and (left := head[self._announced(head) :]):
@@ -110,22 +117,27 @@ class Body(web.StreamResponse):
             raise
         except OSError:  # EAGAIN, or it says more when it is read
             return 0
-        await self._gone(taken)
+        await self._went(taken)
         return taken
 
     def _announced(self, head: bytes) -> int:
-        """Write what goes in one segment with what follows at once; how much of it was taken."""
+        """Write what goes in one segment with what follows at once; how much of it was taken.
+
+        A transport cannot say that more follows, so its socket is borrowed for this one call.
+        """
         if self._there().get_write_buffer_size():
             return 0
-        connection = socket.socket(fileno=self._descriptor)
+        borrowed = socket.socket(fileno=self._descriptor)
         try:
-            return connection.send(head, socket.MSG_MORE)
-        except BlockingIOError:
+            return borrowed.send(head, socket.MSG_MORE)
+        except ConnectionError:
+            raise
+        except OSError:  # EAGAIN, or the transport meets it as well
             return 0
         finally:
-            connection.detach()
+            borrowed.detach()
 
-    async def _gone(self, size: int) -> None:
+    async def _went(self, size: int) -> None:
         """So many bytes went out at once: others have their turn now and then."""
         self._turn += size
         if self._turn > TURN:

@@ -18,18 +18,19 @@ from typing import ClassVar, Final, TypeVar
 from aiohttp import web
 
 from gateway.failures import TemporaryFailure
-from gateway.serve.body import LEFT, TURN, Body, write
+from gateway.serve.body import CHUNK, LEFT, PIECE, TURN, Body, write
 
 _Made = TypeVar("_Made")
 
-PIECE: Final = 272 << 10
-"""Bytes read and written at once, half of a CT of 512 x 512 with its header: with twice as many,
-malloc asks the kernel for each anew.
-"""
 AHEAD: Final = 64 << 20
 """Bytes that are read ahead in all, for whatever many clients; beyond, files are only opened."""
 _WORTH: Final = 64 << 10
 """Bytes from which on the kernel is given a file to send: fewer are read sooner."""
+_STRIDE: Final = 128 << 10
+"""What lies between two bytes that are looked for in the page cache: the kernel reads ahead and
+lets go of about so much at once.
+"""
+_GLANCED_AT: Final = memoryview(bytearray(1))
 _GLANCE_SECONDS: Final = 0.2
 
 
@@ -109,8 +110,7 @@ async def soon_opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
 def cached(file: Path, offset: int = 0, size: int = -1) -> Opened | None:
     """As ``opened``, but that it is read when it is sent; None where that would take the disk."""
     run = _begun(file, offset, size)
-    last = offset + min(PIECE, run.size) - 1
-    if run.size and _is_cached(run, last):
+    if run.size and _are_cached(run, offset, min(PIECE, run.size)):
         return run
     run.close()
     return None
@@ -134,8 +134,10 @@ def _filled(run: Opened, piece: bytes | bytearray, file: Path) -> Opened:
     return run
 
 
-def _is_cached(run: Opened, at: int) -> bool:
-    return _reads(run, memoryview(bytearray(1)), at)
+def _are_cached(run: Opened, at: int, size: int) -> bool:
+    """Whether the page cache has these bytes, as far as some of them tell."""
+    last = at + size - 1
+    return all(_reads(run, _GLANCED_AT, each) for each in (last, *range(at, last, _STRIDE)))
 
 
 def _reads(run: Opened, into: memoryview, at: int) -> bool:
@@ -161,11 +163,12 @@ async def send(response: Body, run: Opened, head: bytes = b"", tail: bytes = b""
         if first or not run.size:
             await write(response, b"".join((head, first, tail if at == end else b"")))
             head = b""
-        if at < end:
-            head = response.framed(head, end - at, tail)
         while at < end:
-            at += await _some(response, run, at, end, head)
-            head = b""
+            stop = min(at + CHUNK, end)
+            head = response.framed(head, stop - at, tail if stop == end else b"")
+            while at < stop:
+                at += await _some(response, run, at, stop, head)
+                head = b""
     finally:
         run.close()
 
@@ -173,7 +176,7 @@ async def send(response: Body, run: Opened, head: bytes = b"", tail: bytes = b""
 async def _some(response: Body, run: Opened, at: int, end: int, head: bytes) -> int:
     """Send ``head`` and some of what is left of a run; how much of it that was."""
     size = min(TURN, end - at)
-    if response.is_plain and size >= _WORTH and _is_cached(run, at + size - 1):
+    if response.is_plain and size >= _WORTH and _are_cached(run, at, size):
         if taken := await response.hand_over(head, run.descriptor, at, size):
             return taken
         head = b""

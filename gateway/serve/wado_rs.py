@@ -154,9 +154,13 @@ class _Retrieval:
                 if seen > 1 and not self._alone.done():
                     self._alone.set_result(False)
                 yield instance
-        finally:
+        except Exception as error:
             if not self._alone.done():
-                self._alone.set_result(seen == 1)
+                self._alone.set_exception(error)
+                self._alone.exception()  # for who asks; it is raised here as well
+            raise
+        if not self._alone.done():
+            self._alone.set_result(seen == 1)
 
     async def _found(self) -> AsyncIterator[Instance]:
         for instance in self.begun:
@@ -173,8 +177,11 @@ class _Retrieval:
         if form is None:
             begun = _begun(self.serving, instance, options[0].target)
             return Begun(begun, partial(self._made, instance, options, begun))
-        run = cached(form.file)
-        return (form.transfer_syntax, run) if run else _opened(form)
+        try:
+            run = cached(form.file)
+        except TemporaryFailure:
+            run = None  # tidied away just now: it is made anew
+        return (form.transfer_syntax, run) if run else self._made(instance, options)
 
     def _there(self, instance: Instance, target: UID) -> Form | None:
         if target == AS_STORED:
@@ -193,7 +200,7 @@ class _Retrieval:
     ) -> _Ready:
         """As it can be had, or else as it is stored. Raises NotAcceptable for the only one."""
         try:
-            form = await form_of(self.serving, instance, options, begun)
+            form, run = await self._had(instance, options, begun)
         except NotAcceptable as failure:
             if instance is self.begun[0] and await self._alone:
                 raise
@@ -201,20 +208,28 @@ class _Retrieval:
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
+            run = await soon_opened(form.file)
         wanted = options[0].target if options else AS_STORED
         as_wanted = form.file != instance.file and form.transfer_syntax == wanted
         if wanted != AS_STORED and not as_wanted:
             self.undecoded.add(self.uids[0])
+        return form.transfer_syntax, run
+
+    async def _had(
+        self,
+        instance: Instance,
+        options: Sequence[Option],
+        begun: asyncio.Future[Derived] | None,
+    ) -> tuple[Form, Opened]:
+        """A form of it, made anew where its file was tidied away before its turn."""
+        form = await form_of(self.serving, instance, options, begun)
         try:
-            return await _opened(form)
-        except TemporaryFailure:  # tidied away while it waited for its turn
+            return form, await soon_opened(form.file)
+        except TemporaryFailure:
             if form.file == instance.file:
                 raise
-            return await _opened(await form_of(self.serving, instance, options))
-
-
-async def _opened(form: Form) -> _Ready:
-    return form.transfer_syntax, await soon_opened(form.file)
+        form = await form_of(self.serving, instance, options)
+        return form, await soon_opened(form.file)
 
 
 async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
@@ -280,14 +295,17 @@ async def _send_parts(retrieval: _Retrieval, response: Body, boundary: str) -> N
     with attended(retrieval.request):
         async with aclosing(parts):
             async for instance, (syntax, content) in parts:
-                if first:
-                    await response.prepare(retrieval.request)
                 headers = {
                     "Content-Type": part_type(DICOM, syntax),
                     "Content-Length": str(content.size),
                     "Content-Location": location(serving.settings.root_url, instance),
                 }
-                await send(response, content, part_head(boundary, headers, first))
+                try:
+                    if first:
+                        await response.prepare(retrieval.request)
+                    await send(response, content, part_head(boundary, headers, first))
+                finally:
+                    content.close()
                 first = False
 
 

@@ -244,6 +244,7 @@ class _Tables:
         return seconds
 
     def _frames(self, server: Server) -> float:
+        """Here curl's start counts: it tells the time of each request, not of all."""
         series = f"/studies/{_STUDY}/series/{_STUDY[:-1]}2/instances"
         lines = [
             f'url = "{_url(server)}{series}/{uid}/frames/1"\noutput = "/dev/null"'

@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.failures import TemporaryFailure
-from gateway.serve.body import TURN, Body, write
-from gateway.serve.streaming import PIECE, Opened, opened, send, soon_opened
+from gateway.serve.body import CHUNK, PIECE, TURN, Body, write
+from gateway.serve.streaming import Opened, opened, send, soon_opened
 from tests.serve.test_streaming import chunks_of
 from tests.serve.test_tls import certificate
 
@@ -145,6 +145,42 @@ async def test_files_of_some_length_are_given_to_the_kernel_with_their_frames_be
         header, body = await _got(server)
     assert sum(given) == 200_000
     assert _unframed(header, body) == _whole([file])
+
+
+async def test_what_is_not_in_memory_is_not_waited_for_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a file is still there, its beginning is not: the loop may not read it."""
+
+    def preadv(descriptor: int, buffers: Sequence[memoryview], at: int, flags: int = 0) -> int:
+        if flags & os.RWF_NOWAIT and 100_000 <= at < 900_000:
+            raise BlockingIOError(errno.EAGAIN, "not in memory")
+        return PREADV(descriptor, buffers, at)
+
+    def sendfile(out: int, file: int, at: int, size: int) -> int:
+        assert at >= 900_000, "it would have to be read"
+        return SENDFILE(out, file, at, size)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    file = tmp_path / "a"
+    file.write_bytes(os.urandom(1_500_000))
+    async with _server([file]) as server:
+        header, body = await _got(server)
+    assert _unframed(header, body) == _whole([file])
+
+
+@pytest.mark.parametrize("sendfile", [SENDFILE, _refused])
+async def test_no_chunk_is_longer_than_many_a_client_can_count(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, sendfile: Callable[..., int]
+) -> None:
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    monkeypatch.setattr("gateway.serve.streaming.CHUNK", 300_000)
+    async with _server(files) as server:
+        header, body = await _got(server)
+    assert max(len(chunk) for chunk in chunks_of(body)) < 300_100
+    assert _unframed(header, body) == _whole(files)
+    assert CHUNK < 1 << 31
 
 
 async def test_what_is_encrypted_is_not_given_to_the_kernel(

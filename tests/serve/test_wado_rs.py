@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pydicom
@@ -15,6 +16,7 @@ from gateway.dicomweb.multipart import MalformedMultipart
 from gateway.failures import PermanentFailure, TemporaryFailure
 from gateway.model import Instance, Rendition
 from gateway.serve import frames, rendered, wado_rs
+from gateway.serve.problems import NotAcceptable
 from gateway.serve.streaming import Opened
 from tests.serve import objects
 from tests.serve.gallery import Gateway, opened_gateway
@@ -441,6 +443,52 @@ async def test_what_was_tidied_away_before_its_turn_is_made_anew(
     monkeypatch.setattr(wado_rs, "soon_opened", opened_later)
     parts = await parts_at(client, gateway.url(STUDY))
     assert (len(tidied), syntaxes(parts)) == (1, [LE] * 4)
+
+
+async def test_what_cannot_be_made_anew_is_as_stored_like_any_other(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(4):
+        gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1)))
+    soon_opened, form_of, tidied, asked = wado_rs.soon_opened, wado_rs.form_of, [], []
+
+    async def opened_later(file: Path) -> Opened:
+        if not tidied:
+            tidied.append(file)
+            await asyncio.to_thread(file.unlink)
+        return await soon_opened(file)
+
+    async def once(*arguments: Any) -> wado_rs.Form:
+        asked.append(arguments[1])
+        if asked.count(arguments[1]) > 1:
+            raise NotAcceptable("no more")
+        return await form_of(*arguments)
+
+    monkeypatch.setattr(wado_rs, "soon_opened", opened_later)
+    monkeypatch.setattr(wado_rs, "form_of", once)
+    assert syntaxes(await parts_at(client, gateway.url(STUDY))) == [JLS, LE, LE, LE]
+
+
+async def test_a_list_that_breaks_off_is_not_taken_for_a_short_one(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway.gallery.hang(objects.undecodable(tmp_path / "broken.dcm"))
+    instances = gateway.gallery.instances
+
+    async def breaking_off(*uids: str) -> AsyncIterator[Instance]:
+        async for instance in instances(*uids):
+            yield instance
+        raise TemporaryFailure("the index is away")
+
+    monkeypatch.setattr(gateway.serving.holdings, "instances", breaking_off)
+    async with client.get(gateway.url(STUDY), headers=ONLY_LE) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (503, "the index is away")
 
 
 async def test_a_client_that_takes_nothing_is_let_go(

@@ -140,7 +140,7 @@ class Body(web.StreamResponse):
     async def _went(self, size: int) -> None:
         """So many bytes went out at once: others have their turn now and then."""
         self._turn += size
-        if self._turn > TURN:
+        if self._turn >= TURN:
             self._turn = 0
             await asyncio.sleep(0)
 

@@ -97,7 +97,7 @@ def opened(file: Path, offset: int = 0, size: int = -1) -> Opened:
         piece = os.pread(run.descriptor, min(PIECE, run.size), offset)
     except OSError as error:
         run.close()
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     return _filled(run, piece, file)
 
 
@@ -120,7 +120,7 @@ def _begun(file: Path, offset: int, size: int) -> Opened:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     whole = os.fstat(descriptor).st_size
     return Opened(whole - offset if size < 0 else size, b"", descriptor, offset)
 
@@ -148,7 +148,8 @@ def _reads(run: Opened, into: memoryview, at: int) -> bool:
         return False
 
 
-def _unreadable(file: Path, error: OSError) -> TemporaryFailure:
+def unreadable(file: Path, error: OSError) -> TemporaryFailure:
+    """What to say of a file of the spool that cannot be read."""
     return TemporaryFailure(f"the spool's file {file.name} cannot be read: {error.strerror}")
 
 

@@ -44,6 +44,7 @@ from gateway.serve.streaming import (
     cached,
     send,
     soon_opened,
+    unreadable,
     while_there,
 )
 
@@ -181,7 +182,9 @@ class _Retrieval:
             run = cached(form.file)
         except TemporaryFailure:
             run = None  # tidied away just now: it is made anew
-        return (form.transfer_syntax, run) if run else self._made(instance, options)
+        if run is None:
+            return self._made(instance, options)
+        return form.transfer_syntax, _whole(instance, form, run)
 
     def _there(self, instance: Instance, target: UID) -> Form | None:
         if target == AS_STORED:
@@ -208,7 +211,7 @@ class _Retrieval:
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
-            run = await soon_opened(form.file)
+            run = _whole(instance, form, await soon_opened(form.file))
         wanted = options[0].target if options else AS_STORED
         as_wanted = form.file != instance.file and form.transfer_syntax == wanted
         if wanted != AS_STORED and not as_wanted:
@@ -224,12 +227,30 @@ class _Retrieval:
         """A form of it, made anew where its file was tidied away before its turn."""
         form = await form_of(self.serving, instance, options, begun)
         try:
-            return form, await soon_opened(form.file)
+            return form, _whole(instance, form, await soon_opened(form.file))
         except TemporaryFailure:
             if form.file == instance.file:
                 raise
         form = await form_of(self.serving, instance, options)
         return form, await soon_opened(form.file)
+
+
+def _whole(instance: Instance, form: Form, run: Opened) -> Opened:
+    """The run, if all is there. Raises TemporaryFailure."""
+    try:
+        _check_length(instance, form, run.size)
+    except TemporaryFailure:
+        run.close()
+        raise
+    return run
+
+
+def _check_length(instance: Instance, form: Form, size: int) -> None:
+    if size != instance.size and form.file == instance.file:
+        raise TemporaryFailure(
+            f"the stored file of {instance.sop_instance_uid} has {size} bytes, but "
+            f"{instance.size} were received"
+        )
 
 
 async def _retrieve(retrieval: _Retrieval) -> web.StreamResponse:
@@ -277,7 +298,15 @@ async def _single(retrieval: _Retrieval, options: Sequence[Option]) -> web.Strea
 
 
 def whole_body(serving: Serving, instance: Instance, form: Form) -> web.StreamResponse:
-    """A file as the body: with its length, and by ranges where asked for."""
+    """A file as the body: with its length, and by ranges where asked for.
+
+    Raises TemporaryFailure where it is gone, or not as long as what was received.
+    """
+    try:
+        size = form.file.stat().st_size
+    except OSError as error:
+        raise unreadable(form.file, error) from error
+    _check_length(instance, form, size)
     headers = {
         "Content-Type": part_type(DICOM, form.transfer_syntax),
         "Content-Location": location(serving.settings.root_url, instance),

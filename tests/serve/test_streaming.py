@@ -219,10 +219,11 @@ async def test_a_body_arrives_whole_with_chunks_and_without(
     gateway: Gateway, tmp_path: Path, version: str
 ) -> None:
     """RFC 9112 7.1 is for HTTP/1.1 alone; other parts than files go in between."""
-    gateway.gallery.hang(file := objects.native(tmp_path / "a.dcm", objects.pictures(1)))
+    file = objects.native(tmp_path / "a.dcm", objects.pictures(1))
     with file.open("ab") as out:
         out.write(b"\xfc\xff\xfc\xffOB\0\0" + (3 * PIECE).to_bytes(4, "little"))
         out.write(content := os.urandom(3 * PIECE))
+    gateway.gallery.hang(file)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
     lines = f"GET /dicom-web/studies/1.2.3 HTTP/{version}", "Host: x", "Connection: close", "", ""
     writer.write("\r\n".join(lines).encode())

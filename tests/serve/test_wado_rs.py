@@ -1,6 +1,7 @@
 """Retrieval as streams: nothing is left out, nothing is taken for whole that is not."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from io import BytesIO
@@ -371,6 +372,28 @@ async def test_where_the_only_file_is_gone_the_client_hears_that_it_may_come_aga
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert "a.dcm" in (await answer.json())["error"]
+
+
+async def test_a_stored_file_that_became_shorter_is_not_taken_for_what_was_received(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    for number in range(3):
+        gateway.gallery.hang(objects.native(tmp_path / f"{number}.dcm", objects.pictures(1)))
+    first, _, last = gateway.gallery.instances_held
+    os.truncate(last.file, last.size - 2)
+    async with client.get(gateway.url(STUDY), headers=AS_STORED) as answer:
+        assert answer.status == 200
+        with pytest.raises((aiohttp.ClientPayloadError, MalformedMultipart)):
+            await parts_of(answer)
+    os.truncate(first.file, first.size - 2)
+    for headers in (AS_STORED, {"Accept": "application/dicom; transfer-syntax=*"}):
+        url = f"{STUDY}/series/{first.series_uid}/instances/{first.sop_instance_uid}"
+        async with client.get(gateway.url(url), headers=headers) as answer:
+            assert answer.status == 503
+            assert f"has {first.size - 2} bytes" in (await answer.json())["error"]
+    first.file.unlink()
+    async with client.get(gateway.url(url), headers=headers) as answer:
+        assert answer.status == 503
 
 
 class Slow:

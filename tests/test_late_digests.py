@@ -223,42 +223,42 @@ async def test_a_ledger_that_is_closed_meanwhile_fails_nobody(
     assert table.digests() == [("", "")]
 
 
+async def make_anew(table: Table, instance: Instance) -> None:
+    """Lose what was made of it, and have it made for a delivery."""
+    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
+    derived.file.unlink()
+    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+
+
+async def made_anew_while_digests_are_taken(table: Table) -> None:
+    """Those of the first instance, as it was made before."""
+    table.transcoder.digesting.clear()
+    await table.serve(table.instances[0])
+    while not table.transcoder.begun:  # noqa: ASYNC110 - the transcoder tells nobody
+        await asyncio.sleep(0)
+    await make_anew(table, table.instances[0])
+
+
 async def test_what_was_made_anew_meanwhile_keeps_its_own_digests(table: Table) -> None:
     table.pausing.clear()
     instance = table.instances[0]
     await table.serve(instance)
-    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
-    derived.file.unlink()
-    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    await make_anew(table, instance)
     table.pausing.set()
     await quiet()
     assert (table.digests(), table.transcoder.begun) == ([("at", "once")], [])
 
 
 async def test_digests_that_were_being_taken_are_none_of_what_was_made_anew(table: Table) -> None:
-    instance, transcoder = table.instances[0], table.transcoder
-    transcoder.digesting.clear()
-    await table.serve(instance)
-    while not transcoder.begun:  # noqa: ASYNC110 - the transcoder tells nobody
-        await asyncio.sleep(0)
-    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
-    derived.file.unlink()
-    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
-    transcoder.digesting.set()
+    await made_anew_while_digests_are_taken(table)
+    table.transcoder.digesting.set()
     await quiet()
     assert table.digests() == [("at", "once")]
 
 
 async def test_a_stop_also_ends_those_that_nobody_needs_any_more(table: Table) -> None:
     before = asyncio.all_tasks()
-    instance, transcoder = table.instances[0], table.transcoder
-    transcoder.digesting.clear()
-    await table.serve(instance)
-    while not transcoder.begun:  # noqa: ASYNC110 - the transcoder tells nobody
-        await asyncio.sleep(0)
-    derived = await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS, only_now=True)
-    derived.file.unlink()
-    await table.derivations.derive(instance, EXPLICIT_LE, AS_IT_IS)
+    await made_anew_while_digests_are_taken(table)
     await table.derivations.aclose()
     assert asyncio.all_tasks() == before
 

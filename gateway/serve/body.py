@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from aiohttp import web
@@ -60,7 +61,7 @@ class Body(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """The end of the body."""
-        if not self._is_gone():
+        with suppress(ConnectionResetError):  # the client has left: there is nobody to tell
             self._settle()
         await super().write_eof(data)
 
@@ -143,9 +144,6 @@ class Body(web.StreamResponse):
         if self._turn >= TURN:
             self._turn = 0
             await asyncio.sleep(0)
-
-    def _is_gone(self) -> bool:
-        return self._way is None or self._way.is_closing()
 
     def _there(self) -> asyncio.WriteTransport:
         if self._way is None or self._way.is_closing():

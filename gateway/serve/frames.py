@@ -28,12 +28,7 @@ from gateway.serve.conditional import check_unchanged, headers_of, tag_of
 from gateway.serve.negotiation import AS_STORED, frame_options, held_as, possible
 from gateway.serve.problems import BadRequest, NotAcceptable, NotHere
 from gateway.serve.serving import Serving
-from gateway.serve.streaming import (
-    Opened,
-    attended,
-    send,
-    soon_opened,
-)
+from gateway.serve.streaming import Opened, attended, send, soon_opened
 from gateway.serve.wado_rs import accepted
 from gateway.transcode.excerpt import decode_frame
 from gateway.transcode.frames import Frame

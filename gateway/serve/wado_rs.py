@@ -211,7 +211,7 @@ class _Retrieval:
                 "served as stored", instance=instance.sop_instance_uid, reason=str(failure)
             )
             form = Form(instance.file, instance.transfer_syntax)
-            run = _whole(instance, form, await soon_opened(form.file))
+            run = await _opened(instance, form)
         wanted = options[0].target if options else AS_STORED
         as_wanted = form.file != instance.file and form.transfer_syntax == wanted
         if wanted != AS_STORED and not as_wanted:
@@ -227,12 +227,16 @@ class _Retrieval:
         """A form of it, made anew where its file was tidied away before its turn."""
         form = await form_of(self.serving, instance, options, begun)
         try:
-            return form, _whole(instance, form, await soon_opened(form.file))
+            return form, await _opened(instance, form)
         except TemporaryFailure:
             if form.file == instance.file:
                 raise
         form = await form_of(self.serving, instance, options)
-        return form, await soon_opened(form.file)
+        return form, await _opened(instance, form)
+
+
+async def _opened(instance: Instance, form: Form) -> Opened:
+    return _whole(instance, form, await soon_opened(form.file))
 
 
 def _whole(instance: Instance, form: Form, run: Opened) -> Opened:

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -78,6 +78,15 @@ async def _server(
         await write(response, b">")
         return response
 
+    async with _answering(answer, tls) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _answering(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[TestServer]:
     app = web.Application()
     app.router.add_get("/", answer)
     server = TestServer(app, scheme="https" if tls else "http")
@@ -89,10 +98,7 @@ async def _server(
 
 
 async def _got(
-    server: TestServer,
-    version: str = "1.1",
-    tls: ssl.SSLContext | None = None,
-    limit: int = 1 << 16,
+    server: TestServer, version: str = "1.1", tls: ssl.SSLContext | None = None
 ) -> tuple[bytes, bytes]:
     """The header and the body as they came."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
@@ -239,9 +245,7 @@ async def test_a_file_that_becomes_shorter_ends_the_body_in_the_midst_of_it(
             raise ConnectionResetError from None
         return response
 
-    app = web.Application()
-    app.router.add_get("/", answer)
-    async with TestServer(app) as server:
+    async with _answering(answer) as server:
         _, body = await _got(server)
     assert "shorter" in str(met[0])
     assert not body.endswith(b"0\r\n\r\n")
@@ -264,9 +268,7 @@ async def test_a_client_that_left_is_noticed_and_its_file_closed(tmp_path: Path)
             raise
         return response
 
-    app = web.Application()
-    app.router.add_get("/", answer)
-    async with TestServer(app) as server:
+    async with _answering(answer) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0)

@@ -447,27 +447,31 @@ async def test_a_client_that_leaves_stops_the_decoding(
     assert gateway.gallery.asked < 200
 
 
-async def test_what_was_tidied_away_before_its_turn_is_made_anew(
-    gateway: Gateway,
-    client: aiohttp.ClientSession,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for number in range(4):
-        gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1)))
-    soon_opened, tidied = wado_rs.soon_opened, []
+@pytest.fixture
+def tidied(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The first file that is opened is tidied away before, and listed."""
+    soon_opened, away = wado_rs.soon_opened, list[Path]()
 
     async def opened_later(file: Path) -> Opened:
-        if not tidied:
-            tidied.append(file)
+        if not away:
+            away.append(file)
             await asyncio.to_thread(file.unlink)
         return await soon_opened(file)
 
     monkeypatch.setattr(wado_rs, "soon_opened", opened_later)
+    return away
+
+
+async def test_what_was_tidied_away_before_its_turn_is_made_anew(
+    gateway: Gateway, client: aiohttp.ClientSession, tmp_path: Path, tidied: list[Path]
+) -> None:
+    for number in range(4):
+        gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1)))
     parts = await parts_at(client, gateway.url(STUDY))
     assert (len(tidied), syntaxes(parts)) == (1, [LE] * 4)
 
 
+@pytest.mark.usefixtures("tidied")
 async def test_what_cannot_be_made_anew_is_as_stored_like_any_other(
     gateway: Gateway,
     client: aiohttp.ClientSession,
@@ -476,13 +480,7 @@ async def test_what_cannot_be_made_anew_is_as_stored_like_any_other(
 ) -> None:
     for number in range(4):
         gateway.gallery.hang(objects.jpeg_ls(tmp_path / f"{number}.dcm", objects.pictures(1)))
-    soon_opened, form_of, tidied, asked = wado_rs.soon_opened, wado_rs.form_of, [], []
-
-    async def opened_later(file: Path) -> Opened:
-        if not tidied:
-            tidied.append(file)
-            await asyncio.to_thread(file.unlink)
-        return await soon_opened(file)
+    form_of, asked = wado_rs.form_of, []
 
     async def once(*arguments: Any) -> wado_rs.Form:
         asked.append(arguments[1])
@@ -490,9 +488,30 @@ async def test_what_cannot_be_made_anew_is_as_stored_like_any_other(
             raise NotAcceptable("no more")
         return await form_of(*arguments)
 
-    monkeypatch.setattr(wado_rs, "soon_opened", opened_later)
     monkeypatch.setattr(wado_rs, "form_of", once)
     assert syntaxes(await parts_at(client, gateway.url(STUDY))) == [JLS, LE, LE, LE]
+
+
+@pytest.mark.usefixtures("tidied")
+async def test_what_is_as_stored_in_place_of_what_was_tidied_away_is_whole_as_well(
+    gateway: Gateway,
+    client: aiohttp.ClientSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = gateway.gallery.hang(objects.jpeg_ls(tmp_path / "a.dcm", objects.pictures(1)))
+    form_of, asked = wado_rs.form_of, []
+
+    async def then_as_stored(*arguments: Any) -> wado_rs.Form:
+        asked.append(arguments[1])
+        if len(asked) == 1:
+            return await form_of(*arguments)
+        os.truncate(held.file, held.size - 2)
+        return wado_rs.Form(held.file, held.transfer_syntax)
+
+    monkeypatch.setattr(wado_rs, "form_of", then_as_stored)
+    async with client.get(gateway.url(STUDY)) as answer:
+        assert (answer.status, len(asked)) == (503, 2)
 
 
 async def test_a_list_that_breaks_off_is_not_taken_for_a_short_one(

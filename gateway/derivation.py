@@ -343,9 +343,11 @@ class Derivations:
     ) -> Derived:
         self._shelf.check_room(ROOM)
         ends = await self._shelf.interruptions(instance, key)
+        _check_ends(ends)
         checks = Checks(verify=verify, digests=True, later=later, skip=ends)
+        work = self._transcoder.transcode
         async with self._one_suspect if ends else nullcontext():
-            made = await self._transcode(instance, target, rendition, checks, out, tags)
+            made = await work(instance.file, target, out, rendition, checks, tags)
         passport = made.passport
         self._shelf.record(instance, key, passport)
         if (left := made.undigested) is not None:
@@ -364,19 +366,6 @@ class Derivations:
             verified is not None and verified.state == "one lineage",
         )
         return Derived(out, target, made.decoder, made.notes, native=made.native)
-
-    async def _transcode(
-        self,
-        instance: Instance,
-        target: UID,
-        rendition: Rendition,
-        checks: Checks,
-        out: Path,
-        tags: TagChanges | None,
-    ) -> Made:
-        _check_ends(checks.skip)
-        work = self._transcoder.transcode
-        return await work(instance.file, target, out, rendition, checks, tags)
 
     def _done(self, out: str, task: asyncio.Task[Derived]) -> None:
         if self._running.get(out) is task:

@@ -112,8 +112,8 @@ class Spool:
                 files.open()
                 ledger, suspects = _open_ledger(files, now, undo)
                 ledger.run([bringing_forward(now, now + longest_retry), reconsidering(now)])
-                due = _open_reader(path, "spool-due", undo)
-                view = _open_reader(path, "spool-view", undo)
+                due = undo.enter_context(closing(Reader(path, "spool-due")))
+                view = undo.enter_context(closing(Reader(path, "spool-view")))
             except OSError as error:
                 where = error.filename or path
                 raise TemporaryFailure(f"cannot open {where}: {describe(error)}") from error
@@ -396,9 +396,3 @@ def _open_ledger(files: Files, now: datetime, undo: ExitStack) -> tuple[Ledger, 
         decodes_interrupted=len(unfinished),
     )
     return ledger, suspects
-
-
-def _open_reader(root: Path, name: str, undo: ExitStack) -> Reader:
-    reader = Reader(root, name)
-    undo.callback(reader.close)
-    return reader

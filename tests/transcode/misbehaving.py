@@ -134,6 +134,7 @@ def limits_here() -> dict[str, object]:
         "file": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
         "processes": resource.getrlimit(resource.RLIMIT_NPROC)[0],
         "data": resource.getrlimit(resource.RLIMIT_DATA)[0],
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "stderr": str(Path("/proc/self/fd/2").readlink()).startswith("pipe:"),
     }
 

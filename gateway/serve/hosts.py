@@ -41,10 +41,10 @@ def by_own_name(keepers: Keepers, root_url: Callable[[], str]) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        local = request.transport.get_extra_info("sockname") if request.transport else None
-        if local and keepers[group_of(request)].open and is_loopback(str(local[0])):
-            name = name_in(request.headers.get("Host", ""))
-            if not is_own(name, names(root_url())):
+        name = name_in(request.headers.get("Host", ""))
+        if not is_own(name, names(root_url())):
+            local = request.transport.get_extra_info("sockname") if request.transport else None
+            if local and keepers[group_of(request)].open and is_loopback(str(local[0])):
                 telemetry.note("request for another name refused", address=request.remote or "")
                 raise Misdirected(
                     f"the Host {name[:80]!r} is no name of this gateway: gateway.web.root_url is "

@@ -7,6 +7,7 @@ goes out as it was read here, and where nothing is encrypted, the kernel sends a
 import asyncio
 import os
 import socket
+from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import ClassVar, Final
@@ -30,13 +31,18 @@ _SPARE: Final = PIECE + (4 << 10)
 
 
 class Body(web.StreamResponse):
-    """What ends a chunk or a run goes with what comes next, so that a piece is one segment."""
+    """What ends a chunk or a run goes with what comes next, so that a piece is one segment.
+
+    The header waits for the first piece, and of an answer whose length is known, the last piece
+    for the end (``TCP_CORK``): a client that is woken for each would stop who writes the next.
+    """
 
     _way: asyncio.WriteTransport | None = None
     _writer: AbstractStreamWriter | None = None
     _in_chunks = False
-    _descriptor = -1
-    """The connection's own: nothing may be done with it before ``_there``."""
+    _plain: TransportSocket | None = None
+    """The connection's own, unless encrypted: nothing may be done with it before ``_there``."""
+    _corked = False
     _owed = b""
     _turn = 0
     _spare: ClassVar[memoryview | None] = None
@@ -44,26 +50,30 @@ class Body(web.StreamResponse):
     @property
     def is_plain(self) -> bool:
         """Whether the kernel can be given files: the connection is not encrypted."""
-        return self._descriptor >= 0
+        return self._plain is not None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send the header."""
-        self._writer, self._way = await super().prepare(request), request.transport
-        self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
+        """Have the header go out with what is written next, within 0.2 s."""
+        self._way = request.transport
         if self._way is not None and self._way.get_extra_info("sslcontext") is None:
-            self._descriptor = self._way.get_extra_info("socket").fileno()
+            self._plain = self._way.get_extra_info("socket")
+            self._cork()
+        self._writer = await super().prepare(request)
+        self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
         return self._writer
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Some of the body."""
         self._settle()
         await super().write(data)
+        self._uncork_chunk()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """The end of the body."""
         with suppress(ConnectionResetError):  # the client has left: there is nobody to tell
             self._settle()
         await super().write_eof(data)
+        self._cork(False)
 
     def framed(self, head: bytes, size: int, tail: bytes) -> bytes:
         """What goes before so many bytes, ``head`` included; ``tail`` is owed from now on."""
@@ -94,6 +104,7 @@ class Body(web.StreamResponse):
         """Write so many bytes of ``memory``, framed. Raises ConnectionError as ``write``."""
         way, writer = self._there(), self._writer
         way.write(memory[:size])
+        self._uncork_chunk()
         if way.get_write_buffer_size() and writer is not None:
             self._turn = 0
             await _in_time(writer.drain())
@@ -108,35 +119,32 @@ class Body(web.StreamResponse):
         head has gone all the same. Raises ConnectionError as ``write``.
         """
         way = self._there()
-        if head and (left := head[self._announced(head) :]):
-            way.write(left)
-        if way.get_write_buffer_size():
+        if head:
+            self._cork()
+            way.write(head)
+        if way.get_write_buffer_size() or self._plain is None:
             return 0
         try:
-            taken = os.sendfile(self._descriptor, descriptor, at, size)
+            taken = os.sendfile(self._plain.fileno(), descriptor, at, size)
         except ConnectionError:
             raise
         except OSError:  # EAGAIN, or it says more when it is read
             return 0
+        self._uncork_chunk()
         await self._went(taken)
         return taken
 
-    def _announced(self, head: bytes) -> int:
-        """Write what goes in one segment with what follows at once; how much of it was taken.
+    def _uncork_chunk(self) -> None:
+        """What follows a chunk may have to be made first."""
+        if self._in_chunks:
+            self._cork(False)
 
-        A transport cannot say that more follows, so its socket is borrowed for this one call.
-        """
-        if self._there().get_write_buffer_size():
-            return 0
-        borrowed = socket.socket(fileno=self._descriptor)
-        try:
-            return borrowed.send(head, socket.MSG_MORE)
-        except ConnectionError:
-            raise
-        except OSError:  # EAGAIN, or the transport meets it as well
-            return 0
-        finally:
-            borrowed.detach()
+    def _cork(self, on: bool = True) -> None:
+        if self._plain is None or on == self._corked or self._plain.fileno() < 0:
+            return
+        self._corked = on
+        with suppress(OSError):  # it is more segments, or the client has left
+            self._plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     async def _went(self, size: int) -> None:
         """So many bytes went out at once: others have their turn now and then."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -151,6 +152,44 @@ async def test_files_of_some_length_are_given_to_the_kernel_with_their_frames_be
         header, body = await _got(server)
     assert sum(given) == 200_000
     assert _unframed(header, body) == _whole([file])
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_a_header_goes_out_with_what_follows_and_nothing_is_held_back_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_chunks: bool
+) -> None:
+    held: list[bool] = []
+    ends: list[socket.socket] = []
+
+    def sendfile(out: int, file: int, at: int, size: int) -> int:
+        ends.append(socket.socket(fileno=os.dup(out)))
+        held.append(_is_corked(ends[-1]))
+        return SENDFILE(out, file, at, size)
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    file = tmp_path / "a"
+    file.write_bytes(os.urandom(100_000))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = Body()
+        response.content_length = None if in_chunks else 100_002
+        await response.prepare(request)
+        await send(response, await soon_opened(file), b"<", b">")
+        held.append(_is_corked(ends[-1]))
+        return response
+
+    async with _answering(answer) as server, aiohttp.ClientSession() as client:
+        for _ in range(2):
+            async with client.get(server.make_url("/")) as got:
+                assert await got.read() == b"<" + file.read_bytes() + b">"
+                assert not _is_corked(ends[-1])
+    assert held == [True, not in_chunks] * 2
+    for end in ends:
+        end.close()
+
+
+def _is_corked(end: socket.socket) -> bool:
+    return bool(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
 
 
 async def test_what_is_not_in_memory_is_not_waited_for_by_all(

@@ -53,12 +53,16 @@ class Body(web.StreamResponse):
         return self._plain is not None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Have the header go out with what is written next, within 0.2 s."""
+        """Have the header go out with what is written next, within about 0.2 s."""
         self._way = request.transport
         if self._way is not None and self._way.get_extra_info("sslcontext") is None:
             self._plain = self._way.get_extra_info("socket")
             self._cork()
-        self._writer = await super().prepare(request)
+        try:
+            self._writer = await super().prepare(request)
+        except BaseException:
+            self._cork(False)
+            raise
         self._in_chunks = self.headers.get("Transfer-Encoding") == "chunked"
         return self._writer
 
@@ -66,7 +70,7 @@ class Body(web.StreamResponse):
         """Some of the body."""
         self._settle()
         await super().write(data)
-        self._uncork_chunk()
+        self._let_out()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """The end of the body."""
@@ -104,7 +108,7 @@ class Body(web.StreamResponse):
         """Write so many bytes of ``memory``, framed. Raises ConnectionError as ``write``."""
         way, writer = self._there(), self._writer
         way.write(memory[:size])
-        self._uncork_chunk()
+        self._let_out()
         if way.get_write_buffer_size() and writer is not None:
             self._turn = 0
             await _in_time(writer.drain())
@@ -118,11 +122,10 @@ class Body(web.StreamResponse):
         The answer is how many of them it has taken; 0: they have to be read and passed on, the
         head has gone all the same. Raises ConnectionError as ``write``.
         """
-        way = self._there()
         if head:
             self._cork()
-            way.write(head)
-        if way.get_write_buffer_size() or self._plain is None:
+            self._there().write(head)
+        if self._there().get_write_buffer_size() or self._plain is None:
             return 0
         try:
             taken = os.sendfile(self._plain.fileno(), descriptor, at, size)
@@ -130,13 +133,13 @@ class Body(web.StreamResponse):
             raise
         except OSError:  # EAGAIN, or it says more when it is read
             return 0
-        self._uncork_chunk()
+        self._let_out()
         await self._went(taken)
         return taken
 
-    def _uncork_chunk(self) -> None:
-        """What follows a chunk may have to be made first."""
-        if self._in_chunks:
+    def _let_out(self) -> None:
+        """Where the length is not known, what follows may have to be made first."""
+        if self.content_length is None:
             self._cork(False)
 
     def _cork(self, on: bool = True) -> None:

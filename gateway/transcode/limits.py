@@ -9,6 +9,7 @@ comes back to Python; the wall clock is the pool's.
 import ctypes
 import os
 import resource
+from contextlib import suppress
 from time import process_time
 from typing import Final
 
@@ -20,8 +21,8 @@ SECONDS: Final = 20.0
 SECONDS_PER_BYTE: Final = 8.0 / (32 << 20)
 """Three times what the slowest coding (JPEG 2000) takes here, and as much for a second opinion."""
 YIELDS: Final = 5
-"""By how much a worker is nicer than the gateway: beside a busy process of the gateway's priority
-it keeps a quarter of a core, so that its wall clock does not run out first.
+"""By how much a worker is nicer than the gateway. Not more: beside another busy process it still
+has a quarter of a core, and the time of a task runs on the clock on the wall.
 """
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _granted: Final[list[int]] = []
@@ -34,7 +35,8 @@ def confine(memory: int) -> None:
     No process can be started, where this is not run by root; no right be gained by a program.
     """
     _granted.append(0)
-    os.nice(YIELDS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(YIELDS)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for what, most in (
         (resource.RLIMIT_CORE, 0),

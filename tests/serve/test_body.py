@@ -87,8 +87,11 @@ async def _server(
 async def _answering(
     answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
     tls: ssl.SSLContext | None = None,
+    before: Callable[[web.Request, web.StreamResponse], Awaitable[None]] | None = None,
 ) -> AsyncIterator[TestServer]:
     app = web.Application()
+    if before is not None:
+        app.on_response_prepare.append(before)
     app.router.add_get("/", answer)
     server = TestServer(app, scheme="https" if tls else "http")
     await server.start_server(ssl=tls)
@@ -154,41 +157,62 @@ async def test_files_of_some_length_are_given_to_the_kernel_with_their_frames_be
     assert _unframed(header, body) == _whole([file])
 
 
-@pytest.mark.parametrize("in_chunks", [False, True])
-async def test_a_header_goes_out_with_what_follows_and_nothing_is_held_back_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_chunks: bool
+@pytest.mark.parametrize("form", ["length", "chunks", "1.0"])
+async def test_a_header_goes_out_with_what_follows_and_nothing_waits_for_what_is_not_there_yet(
+    tmp_path: Path, form: str
 ) -> None:
     held: list[bool] = []
-    ends: list[socket.socket] = []
-
-    def sendfile(out: int, file: int, at: int, size: int) -> int:
-        ends.append(socket.socket(fileno=os.dup(out)))
-        held.append(_is_corked(ends[-1]))
-        return SENDFILE(out, file, at, size)
-
-    monkeypatch.setattr(os, "sendfile", sendfile)
     file = tmp_path / "a"
     file.write_bytes(os.urandom(100_000))
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = Body()
-        response.content_length = None if in_chunks else 100_002
+        response.content_length = 200_002 if form == "length" else None
         await response.prepare(request)
-        await send(response, await soon_opened(file), b"<", b">")
-        held.append(_is_corked(ends[-1]))
+        for tail in (b"<", b">"):
+            await send(response, await soon_opened(file), b"", tail)
+            held.append(_is_corked(request))
+        return response
+
+    async def before_the_header(request: web.Request, _: web.StreamResponse) -> None:
+        held.append(_is_corked(request))
+
+    async with _answering(answer, before=before_the_header) as server:
+        header, body = await _got(server, "1.0" if form == "1.0" else "1.1")
+    assert _unframed(header, body) == file.read_bytes() + b"<" + file.read_bytes() + b">"
+    known = form == "length"
+    assert held == [True, known, known]
+
+
+async def test_nothing_of_the_next_answer_is_held_back_for_the_last_one() -> None:
+    held: list[bool] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        held.append(_is_corked(request))
+        response = Body(headers={"Broken": "a\nb"} if request.query else None)
+        try:
+            response.content_length = 3
+            await response.prepare(request)
+        except ValueError:
+            return web.Response(text="refused")
+        if request.method != "HEAD":
+            await write(response, b"abc")
         return response
 
     async with _answering(answer) as server, aiohttp.ClientSession() as client:
-        for _ in range(2):
-            async with client.get(server.make_url("/")) as got:
-                assert await got.read() == b"<" + file.read_bytes() + b">"
-                assert not _is_corked(ends[-1])
-    assert held == [True, not in_chunks] * 2
-    for end in ends:
-        end.close()
+        for path, text in (("/", "abc"), ("/?broken", "refused"), ("/", "abc")):
+            async with client.get(server.make_url(path)) as got:
+                assert await got.text() == text
+        async with client.head(server.make_url("/")) as got:
+            assert got.headers["Content-Length"] == "3"
+        async with client.get(server.make_url("/")) as got:
+            assert await got.text() == "abc"
+    assert held == [False] * 5
 
 
-def _is_corked(end: socket.socket) -> bool:
+def _is_corked(request: web.Request) -> bool:
+    assert request.transport is not None
+    end = request.transport.get_extra_info("socket")
     return bool(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
 
 

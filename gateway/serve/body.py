@@ -143,7 +143,7 @@ class Body(web.StreamResponse):
             self._cork(False)
 
     def _cork(self, on: bool = True) -> None:
-        if self._plain is None or on == self._corked or self._plain.fileno() < 0:
+        if self._plain is None or on == self._corked:
             return
         self._corked = on
         with suppress(OSError):  # it is more segments, or the client has left

@@ -63,7 +63,6 @@ class _Tables:
 
     def __init__(self, folder: Path, body: Path, uids: Sequence[str]) -> None:
         self.folder, self.body, self.uids = folder, body, uids
-        _spread(folder)
         self._numbers = itertools.count(1)
 
     def all(self, rounds: int) -> list[Measurement]:
@@ -266,17 +265,6 @@ def _is_ending(orthanc: Orthanc) -> bool:
         until(lambda: child is None or not child.running(), "Orthanc ended", 5.0)
         return True
     return False
-
-
-def _spread(folder: Path) -> None:
-    """Have ext4 put each folder in here into a group of inodes of its own.
-
-    Where it has no journal, it passes over every inode of a group that was deleted in the last
-    five minutes, at up to half a millisecond for each new file: whoever makes files would be
-    measured by what was deleted before.
-    """
-    with suppress(OSError):  # without e2fsprogs
-        subprocess.run(["chattr", "+T", str(folder)], capture_output=True, check=False)
 
 
 def _first_byte(server: Server) -> float:
